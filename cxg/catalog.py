@@ -1,0 +1,261 @@
+"""The datasets of a dataroot, open and shared between requests.
+
+A request leases a dataset for as long as it reads::
+
+    with catalog.lease("pbmc3k.cxg") as dataset:
+        dataset.read_embedding("umap")
+
+Leases are counted. At most `max_datasets` stay open; the least recently used one is
+retired first, and closed when its last lease ends. Opening, checking and failing are
+per dataset: none of them makes a request for another dataset wait.
+
+A dataset's files are listed again at short intervals. When their fingerprint has
+changed, the dataset was replaced: new leases get the new one, running ones finish on
+the old.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from cxg.errors import CxgError, DatasetError, StorageUnavailable
+from cxg.format.dataset import Dataset, open_dataset
+from cxg.storage import Storage, is_s3
+
+NAMES_TTL_S = 10.0
+FAILURE_TTL_S = 3.0
+_MAX_FAILURES = 512
+# Listing a dataset may take at most about this share of the time.
+_CHECK_SHARE = 0.02
+_CHECK_INTERVAL_S = 1.0
+_CHECK_INTERVAL_S3_S = 5.0
+_CHECK_INTERVAL_MAX_S = 30.0
+
+
+class Root(Protocol):
+    """Where names lead: `cxg.storage.Dataroot` or `cxg.storage.SingleDataset`."""
+
+    uri: str
+
+    def dataset_uri(self, name: str) -> str:
+        """URI of a dataset; raises DatasetNotFound."""
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all datasets."""
+
+    def check(self) -> None:
+        """Raise StorageUnavailable when the root cannot be reached."""
+
+
+class _Lock:
+    """A lock that a weak mapping can hold."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class _Entry:
+    __slots__ = ("checked_s", "dataset", "interval_s", "leases", "retired", "used_s")
+
+    def __init__(self, dataset: Dataset, interval_s: float) -> None:
+        self.dataset = dataset
+        self.leases = 0
+        self.retired = False
+        self.interval_s = interval_s
+        self.checked_s = self.used_s = time.monotonic()
+
+
+class Catalog:
+    """Open datasets of one root, bounded and counted; safe to share between threads, not between processes."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        root: Root,
+        max_datasets: int,
+        timelimit_s: float | None = None,
+        prepare: Callable[[Dataset], None] | None = None,
+    ) -> None:
+        self.root = root
+        self._storage = storage
+        self._max_datasets = max(1, max_datasets)
+        self._timelimit_s = timelimit_s
+        self._prepare = prepare
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
+        self._failures: OrderedDict[str, tuple[float, CxgError]] = OrderedDict()
+        self._names_lock = threading.Lock()
+        self._names: tuple[float, tuple[str, ...]] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all datasets, no older than `NAMES_TTL_S` seconds.
+
+        Raises
+        ------
+        StorageUnavailable
+            The dataroot cannot be listed.
+        """
+        known = self._names
+        if known is not None and time.monotonic() - known[0] < NAMES_TTL_S:
+            return known[1]
+        with self._names_lock:
+            if self._names is None or time.monotonic() - self._names[0] >= NAMES_TTL_S:
+                self._names = (time.monotonic(), self.root.names())
+            return self._names[1]
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[Dataset]:
+        """Lease the dataset called `name`, opening it if need be.
+
+        Raises
+        ------
+        DatasetNotFound, DatasetInvalid
+            It is not there, or cannot be served.
+        StorageUnavailable
+            The store did not answer, and the dataset was not open yet.
+        """
+        entry = self._acquire(name)
+        try:
+            yield entry.dataset
+        finally:
+            self._release(entry)
+
+    def fresh_fingerprint(self, name: str) -> str | None:
+        """Fingerprint of an open dataset that was checked a moment ago, else None; no I/O."""
+        entry = self._entries.get(name)
+        if entry is None or time.monotonic() - entry.checked_s > entry.interval_s:
+            return None
+        entry.used_s = time.monotonic()
+        return entry.dataset.fingerprint
+
+    def suspect(self, name: str) -> None:
+        """Have the dataset's files listed again before its next lease, after a read went wrong."""
+        entry = self._entries.get(name)
+        if entry is not None:
+            entry.checked_s = float("-inf")
+
+    def close(self) -> None:
+        """Close every dataset that is not leased, and the others as their leases end."""
+        with self._lock:
+            entries, self._entries = list(self._entries.values()), OrderedDict()
+        for entry in entries:
+            self._retire(entry)
+
+    def _acquire(self, name: str) -> _Entry:
+        with self._lock:
+            holder = self._name_locks.setdefault(name, _Lock())
+        entry = self._count(name)
+        if entry is not None:
+            if time.monotonic() - entry.checked_s <= entry.interval_s:
+                return entry
+            # One thread looks whether the files changed; the others go on with what is open.
+            if not holder.lock.acquire(blocking=False):
+                return entry
+            try:
+                return self._recheck(name, entry)
+            finally:
+                holder.lock.release()
+        self._raise_recent_failure(name)
+        with holder.lock:
+            entry = self._count(name)
+            if entry is None:
+                self._raise_recent_failure(name)
+                entry = self._open(name)
+        return entry
+
+    def _count(self, name: str) -> _Entry | None:
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                self._entries.move_to_end(name)
+                entry.leases += 1
+                entry.used_s = time.monotonic()
+            return entry
+
+    def _open(self, name: str) -> _Entry:
+        try:
+            uri = self.root.dataset_uri(name)
+            started = time.monotonic()
+            listing = self._storage.listing(uri)
+            cost_s = time.monotonic() - started
+            dataset = open_dataset(self._storage, uri, name, listing)
+            if self._prepare is not None:
+                self._prepare(dataset)
+        except CxgError as error:
+            with self._lock:
+                self._failures[name] = (time.monotonic() + FAILURE_TTL_S, error)
+                if len(self._failures) > _MAX_FAILURES:
+                    self._failures.popitem(last=False)
+            raise
+        least = _CHECK_INTERVAL_S3_S if is_s3(uri) else _CHECK_INTERVAL_S
+        entry = _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
+        entry.leases = 1
+        with self._lock:
+            self._entries[name] = entry
+            retired = self._surplus()
+        for old in retired:
+            self._retire(old)
+        return entry
+
+    def _recheck(self, name: str, entry: _Entry) -> _Entry:
+        """List the files again; the same entry when nothing changed, else a newly opened one."""
+        try:
+            listing = self._storage.listing(self.root.dataset_uri(name))
+        except StorageUnavailable:
+            # What is open stays usable; ask again after the usual interval.
+            entry.checked_s = time.monotonic()
+            return entry
+        except DatasetError:
+            self._drop(name, entry)
+            raise
+        if listing.fingerprint == entry.dataset.fingerprint:
+            entry.checked_s = time.monotonic()
+            return entry
+        self._drop(name, entry)
+        return self._open(name)
+
+    def _drop(self, name: str, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(name) is entry:
+                del self._entries[name]
+        self._retire(entry)
+        self._release(entry)
+
+    def _surplus(self) -> list[_Entry]:
+        """Take out what is over the limit or idle too long; the caller holds the lock and retires them."""
+        names = list(self._entries)
+        over = names[: max(0, len(names) - self._max_datasets)]
+        if self._timelimit_s:
+            oldest = time.monotonic() - self._timelimit_s
+            over += [name for name in names[len(over) : -1] if self._entries[name].used_s < oldest]
+        return [self._entries.pop(name) for name in over]
+
+    def _retire(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.retired = True
+            idle = entry.leases == 0
+        if idle:
+            entry.dataset.close()
+
+    def _release(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+            last = entry.retired and entry.leases == 0
+        if last:
+            entry.dataset.close()
+
+    def _raise_recent_failure(self, name: str) -> None:
+        with self._lock:
+            failure = self._failures.get(name)
+            if failure is not None and failure[0] < time.monotonic():
+                del self._failures[name]
+                failure = None
+        if failure is not None:
+            raise failure[1].with_traceback(None)

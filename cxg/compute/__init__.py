@@ -1,0 +1,1 @@
+"""Statistics on plain numpy arrays; knows nothing of files or requests."""

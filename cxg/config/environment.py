@@ -1,0 +1,42 @@
+"""The environment variables of the server process, and the keys they win over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EnvironmentVariable:
+    """One environment variable of the server process; `key` is what it overrides, if anything."""
+
+    name: str
+    meaning: str
+    key: str | None = None
+
+
+ENVIRONMENT = (
+    EnvironmentVariable("CXG_DATAROOT", "The folder of datasets.", "multi_dataset.dataroot"),
+    EnvironmentVariable("CXG_DATAPATH", "The one dataset to serve.", "single_dataset.datapath"),
+    EnvironmentVariable("CXG_HOST", "Address to listen on.", "server.host"),
+    EnvironmentVariable("CXG_PORT", "Port to listen on.", "server.port"),
+    EnvironmentVariable("CXG_VERBOSE", "Log each request: true or false.", "server.verbose"),
+    EnvironmentVariable("CXG_CONFIG_FILE", "The configuration file: a path or an s3:// URI."),
+    EnvironmentVariable("CXG_SECRET_KEY", "Secret key; wins over server.flask_secret_key."),
+    EnvironmentVariable(
+        "CXG_AWS_SECRET_NAME",
+        "Secret in AWS Secrets Manager whose entry flask_secret_key is the secret key; wins over CXG_SECRET_KEY.",
+    ),
+    EnvironmentVariable(
+        "CXG_AWS_SECRET_REGION_NAME",
+        "Region of that secret; without it, the region of the dataroot's bucket, else of the configuration file's.",
+    ),
+    EnvironmentVariable("CXG_WORKERS", "Worker processes; without it, from CPUs and memory."),
+    EnvironmentVariable("CXG_THREADS", "Threads of each worker; without it, from the CPUs."),
+    EnvironmentVariable(
+        "CXG_MEMORY_MB", "Memory to share out, in MB; without it, the container's limit or the machine's memory."
+    ),
+    EnvironmentVariable("CXG_CLIENT_DIR", "Folder of the built web client: index.html and static/."),
+    EnvironmentVariable("CXG_PLUGINS_DIR", "Folder of plugins (*.py)."),
+    EnvironmentVariable("CXG_DEPLOY_DIR", "Folder whose files are served at /static/cellxgene/deploy/."),
+    EnvironmentVariable("CXG_INLINE_SCRIPTS_DIR", "Folder of the scripts named in server.inline_scripts."),
+)

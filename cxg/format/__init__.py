@@ -1,0 +1,1 @@
+"""The CXG format: reading every kind ever written, as numpy arrays."""

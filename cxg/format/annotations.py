@@ -1,0 +1,171 @@
+"""Reading `obs` and `var`: which columns there are, what they mean, and their values.
+
+A CXG says what a column means in two places that do not always agree: the type of the
+TileDB attribute and the hints in the array's `cxg_schema` metadata. The table in
+`_describe` decides, for every combination found in real files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cxg.errors import DatasetInvalid, UnknownColumn
+from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
+from cxg.format.selection import shown
+from cxg.storage import translated
+
+SCHEMA_KEY = "cxg_schema"
+_INT32 = np.iinfo(np.int32)
+
+
+class Annotations:
+    """One of the two annotation arrays, opened.
+
+    Attributes
+    ----------
+    axis : "obs" or "var"
+    n : int
+        Rows: cells for `obs`, genes for `var`.
+    index : str
+        Name of the column that holds cell or gene names.
+    columns : tuple of Column
+        In stored order, the index first where it is stored so. Columns of a kind the web
+        client cannot show are left out and named in `warnings`.
+    """
+
+    def __init__(self, array: Any, axis: str) -> None:
+        self.axis = axis
+        self.warnings: list[str] = []
+        self._array = array
+        schema = array.schema
+        if schema.sparse or schema.ndim != 1:
+            raise DatasetInvalid(f"{axis} is not a one-dimensional dense array, so this is not a CXG.")
+        self.n = int(schema.shape[0])
+        self.meta: dict[str, Any] = dict(array.meta)
+        hints = parse_json(self.meta.get(SCHEMA_KEY), f"{SCHEMA_KEY} of {axis}", self.warnings)
+        self._hints: Mapping[str, Any] = hints if isinstance(hints, dict) else {}
+        self._stored = {schema.attr(i).name: schema.attr(i) for i in range(schema.nattr)}
+        found = (self._describe(name) for name in self._stored)
+        self.columns: tuple[Column, ...] = tuple(column for column in found if column is not None)
+        self._by_name = {column.name: column for column in self.columns}
+        self.index = self._find_index()
+
+    def column(self, name: str) -> Column:
+        """Describe one column.
+
+        Raises
+        ------
+        UnknownColumn
+            There is none of that name.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownColumn(f"There is no column called {shown(name)} in {self.axis}.") from None
+
+    def is_coded(self, name: str) -> bool:
+        """Whether a column is stored as codes, so that its list of labels is all there can be."""
+        return np.dtype(self._stored[name].dtype).kind in "iu"
+
+    def read(self, name: str) -> ColumnValues:
+        """Values of one column, (n,) rows; one read of the array.
+
+        Raises
+        ------
+        UnknownColumn
+            There is none of that name.
+        DatasetInvalid, StorageUnavailable
+            The values cannot be read.
+        """
+        column = self.column(name)
+        with translated(f"column {name!r} of {self.axis}"):
+            raw = self._array.query(attrs=[name])[:][name]
+        return self._decode(column, np.asarray(raw))
+
+    def close(self) -> None:
+        """Close the array."""
+        self._array.close()
+
+    def _hint(self, name: str) -> Mapping[str, Any]:
+        hint = self._hints.get(name)
+        return hint if isinstance(hint, dict) else {}
+
+    def _find_index(self) -> str:
+        named = self._hints.get("index")
+        if isinstance(named, str) and named in self._by_name:
+            return named
+        if "name_0" in self._by_name:
+            return "name_0"
+        text = [column.name for column in self.columns if column.type == "string"]
+        if not text:
+            raise DatasetInvalid(f"{self.axis} has no column of names, so its cells or genes cannot be told apart.")
+        self.warnings.append(f"{self.axis} does not say which column holds the names; {text[0]!r} is taken.")
+        return text[0]
+
+    def _describe(self, name: str) -> Column | None:
+        dtype = np.dtype(self._stored[name].dtype)
+        hint = self._hint(name)
+        listed = hint.get("categories")
+        labels: tuple[Label, ...] | None = tuple(listed) if isinstance(listed, list) and listed else None
+        hinted = hint.get("type")
+        if (dtype.kind in "iu" and hinted == "boolean") or dtype.kind == "b":
+            return Column(name, "boolean")
+        if dtype.kind in "US" or dtype == np.dtype("O"):
+            return Column(name, "categorical", labels) if labels else Column(name, "string")
+        if dtype.kind in "iu" and labels is not None:
+            return Column(name, "categorical", labels)
+        if dtype.kind in "iuf":
+            if hinted == "categorical":
+                return Column(name, "categorical")
+            return Column(name, "int32" if dtype.kind in "iu" and dtype.itemsize <= 4 else "float32")
+        self.warnings.append(f"Column {name!r} of {self.axis} is left out: the web client cannot show {dtype} values.")
+        return None
+
+    def _decode(self, column: Column, raw: np.ndarray) -> ColumnValues:
+        kind = raw.dtype.kind
+        if kind in "USO":
+            text = raw if kind == "O" else raw.astype(object)
+            if text.size and isinstance(text.flat[0], bytes):
+                text = np.array([item.decode("utf-8", "replace") for item in text], dtype=object)
+            return Text(text) if column.categories is None else _labels_of_text(text, column.categories)
+        if column.type == "boolean":
+            return Numbers(raw != 0)
+        if column.categories is not None:
+            return Labels(raw, column.categories)
+        return Numbers(_as_wire_number(raw))
+
+
+def _labels_of_text(text: np.ndarray, categories: tuple[Label, ...]) -> Labels:
+    """Code a text column by its list of labels; values outside the list extend it."""
+    codes: dict[str, int] = {str(label): code for code, label in enumerate(categories)}
+    listed = len(codes)
+    coded = np.fromiter((codes.setdefault(value, len(codes)) for value in text.tolist()), np.int32, len(text))
+    extra = list(codes)[listed:]
+    return Labels(coded, (*categories, *extra))
+
+
+def _as_wire_number(raw: np.ndarray) -> np.ndarray:
+    """Narrow to what the wire carries: int32, uint32, float32, or float64 for wide integers (exact to 2**53)."""
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float32, copy=False)
+    if raw.dtype.itemsize < 4:
+        return raw.astype(np.int32)
+    return raw.astype(np.float64) if raw.dtype.itemsize == 8 else raw
+
+
+def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
+    """Parse JSON metadata; anything else becomes None and a warning. Bytes are never unpickled."""
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        warnings.append(f"{what} holds binary data, perhaps a pickle, which is never read.")
+        return None
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError):
+        warnings.append(f"{what} is not JSON and is ignored.")
+        return None

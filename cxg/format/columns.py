@@ -1,0 +1,77 @@
+"""What one column of `obs` or `var` is, and what its values look like in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Label = str | bool | int | float
+"""One label of a categorical column, as the CXG holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of `obs` or `var`, described without its values.
+
+    Attributes
+    ----------
+    name : str
+        Attribute name in the CXG array.
+    type : str
+        What the schema route says: ``string``, ``categorical``, ``boolean``, ``int32`` or ``float32``.
+    categories : tuple of labels, or None
+        Labels in display order, unused ones included; None when the column has no list of labels.
+    """
+
+    name: str
+    type: str
+    categories: tuple[Label, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Values of a numeric or boolean column.
+
+    Attributes
+    ----------
+    values : (n,) float32, int32 or int64; bool (or uint8) for a boolean column
+        In file order; NaN is a missing value.
+    """
+
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Values of a categorical column.
+
+    Attributes
+    ----------
+    codes : (n,) signed or unsigned integer
+        Positions in `categories`; below zero or beyond the end is a missing value.
+    categories : tuple of labels
+        The labels, each at the position that the codes use.
+    """
+
+    codes: NDArray[np.integer[Any]]
+    categories: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Values of a text column.
+
+    Attributes
+    ----------
+    values : (n,) object
+        One `str` for each row.
+    """
+
+    values: NDArray[np.object_]
+
+
+ColumnValues = Numbers | Labels | Text
+"""The values of one column, in whichever of the three forms it has."""

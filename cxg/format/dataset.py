@@ -1,0 +1,327 @@
+"""One open CXG: everything the server reads from it, as numpy arrays and plain values.
+
+Opening reads no values. On S3 the arrays of a dataset are opened side by side, since
+each open is several requests one after the other; X is opened when first asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, StorageUnavailable, UnknownColumn
+from cxg.format import matrix
+from cxg.format.annotations import Annotations, parse_json
+from cxg.format.columns import ColumnValues, Text
+from cxg.format.genesets import read_genesets
+from cxg.format.selection import shown
+from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array
+from cxg.listing import Listing
+from cxg.storage import Storage, is_s3, translated
+
+KNOWN_VERSIONS = frozenset({"0.0", "0.1", "0.2.0", "0.3.0"})
+# "Looks like counts" when the values of X span more than this; rest of the rule in cxg.compute.diffexp.
+COUNTS_SPAN = 24.0
+_OPEN_THREADS = 8
+_X_FILES = {
+    "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
+    "Xc": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
+    "X": frozenset({"a0.tdb"}),
+    "X_col_shift": frozenset({"a0.tdb"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all cells that a converter stored: `total`, `total_squares` (n_var,) float64.
+
+    They are sums of f(x), f being ln(1+x) when `log1p`, else x itself.
+    """
+
+    total: NDArray[np.float64]
+    total_squares: NDArray[np.float64]
+    log1p: bool
+
+
+class Dataset:
+    """A CXG, opened read-only; methods may be called from several threads.
+
+    Attributes
+    ----------
+    name, uri, fingerprint : str
+    version : str
+        What the file claims; it does not decide how anything is read.
+    obs, var : Annotations
+    embeddings : tuple of str
+        Names under `emb` with at least two dimensions, sorted.
+    title, about : str, None when there is none
+    corpora : dict or None
+        Metadata that data portals add.
+    colors : {column: {label: "#rrggbb"}}
+    genesets : list of gene sets, as the web client wants them
+    x_problem : str or None
+        Why expression cannot be read; everything else still can.
+    warnings : tuple of str
+    """
+
+    def __init__(self, storage: Storage, uri: str, name: str, listing: Listing) -> None:
+        self.name, self.uri, self.fingerprint = name, uri, listing.fingerprint
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._matrix: matrix.Matrix | None = None
+        self._warnings: list[str] = []
+        self._files = {
+            part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_array(listing, part)
+        }
+        self._has_totals = has_array(listing, "X_totals")
+        self._open(listing)
+        self.n_obs, self.n_var = self.obs.n, self.var.n
+        self.x_kind, self.x_problem = self._inspect_x()
+        self._read_group_metadata()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about this dataset, a sentence each."""
+        return (*self._warnings, *self.obs.warnings, *self.var.warnings)
+
+    def annotations(self, axis: str) -> Annotations:
+        """`obs` or `var`."""
+        chosen: Annotations = self.obs if axis == "obs" else self.var
+        return chosen
+
+    def read_column(self, axis: str, name: str) -> ColumnValues:
+        """Values of one annotation column; see `Annotations.read`."""
+        return self.annotations(axis).read(name)
+
+    def read_embedding(self, name: str) -> NDArray[np.float32]:
+        """First two dimensions of an embedding: (n_obs, 2) float32, as stored, NaN where a cell has no place.
+
+        Raises
+        ------
+        UnknownColumn
+            There is no embedding of that name.
+        DatasetInvalid, StorageUnavailable
+            It cannot be read.
+        """
+        if name not in self._emb:
+            raise UnknownColumn(f"There is no embedding called {shown(name)}.")
+        with translated(f"embedding {name!r}"):
+            values = matrix.read_dense(self._emb[name], (slice(None), slice(0, 2)))
+        return values.astype(np.float32, copy=False)
+
+    def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
+        """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
+
+        Raises
+        ------
+        DatasetInvalid
+            The expression data is missing; the message says why.
+        StorageUnavailable
+            The store did not answer.
+        """
+        return self._x().read_columns(genes)
+
+    def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[matrix.SparseBlock | matrix.DenseBlock]:  # noqa: N802
+        """Values of `cells` (sorted, unique) in blocks of bounded size.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            As `read_X_columns`.
+        """
+        return self._x().iter_rows(cells)
+
+    @cached_property
+    def totals(self) -> Totals | None:
+        """Stored sums over all cells; None when the converter left none."""
+        if not self._has_totals:
+            return None
+        array = self._storage.open_array(f"{self.uri}/X_totals", self._storage.column_ctx, "X_totals")
+        try:
+            with translated("X_totals"):
+                values, meta = array[:], dict(array.meta)
+        finally:
+            array.close()
+        return Totals(values["sum"], values["sum_squares"], meta.get("transform") == "log1p")
+
+    @cached_property
+    def looks_like_counts(self) -> bool:
+        """Whether X spans so wide a range that it must be counts; scans X once where nothing was stored."""
+        if self.totals is not None:
+            return self.totals.log1p
+        distribution = (self.corpora or {}).get("X_approximate_distribution")
+        if distribution in ("count", "normal"):
+            return bool(distribution == "count")
+        low, high = (0.0, 0.0) if self.x_kind != "X" or self._x().kind != "dense" else (np.inf, -np.inf)
+        for values in self._x().iter_values():
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            if high - low > COUNTS_SPAN:
+                return True
+        return False
+
+    @cached_property
+    def gene_positions(self) -> dict[str, list[int]]:
+        """Gene name -> its positions in `var`, ascending; names may repeat in foreign files."""
+        values = self.var.read(self.var.index)
+        names = values.values.tolist() if isinstance(values, Text) else label_texts(values)
+        positions: dict[str, list[int]] = {}
+        for position, name in enumerate(names):
+            positions.setdefault(name, []).append(position)
+        return positions
+
+    def close(self) -> None:
+        """Close every array."""
+        for part in (self.obs, self.var, *self._emb.values()):
+            part.close()
+        with self._lock:
+            if self._matrix is not None:
+                self._matrix.close()
+
+    def _x(self) -> matrix.Matrix:
+        if self.x_problem is not None:
+            raise DatasetInvalid(self.x_problem)
+        with self._lock:
+            if self._matrix is None:
+                self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
+            return self._matrix
+
+    def _inspect_x(self) -> tuple[str | None, str | None]:
+        for kind, parts in (("Xr/Xc", ("Xr", "Xc")), ("X", ("X",))):
+            if all(part in self._files for part in parts):
+                try:
+                    matrix.require_whole(self._files, *parts)
+                except DatasetInvalid as error:
+                    return kind, str(error)
+                return kind, None
+        return None, "This dataset holds no expression matrix (neither X nor Xr and Xc)."
+
+    def _open(self, listing: Listing) -> None:
+        """Open obs, var, the embeddings and the group metadata; side by side where that pays."""
+        for part in ("obs", "var"):
+            _require(listing, part)
+        jobs: dict[str, Callable[[], Any]] = {
+            "obs": lambda: Annotations(self._array("obs"), "obs"),
+            "var": lambda: Annotations(self._array("var"), "var"),
+            "group": lambda: self._group_metadata(listing),
+        }
+        for name in arrays_below(listing, "emb"):
+            jobs[f"emb/{name}"] = partial(self._open_embedding, listing, name)
+        if is_s3(self.uri):
+            with ThreadPoolExecutor(_OPEN_THREADS) as pool:
+                futures = {part: pool.submit(job) for part, job in jobs.items()}
+            opened = {part: future.result() for part, future in futures.items()}
+        else:
+            opened = {part: job() for part, job in jobs.items()}
+        self.obs, self.var = opened.pop("obs"), opened.pop("var")
+        self._group: dict[str, Any] = opened.pop("group")
+        self._emb = {part.removeprefix("emb/"): array for part, array in opened.items() if array is not None}
+        self.embeddings: tuple[str, ...] = tuple(self._emb)
+        if not self._emb:
+            self._warnings.append("There is no embedding with two dimensions, so no cells can be drawn.")
+
+    def _array(self, part: str) -> Any:
+        return self._storage.open_array(f"{self.uri}/{part}", self._storage.column_ctx, part)
+
+    def _open_embedding(self, listing: Listing, name: str) -> Any:
+        problem = array_files(listing, f"emb/{name}").problem
+        if problem is None:
+            try:
+                array = self._array(f"emb/{name}")
+            except StorageUnavailable:
+                raise
+            except CxgError:
+                problem = "it cannot be opened"
+            else:
+                shape = array.schema.shape
+                if array.schema.ndim == 2 and not array.schema.sparse and shape[1] >= 2:
+                    return array
+                array.close()
+                problem = f"its shape is {shape}"
+        self._warnings.append(f"Embedding {name!r} is left out: {problem}.")
+        return None
+
+    def _group_metadata(self, listing: Listing) -> dict[str, Any]:
+        if not has_array(listing, "cxg_group_metadata"):
+            return {}
+        array = self._array("cxg_group_metadata")
+        try:
+            with translated("cxg_group_metadata"):
+                return dict(array.meta)
+        finally:
+            array.close()
+
+    def _read_group_metadata(self) -> None:
+        group, notes = self._group, self._warnings
+        self.version = str(group.get("cxg_version", "0.0"))
+        if self.version not in KNOWN_VERSIONS:
+            notes.append(f"The format version {self.version!r} is unknown; the dataset is read by the arrays it has.")
+        properties = _mapping(parse_json(group.get("cxg_properties"), "cxg_properties", notes))
+        corpora = parse_json(group.get("corpora"), "corpora", notes)
+        self.corpora: dict[str, Any] | None = corpora if isinstance(corpora, dict) else None
+        titles = ((self.corpora or {}).get("title"), properties.get("title"), self.name.removesuffix(".cxg"))
+        self.title = next(str(title) for title in titles if title)
+        self.about: str | None = properties.get("about")
+        self.colors = _colors(parse_json(group.get("cxg_category_colors"), "cxg_category_colors", notes))
+        self.genesets = read_genesets(parse_json(self.obs.meta.get("genesets"), "genesets", notes), notes)
+        wanted = (self.corpora or {}).get("default_embedding")
+        names = (str(wanted), str(wanted).removeprefix("X_")) if wanted else ()
+        self.default_embedding: str | None = next((name for name in names if name in self.embeddings), None)
+
+
+def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None = None) -> Dataset:
+    """Open the CXG at `uri`.
+
+    Raises
+    ------
+    DatasetNotFound
+        There is nothing at `uri`.
+    DatasetInvalid
+        It is not a CXG, or `obs` or `var` is damaged.
+    StorageUnavailable
+        The store did not answer.
+    """
+    listing = listing if listing is not None else storage.listing(uri)
+    if not listing.entries:
+        raise DatasetNotFound("There is no dataset of that name here.")
+    return Dataset(storage, uri, name, listing)
+
+
+def label_texts(values: ColumnValues) -> list[str]:
+    """Every value of a column as text, whatever its kind."""
+    if isinstance(values, Text):
+        return [str(value) for value in values.values]
+    codes = getattr(values, "codes", None)
+    if codes is None:
+        return [str(value) for value in getattr(values, "values", ())]
+    labels = [str(label) for label in getattr(values, "categories", ())]
+    return [labels[code] if 0 <= code < len(labels) else "nan" for code in codes.tolist()]
+
+
+def _require(listing: Listing, part: str) -> None:
+    if not has_array(listing, part):
+        raise DatasetInvalid(f"This is not a CXG: it has no {part} array. Make one with 'cxg convert'.")
+    state: ArrayFiles = array_files(listing, part)
+    if state.problem is not None:
+        raise DatasetInvalid(f"{part} cannot be read because {state.problem}. Copy the dataset again from its source.")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _colors(value: Any) -> dict[str, dict[str, str]]:
+    """Colour tables by plain column name; the specification's ``<column>_colors`` is accepted too."""
+    tables = {name: table for name, table in _mapping(value).items() if isinstance(table, dict)}
+    return {
+        name.removesuffix("_colors"): {str(label): str(color).lower() for label, color in table.items()}
+        for name, table in tables.items()
+    }

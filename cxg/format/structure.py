@@ -1,0 +1,86 @@
+"""What a listing of files says about the arrays of a CXG, before any of them is opened.
+
+TileDB is quiet about damage: a fragment without its commit marker is invisible and reads
+as fill values, and a missing data file only shows at the first read. The names of the
+files tell both. Format numbers are TileDB's array format versions: up to 4 nothing is
+marked, 5 to 11 mark a fragment with `<fragment>.ok` beside it, 12 and later with
+`__commits/<fragment>.wrt` (or list it in a consolidated `.con` file).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cxg.listing import Listing
+
+_OLD_SCHEMA = "__array_schema.tdb"
+
+
+@dataclass(frozen=True)
+class ArrayFiles:
+    """State of one array's files: `fragments` visible to TileDB, and what is wrong, if anything."""
+
+    fragments: tuple[str, ...]
+    problem: str | None
+
+
+def has_array(listing: Listing, name: str) -> bool:
+    """Tell whether `name` is a TileDB array (a folder with a schema)."""
+    return f"{name}/{_OLD_SCHEMA}" in listing.paths or any(
+        entry.path.startswith(f"{name}/__schema/") for entry in listing.entries
+    )
+
+
+def arrays_below(listing: Listing, group: str) -> tuple[str, ...]:
+    """Names of the arrays directly inside a group, sorted."""
+    inside = listing.below(group)
+    return tuple(name for name in inside.children() if has_array(inside, name))
+
+
+def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset()) -> ArrayFiles:
+    """Look at the files of one array; `needed` are data files that every fragment of it must have.
+
+    A problem is one of: two generations of the array in one folder, fragments that were
+    never committed, a fragment without data files, or nothing written at all.
+    """
+    files = listing.below(name)
+    if _OLD_SCHEMA in files.paths and any(path.startswith("__schema/") for path in files.paths):
+        return ArrayFiles((), "two versions of the array are mixed in one folder")
+    found, committed = _fragments(files)
+    visible = tuple(sorted(found & committed))
+    if found and not visible:
+        return ArrayFiles((), "its commit files are missing, so TileDB sees no data")
+    if not found:
+        return ArrayFiles((), "it was never written")
+    hollow = [fragment for fragment in visible if not _has_data(files, fragment, needed)]
+    if hollow:
+        return ArrayFiles(visible, "its data files are missing")
+    return ArrayFiles(visible, None)
+
+
+def _fragments(files: Listing) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of all fragment folders, and of those TileDB will see."""
+    new = {path.split("/")[1] for path in files.paths if path.startswith("__fragments/") and path.count("/") > 1}
+    old = {
+        path.split("/")[0] for path in files.paths if path.endswith("/__fragment_metadata.tdb") and path.count("/") == 1
+    }
+    commits = {path.rsplit("/", 1)[1].rsplit(".", 1)[0] for path in files.paths if path.startswith("__commits/")}
+    if any(path.startswith("__commits/") and path.endswith(".con") for path in files.paths):
+        commits |= new
+    # The last part of a fragment's name is the format it was written in.
+    marked = {fragment for fragment in old if f"{fragment}.ok" in files.paths}
+    unmarked = {fragment for fragment in old if not _is_marked_format(fragment)}
+    return frozenset(new | old), frozenset((new & commits) | marked | unmarked | (old & commits))
+
+
+def _is_marked_format(fragment: str) -> bool:
+    last = fragment.rsplit("_", 1)[-1]
+    return last.isdigit() and len(last) < 4 and int(last) >= 5
+
+
+def _has_data(files: Listing, fragment: str, needed: frozenset[str]) -> bool:
+    inside = (f"__fragments/{fragment}/", f"{fragment}/")
+    present = {entry.path.rsplit("/", 1)[1] for entry in files.entries if entry.path.startswith(inside)}
+    present -= {"__fragment_metadata.tdb"}
+    # Names like a0.tdb came with format 9; older files are named after the attribute.
+    return bool(present) and (needed <= present or not any(name in present for name in ("a0.tdb", "d0.tdb")))

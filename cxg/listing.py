@@ -1,0 +1,103 @@
+"""What lies in a folder or below an S3 prefix, from one recursive listing.
+
+Everything the server needs to know about a dataset's files comes from here: which
+arrays exist, whether their fragments are complete, and a fingerprint that changes when
+any file does. On S3 one listing is one request for a usual CXG (up to 1,000 objects),
+where asking TileDB about each array would be dozens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+MAX_ENTRIES = 50_000
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One file: its path below the listed folder, size in bytes, and modification stamp.
+
+    The stamp is the modification time in nanoseconds on a file system and 0 on S3, where
+    a TileDB file is never rewritten under the same name.
+    """
+
+    path: str
+    size: int
+    stamp: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All files of one dataset, sorted by path; `truncated` when there were too many to read."""
+
+    entries: tuple[Entry, ...]
+    truncated: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits that change when a file is added, removed or rewritten."""
+        digest = hashlib.blake2b(digest_size=16)
+        for entry in self.entries:
+            digest.update(f"{entry.path}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """Every file path, for membership tests."""
+        return frozenset(entry.path for entry in self.entries)
+
+    @cached_property
+    def total_bytes(self) -> int:
+        """Size of all files together, in bytes."""
+        return sum(entry.size for entry in self.entries)
+
+    def below(self, folder: str) -> Listing:
+        """The part of the listing below `folder`, with paths relative to it."""
+        prefix = folder.rstrip("/") + "/"
+        return Listing(
+            tuple(Entry(e.path[len(prefix) :], e.size, e.stamp) for e in self.entries if e.path.startswith(prefix)),
+            self.truncated,
+        )
+
+    def children(self) -> tuple[str, ...]:
+        """Names of the folders directly inside, sorted."""
+        return tuple(sorted({e.path.split("/", 1)[0] for e in self.entries if "/" in e.path}))
+
+
+def list_folder(path: str) -> Listing:
+    """List a folder of a file system recursively, without following links out of it.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    return _collect(_walk(path, ""))
+
+
+def from_pairs(pairs: Iterable[tuple[str, int]]) -> Listing:
+    """Make a listing from `(path, size)` pairs, as an object store gives them."""
+    return _collect(Entry(path, size) for path, size in pairs)
+
+
+def _collect(entries: Iterable[Entry]) -> Listing:
+    kept: list[Entry] = []
+    for entry in entries:
+        if len(kept) == MAX_ENTRIES:
+            return Listing(tuple(sorted(kept)), truncated=True)
+        kept.append(entry)
+    return Listing(tuple(sorted(kept)))
+
+
+def _walk(path: str, prefix: str) -> Iterator[Entry]:
+    with os.scandir(path) as items:
+        for item in items:
+            if item.is_dir(follow_symlinks=False):
+                yield from _walk(item.path, f"{prefix}{item.name}/")
+            else:
+                status = item.stat()
+                yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns)

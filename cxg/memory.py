@@ -1,0 +1,109 @@
+"""How the memory of the machine or container is shared out between the workers of a server.
+
+The plan is made once, before the workers fork, and printed; every bounded structure takes
+its size from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MB = 1 << 20
+# Measured for a worker that has answered every route once: interpreter, numpy, TileDB, scipy.special.
+WORKER_BASE_MB = 110
+# Left to the operating system's page cache, which serves every read from disk.
+PAGE_CACHE_SHARE = 0.35
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
+_ANSWERS_SHARE = 0.4
+_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 512
+_SCAN_MIN_MB, _SCAN_MAX_MB = 64, 256
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Shares of memory, in MB (2**20 bytes).
+
+    Attributes
+    ----------
+    total_mb : memory of the container or machine, or `CXG_MEMORY_MB`
+    workers, threads : gunicorn processes, and threads in each
+    answers_mb : encoded answers kept by each worker
+    scan_mb : buffers for reading rows (differential expression, gene set means) in each worker
+    """
+
+    total_mb: int
+    workers: int
+    threads: int
+    answers_mb: int
+    scan_mb: int
+
+    @property
+    def worker_mb(self) -> int:
+        """Most that one worker uses, in MB."""
+        return WORKER_BASE_MB + self.answers_mb + self.scan_mb
+
+    def table(self) -> str:
+        """The plan as the lines that a server prints at start."""
+        rows = [
+            ("memory of this container or machine", f"{self.total_mb:,} MB"),
+            ("workers x threads", f"{self.workers} x {self.threads}"),
+            ("each worker: program and open datasets", f"{WORKER_BASE_MB} MB"),
+            ("each worker: encoded answers kept", f"{self.answers_mb} MB"),
+            ("each worker: buffers for reading rows", f"{self.scan_mb} MB"),
+            ("all workers at most", f"{self.workers * self.worker_mb:,} MB"),
+        ]
+        width = max(len(label) for label, _ in rows)
+        return "\n".join(f"  {label:<{width}}  {value:>10}" for label, value in rows)
+
+
+def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
+    """Share out what there is.
+
+    Parameters
+    ----------
+    env : `CXG_MEMORY_MB`, `CXG_WORKERS` and `CXG_THREADS` replace what is found.
+    """
+    total_mb = _positive(env, "CXG_MEMORY_MB") or available_bytes() // MB
+    cpus = available_cpus()
+    fits = max(1, int(total_mb * (1 - PAGE_CACHE_SHARE)) // (WORKER_BASE_MB + _ANSWERS_MIN_MB + _SCAN_MIN_MB))
+    workers = _positive(env, "CXG_WORKERS") or _positive(env, "WEB_CONCURRENCY") or min(cpus, fits, 8)
+    threads = _positive(env, "CXG_THREADS") or 8
+    spare = max(0, int(total_mb * (1 - PAGE_CACHE_SHARE)) // workers - WORKER_BASE_MB)
+    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, int(spare * _ANSWERS_SHARE)))
+    scan = min(_SCAN_MAX_MB, max(_SCAN_MIN_MB, spare - answers))
+    return MemoryPlan(total_mb, workers, threads, answers, scan)
+
+
+def available_bytes() -> int:
+    """Memory this process may use: the container's limit, else that of the machine."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _CGROUP_LIMITS:
+        text = _read(path)
+        if text.isdigit():
+            return min(machine, int(text))
+    return machine
+
+
+def available_cpus() -> int:
+    """Processors this process may use: its affinity, cut by the container's quota."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota, _, period = _read(_CGROUP_CPU).partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        cpus = min(cpus, max(1, round(int(quota) / int(period))))
+    return cpus
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _positive(env: Mapping[str, str], name: str) -> int | None:
+    text = env.get(name, "")
+    return int(text) if text.isdigit() and int(text) > 0 else None

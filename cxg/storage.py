@@ -1,0 +1,327 @@
+"""Where datasets live: a folder or an S3 prefix, behind one interface.
+
+`Storage` is the only place that makes a TileDB context, so it must be built after a
+worker process has forked. `Dataroot` turns a dataset's name into its URI, and is the
+only place that does: a name that would lead anywhere else is not found.
+
+S3 is read through TileDB alone, so one credential chain serves listings and arrays, and
+a server never loads the AWS SDK for Python.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import tiledb
+
+from cxg.config import Config
+from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
+from cxg.listing import Listing, from_pairs, list_folder
+
+RESERVED_NAMES = frozenset({"static", "health", "api"})
+_NAME_LIMIT = 255
+_NOT_HERE = "There is no dataset of that name here."
+# What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
+_AWAY = re.compile(
+    r"curl|connect|timed? ?out|timeout|network|resolve|SlowDown|InternalError|ServiceUnavailable|"
+    r"HTTP response code: (-1|5\d\d|403)|Access ?Denied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|"
+    r"ExpiredToken|NoSuchBucket|transport endpoint|stale file|input/output error",
+    re.IGNORECASE,
+)
+_AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
+# Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
+_COLUMN_BATCH_BYTES = 256 * 1024
+# One block of a row scan, for each of its two buffers.
+_ROW_BUFFER_BYTES = 16 << 20
+
+
+def is_s3(uri: str) -> bool:
+    """Tell whether a URI names an S3 object store rather than a folder."""
+    return uri.startswith("s3://")
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn TileDB's and the operating system's errors about `what` into ours.
+
+    Raises
+    ------
+    StorageUnavailable
+        The store did not answer or refused; a retry is safe.
+    DatasetInvalid
+        The store answered, but `what` is missing or damaged.
+    """
+    try:
+        yield
+    except (tiledb.TileDBError, OSError, MemoryError) as error:
+        text = str(error)
+        if getattr(error, "errno", None) in _AWAY_ERRNO or _AWAY.search(text):
+            raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
+        subject = what[0].upper() + what[1:]
+        damage = DatasetInvalid(
+            f"{subject} cannot be read: missing or damaged. Copy the dataset again from its source."
+        )
+        damage.add_note(text or type(error).__name__)
+        raise damage from error
+
+
+class Storage:
+    """Access to one process's files and S3 objects. Make it after the fork; share it between threads."""
+
+    def __init__(self, config: Config) -> None:
+        self._settings = tiledb_settings(config, os.environ)
+        self._lock = threading.RLock()
+
+    @property
+    def column_ctx(self) -> tiledb.Ctx:
+        """Context for a few genes or an annotation: small read batches, many in parallel."""
+        with self._lock:
+            return self._column_ctx
+
+    @property
+    def row_ctx(self) -> tiledb.Ctx:
+        """Context for long scans over rows: TileDB's large read batches."""
+        with self._lock:
+            return self._row_ctx
+
+    @cached_property
+    def _column_ctx(self) -> tiledb.Ctx:
+        batch = str(_COLUMN_BATCH_BYTES)
+        return tiledb.Ctx({"vfs.min_batch_size": batch, "vfs.min_batch_gap": batch, **self._settings})
+
+    @cached_property
+    def _row_ctx(self) -> tiledb.Ctx:
+        return tiledb.Ctx({"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), **self._settings})
+
+    @cached_property
+    def _vfs(self) -> tiledb.VFS:
+        return tiledb.VFS(ctx=self.column_ctx)
+
+    def listing(self, uri: str) -> Listing:
+        """All files below `uri`; empty when there is nothing.
+
+        Raises
+        ------
+        StorageUnavailable
+            The store did not answer.
+        """
+        if not is_s3(uri):
+            try:
+                return list_folder(uri)
+            except (FileNotFoundError, NotADirectoryError):
+                return Listing(())
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"The storage did not answer while listing a dataset ({error.strerror})."
+                ) from error
+        prefix = uri.rstrip("/") + "/"
+        pairs: list[tuple[str, int]] = []
+
+        def take(path: str, size: int) -> bool:
+            if path.startswith(prefix) and not path.endswith("/"):
+                pairs.append((path[len(prefix) :], size))
+            return True  # go on
+
+        with self._store_errors():
+            self._vfs.ls_recursive(prefix, take)
+        return from_pairs(pairs)
+
+    def children(self, uri: str) -> tuple[str, ...]:
+        """Names of what lies directly below `uri`, sorted; folders only on a file system.
+
+        Raises
+        ------
+        StorageUnavailable
+            The store did not answer, or the folder is not there.
+        """
+        if not is_s3(uri):
+            try:
+                with os.scandir(uri) as items:
+                    return tuple(sorted(item.name for item in items if item.is_dir()))
+            except OSError as error:
+                raise StorageUnavailable(f"The dataroot cannot be listed ({error.strerror}).") from error
+        prefix = uri.rstrip("/") + "/"
+        with self._store_errors():
+            found = self._vfs.ls(prefix)
+        names = (item.removeprefix(prefix).strip("/") for item in found)
+        return tuple(sorted({name for name in names if name and "/" not in name}))
+
+    def open_array(self, uri: str, ctx: tiledb.Ctx, what: str, timestamp: Any = None) -> Any:
+        """Open a TileDB array for reading; the handle may be shared between threads.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            As `translated` says.
+        """
+        with translated(what):
+            return tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+
+    @contextmanager
+    def _store_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tiledb.TileDBError as error:
+            note = StorageUnavailable("The S3 dataroot cannot be listed: check its bucket, region and credentials.")
+            raise note from error
+
+
+class Dataroot:
+    """The one place datasets are served from: resolves names, strictly inside itself."""
+
+    def __init__(self, storage: Storage, uri: str) -> None:
+        self.storage = storage
+        self.uri = uri.rstrip("/") or "/"
+
+    def dataset_uri(self, name: str) -> str:
+        """URI of the dataset called `name`; on a file system it exists.
+
+        Raises
+        ------
+        DatasetNotFound
+            The name is not that of a folder directly inside the dataroot.
+        """
+        if not is_dataset_name(name):
+            raise DatasetNotFound(_NOT_HERE)
+        if is_s3(self.uri):
+            return f"{self.uri}/{name}"
+        try:
+            root = Path(self.uri).resolve()
+            target = (root / name).resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            raise DatasetNotFound(_NOT_HERE) from None
+        # Whole components are compared: a link that leads out of the dataroot, or to a sibling
+        # whose name merely starts alike, is not a dataset.
+        if (target.parent != root and root not in target.parents) or not target.is_dir():
+            raise DatasetNotFound(_NOT_HERE)
+        return str(target)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the datasets now in the dataroot, sorted without regard to case.
+
+        A folder counts when it is called ``*.cxg`` or holds an `obs` array.
+
+        Raises
+        ------
+        StorageUnavailable
+            The dataroot cannot be listed.
+        """
+        found = (name for name in self.storage.children(self.uri) if is_dataset_name(name))
+        return tuple(sorted((name for name in found if self._looks_like_cxg(name)), key=str.casefold))
+
+    def check(self) -> None:
+        """List the dataroot once.
+
+        Raises
+        ------
+        StorageUnavailable
+            It cannot be listed.
+        """
+        self.storage.children(self.uri)
+
+    def _looks_like_cxg(self, name: str) -> bool:
+        if name.endswith(".cxg"):
+            return True
+        if is_s3(self.uri):
+            return "obs" in self.storage.children(f"{self.uri}/{name}")
+        return (Path(self.uri) / name / "obs").is_dir()
+
+
+class SingleDataset:
+    """A root that holds one dataset, served under the empty name."""
+
+    def __init__(self, storage: Storage, uri: str) -> None:
+        self.storage = storage
+        self.uri = uri.rstrip("/")
+
+    def dataset_uri(self, name: str) -> str:
+        """URI of the one dataset.
+
+        Raises
+        ------
+        DatasetNotFound
+            Any name but the empty one was asked for.
+        """
+        if name:
+            raise DatasetNotFound(_NOT_HERE)
+        return self.uri
+
+    def names(self) -> tuple[str, ...]:
+        """The one name there is."""
+        return ("",)
+
+    def check(self) -> None:
+        """List the dataset once.
+
+        Raises
+        ------
+        StorageUnavailable
+            It cannot be listed, or there is nothing.
+        """
+        self.storage.children(self.uri)
+
+
+def is_dataset_name(name: str) -> bool:
+    """Tell whether `name` can be a dataset: one visible path component, not one of our own routes."""
+    return (
+        0 < len(name.encode("utf-8", "surrogateescape")) <= _NAME_LIMIT
+        and not name.startswith(".")
+        and name not in RESERVED_NAMES
+        and not any(char in "/\\" or ord(char) < 32 or ord(char) == 127 for char in name)
+        and "://" not in name
+    )
+
+
+def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:
+    """TileDB configuration for this deployment.
+
+    Later entries win: our defaults, the S3 section of the configuration, then
+    `adaptor.cxg_adaptor.tiledb_ctx` word for word.
+
+    Raises
+    ------
+    ConfigError
+        A value TileDB does not accept.
+    """
+    s3 = config.data_locator.s3
+    settings: dict[str, Any] = {
+        # Waiting on S3 is latency, not work: more requests in flight than there are cores.
+        "vfs.s3.max_parallel_ops": 16,
+        "vfs.s3.connect_timeout_ms": 3000,
+        "vfs.s3.request_timeout_ms": 10_000,
+        "vfs.s3.connect_max_tries": 3,
+        "sm.mem.total_budget": 1 << 30,
+    }
+    if is_s3(config.multi_dataset.dataroot or config.single_dataset.datapath or ""):
+        settings["sm.io_concurrency_level"] = 16
+    region = s3.region_name
+    if isinstance(region, str):
+        settings["vfs.s3.region"] = region
+    endpoint = s3.endpoint_url or env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        settings |= {
+            "vfs.s3.endpoint_override": parts.netloc,
+            "vfs.s3.scheme": parts.scheme,
+            "vfs.s3.use_virtual_addressing": "false",
+        }
+        if "vfs.s3.region" not in settings and not (env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")):
+            settings["vfs.s3.region"] = "us-east-1"
+    if s3.no_sign_request:
+        settings["vfs.s3.no_sign_request"] = "true"
+    settings |= config.adaptor.cxg_adaptor.tiledb_ctx
+    plain = {key: str(value) for key, value in settings.items()}
+    try:
+        tiledb.Config(plain)
+    except tiledb.TileDBError as error:
+        raise ConfigError(f"adaptor.cxg_adaptor.tiledb_ctx: TileDB does not accept it ({error}).") from error
+    return plain

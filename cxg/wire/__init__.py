@@ -1,0 +1,1 @@
+"""What travels between client and server: parsing of requests, encoding of answers."""
