@@ -1,0 +1,2 @@
+// Runs in each dataset's page. The browser's console tells which build it came from.
+console.info("site build __CELLXGENE_COMMIT__");

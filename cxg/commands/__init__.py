@@ -1,0 +1,1 @@
+"""Commands of `cxg` that are about running the server; see `cxg.cli`."""

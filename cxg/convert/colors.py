@@ -1,0 +1,109 @@
+"""Category colours: from `uns["<column>_colors"]` to ``{column: {label: "#rrggbb"}}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from PIL import ImageColor
+
+from cxg.convert.elements import is_text
+from cxg.convert.report import Report
+
+_SUFFIX = "_colors"
+_ONTOLOGY = "_ontology_term_id"
+_MISSING_GREY = "#bfbfbf"
+
+
+class BadColorError(ValueError):
+    """A colour that cannot be understood."""
+
+
+def category_colors(
+    root: Any, columns: Mapping[str, tuple[str, Sequence[str], int]], report: Report
+) -> dict[str, dict[str, str]]:
+    """Colours of every categorical column that has them.
+
+    Parameters
+    ----------
+    root : h5py.File
+    columns : dict
+        For each categorical of obs: (name in the CXG, labels, number of labels in the file). A
+        label beyond that number was added by us for missing values.
+    report : Report
+        Is told of every column whose colours were left out; the others are kept.
+
+    Returns
+    -------
+    dict of column name to label to lower-case ``#rrggbb``, complete for each column.
+    """
+    uns = root.get("uns")
+    out: dict[str, dict[str, str]] = {}
+    if not isinstance(uns, h5py.Group):
+        return out
+    for key in [key for key in uns if key.endswith(_SUFFIX)]:
+        for target in _targets(key.removesuffix(_SUFFIX), uns, columns):
+            name, labels, n_own = columns[target]
+            try:
+                colors = _colors(uns[key], n_own)
+            except BadColorError as error:
+                report.warn("colors_dropped", f"uns/{key}", f"The colours of {target!r} were left out: {error}.")
+                continue
+            own = dict(zip(labels[:n_own], colors, strict=False))
+            out[name] = {label: own.get(label, _MISSING_GREY) for label in labels}
+    return out
+
+
+def _targets(stem: str, uns: Any, columns: Mapping[str, Any]) -> list[str]:
+    """Columns a key belongs to: its own and, as the data portal means it, the one it is the ontology of."""
+    out = [stem] if stem in columns else []
+    plain = stem.removesuffix(_ONTOLOGY)
+    if plain != stem and plain in columns and plain + _SUFFIX not in uns:
+        own = columns[stem][2] if stem in columns else columns[plain][2]
+        if own == columns[plain][2]:
+            out.append(plain)
+    return out
+
+
+def _colors(item: Any, n: int) -> list[str]:
+    colors = [to_hex(value) for value in _values(item)]
+    if len(colors) < n:
+        raise BadColorError(f"there are {len(colors)} colours for {n} categories")
+    return colors
+
+
+def _values(item: Any) -> list[Any]:
+    if not isinstance(item, h5py.Dataset) or item.ndim not in (1, 2):
+        raise BadColorError("they are not a list")
+    if is_text(item.dtype):
+        return [
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in item[:].ravel()
+        ]
+    return list(item[:])
+
+
+def to_hex(value: object) -> str:
+    """A colour as lower-case ``#rrggbb``.
+
+    Takes CSS names, hex text with or without opacity, ``rgb(...)``, and triples or quadruples
+    of 0-1 floats or 0-255 integers.
+
+    Raises
+    ------
+    BadColorError
+        It is none of these.
+    """
+    if isinstance(value, str):
+        try:
+            return "#" + bytes(ImageColor.getrgb(value.strip())[:3]).hex()
+        except ValueError:
+            raise BadColorError(f"{value!r} is not a colour") from None
+    parts = np.asarray(value)
+    if parts.ndim != 1 or parts.size not in (3, 4) or parts.dtype.kind not in "fiu":
+        raise BadColorError(f"{value!r} is not a colour")
+    scaled = np.rint(parts[:3] * 255) if parts.dtype.kind == "f" else parts[:3]
+    if not np.all((scaled >= 0) & (scaled <= 255)):
+        raise BadColorError(f"{parts.tolist()} is outside the range of colours")
+    return "#" + bytes(int(part) for part in scaled).hex()

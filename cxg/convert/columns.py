@@ -1,0 +1,216 @@
+"""From a column as AnnData has it to a column as a CXG stores it.
+
+TileDB attributes are float32, int32, uint8, int8/16/32 codes or text; each comes with a
+hint in `cxg_schema` that says how to read it. The table of types is in ``docs/cxg.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxg.convert.elements import RawColumn
+from cxg.convert.report import Report
+from cxg.convert.text import FlatText, encode_labels, from_bytes, from_strings
+from cxg.format import layout
+
+MANY_CATEGORIES = 10_000
+"""A categorical with more labels than this is probably an identifier."""
+_MISSING_LABEL = "nan"
+_ID_SHARE = 0.75
+_CODED_TEXT_SHARE = 0.5
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass
+class StoredColumn:
+    """A column ready to be written.
+
+    Attributes
+    ----------
+    name : str
+        TileDB attribute name.
+    values : (n,) array of a type TileDB stores, or text
+    hint : dict
+        Its entry in `cxg_schema`.
+    """
+
+    name: str
+    values: NDArray[Any] | FlatText
+    hint: dict[str, Any]
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Labels of a coded column, else None."""
+        return self.hint.get("categories")
+
+
+def attribute_names(names: Iterable[str], taken: Iterable[str], axis: str, report: Report) -> dict[str, str]:
+    """Attribute names TileDB accepts, all different; tells the report of every change."""
+    used = set(taken)
+    out: dict[str, str] = {}
+    for name in names:
+        stem = name.replace("\0", "_") or "unnamed"
+        if stem.startswith(layout.RESERVED_PREFIX):
+            stem = "_" + stem.lstrip("_")
+        stem = stem.encode("utf-8", "replace").decode("utf-8")
+        final, number = stem, 0
+        while final in used:
+            number += 1
+            final = f"{stem}-{number}"
+        used.add(final)
+        out[name] = final
+        if final != name:
+            report.info("column_renamed", f"{axis}/{name}", f"The column is called {final!r} in the CXG.")
+    return out
+
+
+def index_name(names: Iterable[str]) -> str:
+    """The first of name_0, name_1 ... that no column has."""
+    used = set(names)
+    return next(name for i in range(len(used) + 1) if (name := f"{layout.INDEX_STEM}{i}") not in used)
+
+
+def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
+    """Turn a column into its stored form."""
+    subject = f"{axis}/{raw.name}"
+    if raw.bad_text:
+        report.warn(
+            "text_mended", subject, f"{raw.bad_text} entries were not valid UTF-8; the bad bytes were replaced."
+        )
+    if raw.kind == "text":
+        return _text(raw, name, axis)
+    if raw.kind == "categorical":
+        return _categorical(raw, name, axis, report)
+    if raw.kind == "flag":
+        return _flags(raw, name, axis, report)
+    return _numbers(raw, name, subject, report)
+
+
+def _text(raw: RawColumn, name: str, axis: str) -> StoredColumn:
+    rows = as_text(raw.values)
+    if raw.missing is not None and raw.missing.any():
+        rows = from_strings("" if gone else row for row, gone in zip(rows.strings(), raw.missing.tolist(), strict=True))
+    # Codes read a hundred times faster than text. The genes' columns stay text: single-cell-explorer
+    # sends the codes of var without decoding them.
+    if axis == layout.OBS and (found := encode_labels(rows, int(len(rows) * _CODED_TEXT_SHARE))) is not None:
+        return _coded(name, found[0], found[1])
+    return StoredColumn(name, rows, {"type": "string"})
+
+
+def as_text(values: object) -> FlatText:
+    """Narrow a column's values to text; a mistake of ours, not of the file, if they are not."""
+    if not isinstance(values, FlatText):
+        raise TypeError("a text column must hold FlatText")
+    return values
+
+
+def _coded(name: str, codes: NDArray[Any], labels: list[str]) -> StoredColumn:
+    dtype = np.int8 if len(labels) <= 127 else np.int16 if len(labels) <= 32_767 else np.int32
+    return StoredColumn(name, codes.astype(dtype), {"type": "categorical", "categories": labels})
+
+
+def _categorical(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
+    subject = f"{axis}/{raw.name}"
+    codes, labels = _unique_labels(np.asarray(raw.values).astype(np.int64), raw.labels or [])
+    gone = codes < 0
+    if gone.any():
+        if _MISSING_LABEL not in labels:
+            labels = [*labels, _MISSING_LABEL]
+        codes = np.where(gone, labels.index(_MISSING_LABEL), codes)
+        report.info(
+            "missing_label", subject, f"{int(gone.sum())} rows without a category got the label {_MISSING_LABEL!r}."
+        )
+    as_text = len(labels) > _ID_SHARE * len(codes)
+    if as_text and axis == layout.OBS:
+        report.info(
+            "categorical_as_text", subject, "It has nearly as many categories as rows, so it is stored as text."
+        )
+    elif axis == layout.OBS and len(labels) > MANY_CATEGORIES:
+        report.warn(
+            "many_categories",
+            subject,
+            f"It has {len(labels):,} categories; is it an identifier? The browser will be slow with it.",
+        )
+    if as_text or axis == layout.VAR:
+        table = np.array([label.encode("utf-8", "replace") for label in labels], dtype=object)
+        return StoredColumn(name, from_bytes(table[codes].tolist()), {"type": "string"})
+    return _coded(name, codes, labels)
+
+
+def _unique_labels(codes: NDArray[Any], labels: list[str]) -> tuple[NDArray[Any], list[str]]:
+    """Merge labels that became equal as text (two broken ones, say)."""
+    first = {label: i for i, label in reversed(list(enumerate(labels)))}
+    if len(first) == len(labels):
+        return codes, labels
+    kept = [label for i, label in enumerate(labels) if first[label] == i]
+    position = {label: i for i, label in enumerate(kept)}
+    table = np.array([position[label] for label in labels] + [-1])
+    return table[np.where(codes < 0, len(labels), codes)], kept
+
+
+def _flags(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
+    values = np.asarray(raw.values).astype(bool)
+    gone = raw.missing
+    if gone is not None and gone.any():
+        codes = np.where(gone, 2, values)
+        report.info(
+            "missing_label", f"{axis}/{raw.name}", f"{int(gone.sum())} missing flags got the label {_MISSING_LABEL!r}."
+        )
+        if axis == layout.VAR:
+            return StoredColumn(
+                name,
+                from_strings(("False", "True", _MISSING_LABEL)[code] for code in codes.tolist()),
+                {"type": "string"},
+            )
+        return _coded(name, codes, ["False", "True", _MISSING_LABEL])
+    if axis == layout.OBS and values.all():
+        # single-cell-explorer takes the ones of an all-true flag for codes of a one-label list and fails.
+        return _coded(name, np.zeros(len(values)), ["True"])
+    return StoredColumn(name, values.astype(np.uint8), {"type": "boolean"})
+
+
+def _numbers(raw: RawColumn, name: str, subject: str, report: Report) -> StoredColumn:
+    values = np.asarray(raw.values)
+    gone = raw.missing
+    if values.dtype.kind == "f":
+        if gone is not None:
+            values = np.where(gone, np.nan, values)
+        return StoredColumn(name, _to_float32(values, subject, report), {"type": "float32"})
+    if gone is not None and gone.any():
+        report.info(
+            "missing_number",
+            subject,
+            f"{int(gone.sum())} missing whole numbers are NaN now; the column became float32.",
+        )
+        return StoredColumn(name, np.where(gone, np.nan, values).astype(np.float32), {"type": "float32"})
+    if values.min() >= _INT32.min and values.max() <= _INT32.max:
+        return StoredColumn(name, values.astype(np.int32), {"type": "int32"})
+    if np.unique(values).size == values.size > 1:
+        report.warn(
+            "integer_as_text",
+            subject,
+            "Its whole numbers exceed 32 bits and all differ: stored as text, as identifiers.",
+        )
+        return StoredColumn(name, from_strings(map(str, values.tolist())), {"type": "string"})
+    report.warn(
+        "integer_as_float", subject, "Its whole numbers exceed 32 bits: stored as float32, exact to about 7 digits."
+    )
+    return StoredColumn(name, values.astype(np.float32), {"type": "float32"})
+
+
+def _to_float32(values: NDArray[Any], subject: str, report: Report) -> NDArray[np.float32]:
+    if values.dtype.itemsize <= 4:
+        return values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        out = values.astype(np.float32)
+    lost = int(np.count_nonzero(np.isinf(out) & np.isfinite(values)))
+    if lost:
+        report.warn("float_overflow", subject, f"{lost} values are too large for float32 and became infinite.")
+    elif np.any(out[np.isfinite(values)] != values[np.isfinite(values)]):
+        report.info("float64_to_float32", subject, "Stored as float32: about 7 digits are kept.")
+    return out

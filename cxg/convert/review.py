@@ -1,0 +1,82 @@
+"""A second look at the converted data: what a biologist would want to be told."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from cxg.convert.h5ad import H5ad
+from cxg.convert.report import Report
+from cxg.convert.stats import MatrixStats
+from cxg.convert.tables import Table
+from cxg.convert.text import FlatText
+from cxg.format import layout
+
+_SCALED_DENSITY = 0.9
+_ENSEMBL = re.compile(rb"ENS[A-Z]*G\d{6,}")
+_SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol")
+
+
+def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
+    """Note what was cleaned in X and what looks wrong with it."""
+    where, cleaning = source.matrix_name, source.matrix.cleaning
+    if cleaning.duplicates:
+        report.info(
+            "duplicates_summed",
+            where,
+            f"{cleaning.duplicates:,} entries repeated another of the same cell and gene; they were added up.",
+        )
+    if cleaning.zeros and source.matrix.kind != "dense":
+        report.info("zeros_dropped", where, f"{cleaning.zeros:,} stored zeros were left out.")
+    if cleaning.overflows:
+        report.warn(
+            "x_overflow", where, f"{cleaning.overflows:,} values are too large for float32 and became infinite."
+        )
+    if stats.n_nan or stats.n_inf:
+        report.warn(
+            "x_not_finite", where, f"It has {stats.n_nan:,} NaN and {stats.n_inf:,} infinite values; they were kept."
+        )
+    if not stats.nnz:
+        report.warn("x_empty", where, "All of it is zero: no gene can be shown.")
+        return
+    cells = source.obs.n * source.var.n
+    if stats.n_negative and stats.nnz > _SCALED_DENSITY * cells:
+        report.warn(
+            "x_scaled",
+            where,
+            f"It has negative values and hardly any zeros, as after scaling to z-scores{_elsewhere(source)}.",
+        )
+    elif stats.n_negative:
+        report.info("x_negative", where, f"{stats.n_negative:,} values are negative.")
+    low, high = stats.extremes(cells)
+    if stats.whole and stats.nnz > stats.n_nan + stats.n_inf:
+        treated = " (ln(1+x) is applied for them)" if layout.looks_like_counts(low, high) else ""
+        report.warn(
+            "x_counts",
+            where,
+            "It holds whole numbers, so probably counts; "
+            f"differential expression expects log-normalised values{treated}.",
+        )
+    elif layout.looks_like_counts(low, high):
+        report.info(
+            "x_wide",
+            where,
+            f"Its values span {high - low:.4g}: taken for counts, so differential expression applies ln(1+x).",
+        )
+
+
+def _elsewhere(source: H5ad) -> str:
+    ways = (["--raw"] if source.has_raw else []) + [f"--layer {name}" for name in source.layers]
+    return f"; consider {' or '.join(ways)}" if ways else ""
+
+
+def review_names(table: Table, report: Report) -> None:
+    """Suggest readable gene names when the index holds Ensembl identifiers."""
+    first = next(iter(table.columns.values()))
+    columns = [name for name in _SYMBOL_COLUMNS if name in table.columns]
+    if columns and isinstance(first, FlatText) and all(_ENSEMBL.match(row) for row in islice(first, 20)):
+        report.info(
+            "ensembl_names",
+            "var",
+            f"Genes are named by Ensembl identifiers; --var-names {columns[0]} would show symbols.",
+        )

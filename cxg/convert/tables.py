@@ -1,0 +1,93 @@
+"""`obs` and `var` made ready: every column in its stored form, the index checked and named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cxg.convert.columns import StoredColumn, as_text, attribute_names, index_name, store
+from cxg.convert.elements import to_text
+from cxg.convert.frames import Frame
+from cxg.convert.report import Report
+from cxg.convert.text import FlatText, first_duplicate, numbered
+from cxg.errors import ConversionError
+from cxg.format import layout
+
+
+@dataclass
+class Table:
+    """A table ready to be written.
+
+    Attributes
+    ----------
+    columns : dict
+        TileDB attribute name to values, the index first.
+    hints : str
+        JSON text of `cxg_schema`.
+    coded : dict
+        Coded columns by their name in the file: (attribute name, labels, number of labels in the file).
+    """
+
+    columns: dict[str, Any]
+    hints: str
+    coded: dict[str, tuple[str, list[str], int]] = field(default_factory=dict)
+
+
+def build_table(frame: Frame, names_from: str | None, make_unique: bool, report: Report) -> Table:
+    """Read a whole table, one column at a time.
+
+    Parameters
+    ----------
+    names_from : str or None
+        Column that becomes the index; the index of the file is then kept as a column.
+
+    Raises
+    ------
+    ConversionError
+        The index is not unique, or the column does not exist.
+    """
+    axis = frame.axis
+    if names_from is not None and names_from not in frame.names:
+        have = ", ".join(frame.names) or "none"
+        raise ConversionError(f"--{axis}-names: {axis} has no column {names_from!r}; it has: {have}.")
+    index_attr = index_name(frame.names)
+    names = attribute_names(frame.names, [index_attr], axis, report)
+    stored: dict[str, StoredColumn] = {index_attr: StoredColumn(index_attr, frame.index(), {"type": "string"})}
+    counts: dict[str, int] = {}
+    for raw in frame.columns(report):
+        if raw.name == names_from:
+            stored[names[raw.name]] = StoredColumn(names[raw.name], to_text(raw), {"type": "string"})
+            continue
+        stored[names[raw.name]] = store(raw, names[raw.name], axis, report)
+        counts[raw.name] = len(raw.labels or ())
+    if names_from is not None and names[names_from] not in stored:
+        raise ConversionError(f"--{axis}-names: the column {names_from!r} cannot be used as names.")
+    index = names[names_from] if names_from is not None else index_attr
+    stored[index].values = _unique(as_text(stored[index].values), axis, make_unique, report)
+    ordered = {index: stored.pop(index), **stored}
+    coded = {
+        name: (names[name], column.labels, counts[name] or len(column.labels))
+        for name in counts
+        if (column := ordered[names[name]]).labels is not None
+    }
+    return Table(
+        columns={name: column.values for name, column in ordered.items()},
+        hints=layout.encode_hints(index, {name: column.hint for name, column in ordered.items()}),
+        coded=coded,
+    )
+
+
+def _unique(rows: FlatText, axis: str, make_unique: bool, report: Report) -> FlatText:
+    found = first_duplicate(rows)
+    if found is None:
+        return rows
+    example, repeated = found
+    what = "cells" if axis == layout.OBS else "genes"
+    if not make_unique:
+        raise ConversionError(
+            f"The names of the {what} are not unique: {example!r} and others, {repeated} repeats in all; "
+            f"use --make-unique to number them, or --{axis}-names COLUMN to take other names."
+        )
+    rows, changed = numbered(rows)
+    report.warn("names_numbered", axis, f"{changed} repeated names of {what} got a number, such as {example + '-1'!r}.")
+    return rows

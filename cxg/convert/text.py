@@ -1,0 +1,171 @@
+"""Text columns held as one UTF-8 buffer and offsets, never as a Python object for each row.
+
+A million labels cost their bytes plus eight each this way, and the two buffers are just
+what TileDB takes and what an answer is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SLICE = 65_536
+
+
+@dataclass(frozen=True)
+class FlatText:
+    """A column of text.
+
+    Attributes
+    ----------
+    data : (total bytes,) uint8
+        UTF-8 of all rows, one after the other.
+    offsets : (n,) uint64
+        Where each row begins.
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.offsets)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of both buffers."""
+        return int(self.data.nbytes + self.offsets.nbytes)
+
+    def rows(self, start: int, stop: int) -> FlatText:
+        """Rows `start` to `stop` as a column of their own."""
+        first = int(self.offsets[start]) if start < len(self) else len(self.data)
+        last = int(self.offsets[stop]) if stop < len(self) else len(self.data)
+        return FlatText(self.data[first:last], self.offsets[start:stop] - np.uint64(first))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the UTF-8 bytes of each row."""
+        for start in range(0, len(self), _SLICE):
+            part = self.rows(start, min(start + _SLICE, len(self)))
+            whole, ends = part.data.tobytes(), [*part.offsets[1:].tolist(), len(part.data)]
+            yield from (whole[a:b] for a, b in zip(part.offsets.tolist(), ends, strict=True))
+
+    def strings(self) -> list[str]:
+        """All rows as `str`; costs a Python object for each."""
+        return [row.decode("utf-8") for row in self]
+
+
+def from_bytes(rows: Sequence[bytes]) -> FlatText:
+    """Make a column from the UTF-8 bytes of its rows."""
+    return concatenate([rows])
+
+
+def from_strings(rows: Iterable[str]) -> FlatText:
+    """Make a column from `str` rows; lone surrogates become the replacement character."""
+    return from_bytes([row.encode("utf-8", "replace") for row in rows])
+
+
+def concatenate(parts: Iterable[Sequence[bytes]]) -> FlatText:
+    """Make a column from consecutive slices of rows."""
+    buffers, lengths = [], []
+    for part in parts:
+        buffers.append(np.frombuffer(b"".join(part), dtype=np.uint8))
+        lengths.append(np.fromiter(map(len, part), dtype=np.uint64, count=len(part)))
+    steps = np.concatenate([np.zeros(1, np.uint64), *lengths])
+    return FlatText(np.concatenate(buffers or [np.zeros(0, np.uint8)]), np.cumsum(steps[:-1], dtype=np.uint64))
+
+
+def encode_labels(rows: FlatText, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
+    """Codes and sorted labels of a text column, or None when it has more than `most` different rows."""
+    seen: dict[bytes, int] = {}
+    codes = np.empty(len(rows), dtype=np.int32)
+    for start in range(0, len(rows), _SLICE):
+        part = rows.rows(start, min(start + _SLICE, len(rows)))
+        codes[start : start + len(part)] = [seen.setdefault(row, len(seen)) for row in part]
+        if len(seen) > most:
+            return None
+    labels = [row.decode("utf-8") for row in seen]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    rank = np.empty(len(labels), dtype=np.int32)
+    rank[order] = np.arange(len(labels), dtype=np.int32)
+    return rank[codes] if labels else codes, [labels[i] for i in order]
+
+
+def first_duplicate(rows: FlatText) -> tuple[str, int] | None:
+    """A text that occurs more than once and how many rows repeat an earlier one; None when all differ.
+
+    Rows are compared by a 64-bit hash first, so that only suspects cost a Python object.
+    """
+    hashes = np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
+    if np.unique(hashes).size == len(rows):
+        return None
+    order = np.argsort(hashes, kind="stable")
+    same = np.zeros(len(rows), dtype=bool)
+    repeated = hashes[order][1:] == hashes[order][:-1]
+    same[order[1:][repeated]] = same[order[:-1][repeated]] = True
+    seen: set[bytes] = set()
+    duplicates: list[bytes] = []
+    for row, suspect in zip(rows, same.tolist(), strict=True):
+        if suspect and row in seen:
+            duplicates.append(row)
+        elif suspect:
+            seen.add(row)
+    return (duplicates[0].decode("utf-8"), len(duplicates)) if duplicates else None
+
+
+def numbered(rows: FlatText) -> tuple[FlatText, int]:
+    """Make all rows different by appending ``-1``, ``-2`` ... to repeated ones; returns how many changed."""
+    taken: set[bytes] = set(rows)
+    seen: set[bytes] = set()
+    counts: dict[bytes, int] = {}
+    out: list[bytes] = []
+    changed = 0
+    for row in rows:
+        name = row
+        if row in seen:
+            number = counts.get(row, 0)
+            while name in taken:
+                number += 1
+                name = row + b"-" + str(number).encode()
+            counts[row] = number
+            taken.add(name)
+            changed += 1
+        seen.add(name)
+        out.append(name)
+    return from_bytes(out), changed
+
+
+def read_text(dataset: Any, start: int = 0, stop: int | None = None) -> tuple[FlatText, int]:
+    """Read a one-dimensional HDF5 text dataset in slices.
+
+    Returns the column and the number of rows that were not valid UTF-8, in which the bad
+    bytes were replaced. Missing entries come back as empty text.
+    """
+    stop = len(dataset) if stop is None else stop
+    parts: list[Sequence[bytes]] = []
+    bad = 0
+    for first in range(start, stop, _SLICE):
+        part = [_as_bytes(row) for row in dataset[first : min(first + _SLICE, stop)].tolist()]
+        if not _is_utf8(b"\n".join(part)):
+            mended = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
+            bad += sum(a != b for a, b in zip(part, mended, strict=True))
+            part = mended
+        parts.append(part)
+    return concatenate(parts), bad
+
+
+def _as_bytes(row: object) -> bytes:
+    if isinstance(row, bytes):
+        return row
+    return row.encode("utf-8", "replace") if isinstance(row, str) else b""
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

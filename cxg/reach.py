@@ -1,0 +1,129 @@
+"""Whether the data can be reached: the folder lists, or the bucket does with the credentials at hand.
+
+Used by the entrypoint before the server starts, and by `cxg doctor`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cxg import aws
+from cxg.config import Config
+from cxg.errors import ConfigError, StorageUnavailable
+
+_LIST_S = 20.0
+# With one of these in adaptor.cxg_adaptor.tiledb_ctx, TileDB reaches S3 in a way that boto3 does not see.
+_OWN_S3 = ("aws_access_key_id", "aws_role_arn", "config_source", "endpoint_override", "no_sign_request", "proxy_host")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The data can be listed: what to warn of, and the AWS region to read it in (None: as set, or no S3)."""
+
+    warnings: tuple[str, ...] = ()
+    region: str | None = None
+
+
+def check_data(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> Reached:
+    """See that a dataroot or dataset can be listed, within seconds.
+
+    Parameters
+    ----------
+    uri : str
+        A path or an s3:// URI.
+    setting : str
+        The variable or key that holds it, for messages.
+
+    Raises
+    ------
+    ConfigError, StorageUnavailable
+        What is missing or refused; it does not answer.
+    """
+    if uri.startswith("s3://"):
+        return check_s3(uri, setting, config, env)
+    check_folder(uri, setting)
+    return Reached()
+
+
+def s3_region(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> str | None:
+    """Region to read an S3 dataroot in; None when only the store itself can know.
+
+    Raises
+    ------
+    ConfigError
+        data_locator.s3.region_name is not the bucket's.
+    """
+    locator = config.data_locator.s3
+    endpoint = aws.endpoint_of(locator, env)
+    own = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
+    if locator.region_name is False or (endpoint and isinstance(locator.region_name, str)):
+        return locator.region_name or own
+    found = aws.bucket_region(aws.split_s3(uri)[0], endpoint)
+    if isinstance(locator.region_name, str):
+        if found not in (None, locator.region_name):
+            raise ConfigError(
+                f"data_locator.s3.region_name is {locator.region_name}, but {setting} {uri} is in {found}; "
+                "set it to that, or to true."
+            )
+        return locator.region_name
+    return found or own
+
+
+def check_folder(path: str, setting: str, timeout_s: float = _LIST_S) -> None:
+    """List a folder once, within a time: a dead network file system would block for ever.
+
+    Raises
+    ------
+    ConfigError, StorageUnavailable
+        It is not there or not readable; it does not answer.
+    """
+    problems: list[OSError] = []
+
+    def look() -> None:
+        try:
+            with os.scandir(path) as items:
+                next(items, None)
+        except OSError as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise StorageUnavailable(
+            f"{setting} {path}: no answer within {timeout_s:.0f} s; check the file system it is on."
+        )
+    if problems:
+        mend = {
+            FileNotFoundError: "create it, or bind it into the container",
+            NotADirectoryError: "name the folder that holds the datasets",
+            PermissionError: f"make it readable for user {os.geteuid()}",
+        }.get(type(problems[0]), "check the file system it is on")
+        raise ConfigError(f"{setting} {path} cannot be listed ({problems[0].strerror}); {mend}.")
+
+
+def check_s3(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> Reached:
+    """See that an S3 prefix lists with the credentials at hand, and find its region.
+
+    Raises
+    ------
+    ConfigError, StorageUnavailable
+        What is missing or refused; S3 cannot be reached.
+    """
+    what = f"{setting} {uri}"
+    if any(f"vfs.s3.{name}" in config.adaptor.cxg_adaptor.tiledb_ctx for name in _OWN_S3):
+        return Reached((f"{what} was not checked, as adaptor.cxg_adaptor.tiledb_ctx has S3 settings of its own.",))
+    locator = config.data_locator.s3
+    warning = None if locator.no_sign_request else aws.check_credentials(what, env)
+    try:
+        region = s3_region(uri, setting, config, env)
+        filled = aws.has_objects(uri, region, aws.endpoint_of(locator, env), locator.no_sign_request)
+    except StorageUnavailable as error:
+        raise StorageUnavailable(f"{setting} {error}") from error
+    except ConfigError as error:
+        raise error if setting in str(error) else ConfigError(f"{setting} {error}") from error
+    empty = None if filled else f"{what} holds nothing yet; datasets put there appear within half a minute."
+    return Reached(tuple(one for one in (warning, empty) if one), region)

@@ -1,0 +1,133 @@
+"""The key that signs session cookies, for plugins that set one; the server itself sets none.
+
+AWS Secrets Manager is asked first, then CXG_SECRET_KEY, then the configuration. There is no
+default value: one made up at start would differ between instances, and log users out at each
+restart. A source that is named but cannot be read stops the start; it is never passed over for
+the next one, as that would run a site with another key than its operator believes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cxg.aws import bucket_region, client, endpoint_of, readable_errors, split_s3
+from cxg.config import Config
+from cxg.errors import ConfigError
+
+SECRET_FIELD = "flask_secret_key"  # noqa: S105 - the name of the entry, not a secret
+_LEAST_LENGTH = 16
+_LEAST_DIFFERENT = 8
+_GENERATE = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """A secret key and where it was found; the value never shows in a repr or a log."""
+
+    value: str = field(repr=False)
+    source: str
+
+    @property
+    def weakness(self) -> str | None:
+        """What is wrong with the key and the mend, or None when it is strong enough."""
+        if len(self.value) < _LEAST_LENGTH or len(set(self.value)) < _LEAST_DIFFERENT:
+            return (
+                f"the secret key from {self.source} is too easy to guess: use {_LEAST_LENGTH} characters or more, "
+                f"made by {_GENERATE}"
+            )
+        return None
+
+
+def secret_region(config: Config, env: Mapping[str, str], config_uri: str | None) -> str:
+    """Find the region of Secrets Manager to ask.
+
+    CXG_AWS_SECRET_REGION_NAME, else the region of the dataroot's bucket, else that of the bucket
+    the configuration came from, else the process's own AWS region.
+
+    Raises
+    ------
+    ConfigError
+        None of these tells it.
+    StorageUnavailable
+        The store with the bucket cannot be reached.
+    """
+    if named := env.get("CXG_AWS_SECRET_REGION_NAME"):
+        return named
+    locator = config.data_locator.s3
+    endpoint = endpoint_of(locator, env)
+    dataroot = config.multi_dataset.dataroot or config.single_dataset.datapath
+    for uri in (dataroot, config_uri):
+        if uri and uri.startswith("s3://"):
+            if uri == dataroot and isinstance(locator.region_name, str):
+                return locator.region_name
+            if found := bucket_region(split_s3(uri)[0], endpoint):
+                return found
+    if own := env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"):
+        return own
+    raise ConfigError("CXG_AWS_SECRET_NAME is set, but its region is not known: set CXG_AWS_SECRET_REGION_NAME.")
+
+
+def fetch_secret(name: str, region: str) -> str:
+    """Text of a secret in AWS Secrets Manager.
+
+    Raises
+    ------
+    ConfigError
+        It does not exist, may not be read, or holds no text.
+    StorageUnavailable
+        AWS cannot be reached.
+    """
+    with readable_errors(f"CXG_AWS_SECRET_NAME {name} ({region})"):
+        answer = client("secretsmanager", region).get_secret_value(SecretId=name)
+    text = answer.get("SecretString")
+    if not isinstance(text, str):
+        raise ConfigError(f"CXG_AWS_SECRET_NAME {name}: it holds bytes; store JSON with the key {SECRET_FIELD}.")
+    return text
+
+
+def find_secret_key(
+    config: Config,
+    env: Mapping[str, str],
+    config_uri: str | None = None,
+    fetch: Callable[[str, str], str] = fetch_secret,
+) -> SecretKey | None:
+    """Find the secret key of this deployment; None when no source names one.
+
+    Parameters
+    ----------
+    config_uri : str, optional
+        Where the configuration was read from, when that was S3.
+    fetch : callable
+        Takes the secret's name and region, returns its text; for tests.
+
+    Raises
+    ------
+    ConfigError
+        The source that is named cannot be used.
+    StorageUnavailable
+        AWS cannot be reached.
+    """
+    if name := env.get("CXG_AWS_SECRET_NAME"):
+        region = secret_region(config, env, config_uri)
+        return SecretKey(_entry(fetch(name, region), name), f"AWS Secrets Manager ({name}, {region})")
+    if value := env.get("CXG_SECRET_KEY"):
+        return SecretKey(value, "CXG_SECRET_KEY")
+    if value := config.server.flask_secret_key:
+        return SecretKey(value, "server.flask_secret_key")
+    return None
+
+
+def _entry(text: str, name: str) -> str:
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        # The parser's own message would quote the secret.
+        raise ConfigError(
+            f'CXG_AWS_SECRET_NAME {name}: the secret is not JSON; store {{"{SECRET_FIELD}": "..."}} there.'
+        ) from None
+    value = entries.get(SECRET_FIELD) if isinstance(entries, dict) else None
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"CXG_AWS_SECRET_NAME {name}: the secret has no text under the key {SECRET_FIELD}; add it.")
+    return value

@@ -1,0 +1,67 @@
+"""Starting the server process: configuration from the environment, and gunicorn's command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cxg.config import Config, load
+from cxg.config.commands import read_config_file
+from cxg.memory import MemoryPlan
+
+log = logging.getLogger(__name__)
+
+# A request line holds the query; the web client moves longer gene sets into a body at 2,000 characters.
+_REQUEST_LINE_BYTES = 8190
+# Above the longest request that is normal, below what Docker and Elastic Beanstalk wait.
+_GRACEFUL_TIMEOUT_S = 25
+# A load balancer or nginx in front keeps connections for 60 s; ours must outlive theirs.
+_KEEPALIVE_S = 75
+
+
+def load_config(env: Mapping[str, str] = os.environ) -> Config:
+    """Configuration from the file named in `CXG_CONFIG_FILE`, if any, and the overrides in `env`.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or something in it is wrong.
+    """
+    path = env.get("CXG_CONFIG_FILE")
+    loaded = load(read_config_file(Path(path)) if path else "", env, path or "the environment")
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded.config
+
+
+def gunicorn_command(host: str, port: int, workers: int, threads: int) -> list[str]:
+    """Command that serves `cxg.web.wsgi:app`; its configuration travels in the environment.
+
+    The application is loaded before the fork, so workers share its memory; threads, because
+    reading and compressing release Python's lock.
+    """
+    return [
+        *(sys.executable, "-m", "gunicorn", "cxg.web.wsgi:app", "--preload"),
+        *("--bind", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
+        *("--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)),
+        *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108
+        *("--keep-alive", str(_KEEPALIVE_S), "--graceful-timeout", str(_GRACEFUL_TIMEOUT_S), "--timeout", "120"),
+        *("--limit-request-line", str(_REQUEST_LINE_BYTES)),
+        *("--forwarded-allow-ips", "*", "--no-control-socket", "--log-level", "warning"),
+    ]
+
+
+def server_environment(env: Mapping[str, str], plan: MemoryPlan) -> dict[str, str]:
+    """Environment for gunicorn: `env`, the memory plan, and thread pools that fit many threads on few cores."""
+    # One thread for numpy's own linear algebra (which is not used), and one arena for all threads of a
+    # worker: both otherwise take memory for each thread.
+    quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    shares = {
+        "CXG_MEMORY_MB": str(plan.total_mb),
+        "CXG_WORKERS": str(plan.workers),
+        "CXG_THREADS": str(plan.threads),
+    }
+    return {**quiet, **env, **shares}

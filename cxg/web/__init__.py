@@ -1,0 +1,1 @@
+"""The HTTP side: routes, pages, headers; the only part that knows Flask."""

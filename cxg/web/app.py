@@ -1,0 +1,176 @@
+"""The application: one Flask app made from a configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, g, redirect, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as BaseResponse
+
+from cxg import __version__, memory, plugins
+from cxg.catalog import Catalog, Root
+from cxg.config import Config
+from cxg.errors import ConfigError
+from cxg.storage import Dataroot, SingleDataset, Storage
+from cxg.web import data, errors, gallery, meta, pages
+from cxg.web.answers import AnswerCache
+from cxg.web.client import default_folder, load_client
+from cxg.web.fast import FastPath
+from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
+from cxg.web.readiness import Readiness
+from cxg.web.site import Site
+
+# Two lists of a million cells each in decimal, and room to spare.
+BODY_MAX_BYTES = 64 << 20
+# Rows read at a time need buffers; more at once would go beyond the plan.
+_SCAN_MB = 64
+
+
+def create_app(
+    config: Config,
+    client_dir: Path | None = None,
+    env: Mapping[str, str] = os.environ,
+    plan: memory.MemoryPlan | None = None,
+) -> Flask:
+    """Make the application. Nothing is read from the dataroot and no TileDB context is made yet.
+
+    Parameters
+    ----------
+    config : with `multi_dataset.dataroot` or `single_dataset.datapath` set
+    client_dir : folder of the built web client; by default where `CXG_CLIENT_DIR` says
+    env : environment variables: `CXG_CLIENT_DIR`, `CXG_DEPLOY_DIR`, `CXG_INLINE_SCRIPTS_DIR`, `CXG_PLUGINS_DIR`
+    plan : shares of memory; by default worked out from the machine or container
+
+    Raises
+    ------
+    ConfigError
+        No dataset is configured, the web client is missing, a plugin cannot be loaded.
+    """
+    site = _make_site(config, plan or memory.plan(env))
+    base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
+    hooks = plugins.load(_folder(env, "CXG_PLUGINS_DIR"))
+    client = load_client(client_dir or default_folder(env), config, _folder(env, "CXG_INLINE_SCRIPTS_DIR"))
+
+    app = Flask("cxg", static_folder=None)
+    app.extensions["cxg"] = site
+    app.secret_key = config.server.flask_secret_key
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
+    # Werkzeug keeps forms in memory up to half a megabyte; a long gene set is more.
+    app.config["MAX_FORM_MEMORY_SIZE"] = 2 * data.SUMMARY_BODY_MAX_BYTES
+    # "//" is not "/": a name that starts with a slash is no name, and a redirect would hide that.
+    app.url_map.merge_slashes = False
+    errors.register(app)
+    # A plugin's header wins over ours of the same name.
+    chosen = {name.lower(): (name, value) for name, value in (*security_headers(config), *hooks.extra_headers)}
+    headers = tuple(chosen.values())
+    _register_policies(app, config, headers)
+    app.register_blueprint(meta.health)
+    app.register_blueprint(pages.site_blueprint(client, base_url, _folder(env, "CXG_DEPLOY_DIR")))
+    app.register_blueprint(_index(site, config, base_url))
+    below = f"/{base_url}/<dataset>" if base_url else ""
+    for blueprint, prefix in (
+        (meta.routes, "/api/v0.2"),
+        (data.routes, "/api/v0.2"),
+        (pages.client_blueprint(client), ""),
+    ):
+        app.register_blueprint(blueprint, url_prefix=below + prefix or None)
+    if not base_url:
+        app.url_value_preprocessor(_name_the_single_dataset(app))
+    hooks.attach(app)
+    # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme.
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
+    if not (
+        hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
+    ):
+        app.wsgi_app = FastPath(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+    return app
+
+
+def _make_site(config: Config, plan: memory.MemoryPlan) -> Site:
+    storage = Storage(config)
+    dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
+    if not dataroot and not datapath:
+        raise ConfigError(
+            "No data is configured: set multi_dataset.dataroot, or CXG_DATAROOT, to where the datasets are."
+        )
+    root: Root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, str(datapath))
+    limits = config.multi_dataset.matrix_cache
+    catalog = Catalog(storage, root, limits.max_datasets, limits.timelimit_s)
+    caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
+    version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
+    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
+    scans = threading.BoundedSemaphore(max(1, plan.scan_mb // _SCAN_MB))
+    return Site(config, catalog, cache, plan, scans, Readiness(catalog))
+
+
+def _index(site: Site, config: Config, base_url: str) -> Any:
+    links = [
+        (text, link)
+        for text, link in (
+            ("Terms of service", config.server.about_legal_tos),
+            ("Privacy policy", config.server.about_legal_privacy),
+        )
+        if link
+    ]
+    catalog = site.catalog if base_url else None
+    return gallery.blueprint(catalog, base_url, config.multi_dataset.index, links, policy=plain_policy(config))
+
+
+def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str], ...]) -> None:
+    log = logging.getLogger("cxg.requests")
+    if config.server.verbose or config.server.debug:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("cxg").setLevel(logging.DEBUG if config.server.debug else logging.INFO)
+
+    @app.before_request
+    def start() -> BaseResponse | None:
+        g.started_s = time.perf_counter()
+        if config.server.force_https and not request.is_secure and not request.path.startswith("/health"):
+            return redirect(request.url.replace("http://", "https://", 1), 301)
+        return None
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        for name, value in headers:
+            response.headers.setdefault(name, value)
+        elapsed_ms = (time.perf_counter() - g.started_s) * 1000 if "started_s" in g else 0.0
+        if config.server.server_timing_headers:
+            response.headers["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
+        if log.isEnabledFor(logging.INFO):
+            log.info("%s %s %s %.1f ms", request.method, request.full_path, response.status_code, elapsed_ms)
+        return response
+
+
+def _name_the_single_dataset(app: Flask) -> Any:
+    """Routes take the dataset's name; a single dataset has the empty one."""
+    mounted = frozenset({"meta", "data", "client"})
+
+    def fill_in(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        if endpoint and values is not None and endpoint.partition(".")[0] in mounted:
+            values["dataset"] = ""
+
+    return fill_in
+
+
+def _folder(env: Mapping[str, str], name: str) -> Path | None:
+    """A folder named by an environment variable; None when it is not set.
+
+    Raises
+    ------
+    ConfigError
+        It is set, but there is no such folder.
+    """
+    if not env.get(name):
+        return None
+    folder = Path(env[name])
+    if not folder.is_dir():
+        raise ConfigError(f"{name} names {folder}, which is not a folder: correct it or leave it out.")
+    return folder

@@ -1,0 +1,237 @@
+"""Binary routes: annotations, embeddings, expression, gene set means; and differential expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+
+import numpy as np
+from flask import Blueprint, Response, request
+from numpy.typing import NDArray
+
+from cxg.compute.summary import scale_embedding
+from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnsupportedMedia
+from cxg.format.columns import ColumnValues, Labels, Text
+from cxg.format.dataset import Dataset
+from cxg.format.selection import Filter, select, shown
+from cxg.web.answers import Answer
+from cxg.web.diffexp import compare
+from cxg.web.headers import NO_STORE
+from cxg.web.meta import offered_embeddings
+from cxg.web.site import BINARY, JSON, current_site
+from cxg.wire.diffexp import parse_diffexp
+from cxg.wire.fbs import ColumnData, JSONColumn, encode_matrix, json_labels, json_strings
+from cxg.wire.filters import parse_filter_body, parse_var_query
+
+SUMMARY_BODY_MAX_BYTES = 1_000_000
+_FORM = "application/x-www-form-urlencoded"
+# Genes of a set are read in groups of at most this many values (64 MB of float32).
+_GROUP_VALUES = 16 << 20
+
+routes = Blueprint("data", __name__)
+
+
+@routes.get("/annotations/<any(obs, var):axis>")
+def read_annotations(dataset: str, axis: str) -> Response:
+    """Annotation columns by name; all of them when none is named."""
+    names = _distinct(request.args.getlist("annotation-name"), "annotations")
+
+    def make(opened: Dataset) -> Answer:
+        annotations = opened.annotations(axis)
+        wanted = names or [column.name for column in annotations.columns]
+        _check_count(len(wanted), "annotations")
+        for name in wanted:
+            annotations.column(name)
+        columns = [_column_data(annotations.read(name)) for name in wanted]
+        return _matrix(columns, wanted, annotations.n)
+
+    return current_site().serve(dataset, make, BINARY)
+
+
+@routes.put("/annotations/obs")
+@routes.put("/genesets")
+@routes.put("/layout/obs")
+def refuse_write(dataset: str) -> Response:
+    """This server is read-only."""
+    raise NotOffered("This server is read-only: annotations, gene sets and embeddings cannot be saved.")
+
+
+@routes.get("/layout/obs")
+def read_layout(dataset: str) -> Response:
+    """Embeddings by name, scaled to the unit square; all of them when none is named."""
+    names = _distinct(request.args.getlist("layout-name"), "embeddings")
+
+    def make(opened: Dataset) -> Answer:
+        offered = offered_embeddings(opened)
+        if not offered:
+            raise NotOffered("This dataset has no embedding.")
+        wanted = names or list(offered)
+        _check_count(len(wanted), "embeddings")
+        columns: list[ColumnData] = []
+        labels: list[str] = []
+        for name in wanted:
+            # An embedding left out by configuration is as unknown as one that does not exist.
+            scaled = scale_embedding(opened.read_embedding(name if name in offered else f"{name} "))
+            for dimension in (0, 1):
+                columns.append(np.ascontiguousarray(scaled[:, dimension]))
+                labels.append(f"{name}_{dimension}")
+        return _matrix(columns, labels, opened.n_obs)
+
+    return current_site().serve(dataset, make, BINARY)
+
+
+@routes.get("/data/var")
+def read_expression(dataset: str) -> Response:
+    """Expression of the genes that a query filter selects, a column for each."""
+    query = request.query_string
+
+    def make(opened: Dataset) -> Answer:
+        return _expression(opened, parse_var_query(query))
+
+    return current_site().serve(dataset, make, BINARY)
+
+
+@routes.put("/data/var")
+def read_expression_by_body(dataset: str) -> Response:
+    """The same with the filter as JSON in the body."""
+    if request.mimetype != JSON:
+        raise UnsupportedMedia("The body must be declared as application/json.")
+    body = request.get_data()
+    wanted = parse_filter_body(body, "var")
+
+    def make(opened: Dataset) -> Answer:
+        return _expression(opened, wanted)
+
+    response = current_site().serve(dataset, make, BINARY, body)
+    response.headers["Cache-Control"] = NO_STORE
+    return response
+
+
+@routes.get("/summarize/var")
+def read_summary(dataset: str) -> Response:
+    """Mean over a set of genes, for each cell."""
+    query = request.query_string
+    _check_method(request.args.getlist("method"))
+
+    def make(opened: Dataset) -> Answer:
+        return _summary(opened, query)
+
+    return current_site().serve(dataset, make, BINARY)
+
+
+@routes.post("/summarize/var")
+def read_summary_by_body(dataset: str) -> Response:
+    """The same for sets too long for a URL: the query comes as a form body."""
+    if request.mimetype != _FORM:
+        raise UnsupportedMedia(f"The body must be declared as {_FORM}.")
+    body = request.get_data(cache=True, parse_form_data=False)
+    if len(body) > SUMMARY_BODY_MAX_BYTES:
+        raise LimitExceeded(f"The body has {len(body)} bytes; at most {SUMMARY_BODY_MAX_BYTES} are allowed.")
+    key = request.args.get("key")
+    if key is not None and key != _query_hash(body):
+        raise BadFilter("The 'key' is not the SHA-1 hash of the body.")
+    _check_method(request.form.getlist("method"))
+
+    def make(opened: Dataset) -> Answer:
+        return _summary(opened, body)
+
+    response = current_site().serve(dataset, make, BINARY, body or b"&")
+    response.headers["Cache-Control"] = NO_STORE
+    return response
+
+
+@routes.post("/diffexp/obs")
+def compare_cells(dataset: str) -> Response:
+    """Genes that differ most between two sets of cells."""
+    site = current_site()
+    if not site.config.diffexp.enable:
+        raise NotOffered("Differential expression is switched off on this server.")
+    if request.mimetype != JSON:
+        raise UnsupportedMedia("The body must be declared as application/json.")
+    body = request.get_data()
+
+    def read(opened: Dataset) -> bytes:
+        wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
+        sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
+        with site.scans:
+            return compare(opened, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
+
+    answer = site.with_dataset(dataset, read)
+    # The client compares the content type as a whole: no charset may follow.
+    return Response(answer, content_type=JSON, headers={"Cache-Control": NO_STORE})
+
+
+def _expression(opened: Dataset, wanted: Filter) -> Answer:
+    if wanted.index is None and not wanted.values and not wanted.ranges:
+        raise BadFilter(f"The request needs a filter that names genes, for example var:{opened.var.index}=NAME.")
+    genes = select_genes(opened, wanted)
+    _check_count(len(genes), "genes")
+    values = opened.read_X_columns(genes)
+    return _matrix([values[:, i] for i in range(len(genes))], genes.astype(np.int32), opened.n_obs)
+
+
+def _summary(opened: Dataset, query: bytes) -> Answer:
+    """Mean of the matched genes; zeros when none matches, as for a set that is still empty."""
+    total = np.zeros(opened.n_obs, np.float64)
+    genes = _summary_genes(opened, query)
+    step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
+    for start in range(0, len(genes), step):
+        with current_site().scans:
+            total += opened.read_X_columns(genes[start : start + step]).sum(axis=1, dtype=np.float64)
+    mean = (total / max(1, len(genes))).astype(np.float32)
+    return _matrix([mean], [_query_hash(query)], opened.n_obs)
+
+
+def _summary_genes(opened: Dataset, query: bytes) -> NDArray[np.int64]:
+    # A filter without any condition is an error for expression, but here it is an empty gene set.
+    if not any(part and not part.startswith((b"method=", b"key=", b"nbins=")) for part in query.split(b"&")):
+        return np.zeros(0, np.int64)
+    return select_genes(opened, parse_var_query(query))
+
+
+def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:
+    """Positions of the genes a filter selects; exact names are looked up, not searched."""
+    if wanted.axis != "var":
+        raise BadFilter("Only a filter on var is possible here.")
+
+    def lookup(column: str, value: str) -> Sequence[int] | None:
+        return opened.gene_positions.get(value, ()) if column == opened.var.index else None
+
+    return select(wanted, opened.n_var, opened.var.read, lookup)
+
+
+def _column_data(values: ColumnValues) -> ColumnData:
+    if isinstance(values, Labels):
+        return JSONColumn(json_labels(values.codes, values.categories))
+    if isinstance(values, Text):
+        return JSONColumn(json_strings(values.values))
+    return values.values
+
+
+def _matrix(columns: Sequence[ColumnData], labels: Sequence[str] | NDArray[np.int32], n_rows: int) -> Answer:
+    return Answer(encode_matrix(columns, labels, n_rows), BINARY)
+
+
+def _distinct(names: list[str], what: str) -> list[str]:
+    """The names asked for; one named twice would give an answer with equal labels, which no client can read."""
+    _check_count(len(names), what)
+    for name in names:
+        if names.count(name) > 1:
+            raise BadFilter(f"The request names {shown(name)} more than once.")
+    return names
+
+
+def _check_count(count: int, what: str) -> None:
+    most = current_site().config.limits.column_request_max
+    if most and count > most:
+        raise LimitExceeded(f"One request asked for {count} {what}; at most {most} are allowed.")
+
+
+def _check_method(methods: Sequence[str]) -> None:
+    if any(method != "mean" for method in methods):
+        raise BadFilter(f"There is no summary method {shown(methods[0])}; the only one is mean.")
+
+
+def _query_hash(query: bytes) -> str:
+    """Label of a summary: SHA-1 of the raw query, by which the web client finds its answer."""
+    return sha1(query, usedforsecurity=False).hexdigest()

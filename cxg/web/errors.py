@@ -1,0 +1,100 @@
+"""The one table from exception to HTTP status, and what an error looks like to a client."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from cxg.errors import (
+    ConfigError,
+    CxgError,
+    DatasetInvalid,
+    DatasetNotFound,
+    NotAcceptable,
+    NotOffered,
+    RequestError,
+    StorageUnavailable,
+    UnsupportedMedia,
+)
+from cxg.web import gallery
+from cxg.web.headers import NO_STORE
+
+log = logging.getLogger(__name__)
+
+# First match wins. A damaged dataset is 400, as clients have always known it: the server is well.
+STATUS: tuple[tuple[type[CxgError], int], ...] = (
+    (NotAcceptable, 406),
+    (UnsupportedMedia, 415),
+    (NotOffered, 501),
+    (RequestError, 400),
+    (DatasetNotFound, 404),
+    (DatasetInvalid, 400),
+    (StorageUnavailable, 503),
+    (ConfigError, 500),
+)
+RETRY_AFTER_S = 5
+_TITLES = {
+    400: "This cannot be shown",
+    404: "Nothing here",
+    405: "Not possible here",
+    503: "The data is out of reach for a moment",
+}
+
+
+def status_of(error: CxgError) -> int:
+    """HTTP status for one of our own errors."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def register(app: Flask) -> None:
+    """Answer every exception of `app`: JSON below an API, a readable page elsewhere."""
+    app.register_error_handler(CxgError, _ours)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unknown)
+
+
+def _ours(error: CxgError) -> Response:
+    status = status_of(error)
+    if status >= 500 and status != 501:
+        log.warning("%s %s: %s", request.method, request.path, error, exc_info=error if status == 500 else None)
+    response = _render(status, str(error))
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    if error.response is not None and error.code is None:
+        return error.response  # type: ignore[return-value]
+    code = error.code or 500
+    if 300 <= code < 400:
+        return error.get_response()  # type: ignore[return-value]
+    sentence = "There is nothing at this address." if code == 404 else (error.description or error.name)
+    response = _render(code, sentence)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _unknown(error: Exception) -> Response:
+    """A fault of ours: logged with an id, of which the client is told only the id."""
+    mark = uuid.uuid4().hex[:12]
+    log.error("request %s failed: %s %s", mark, request.method, request.path, exc_info=error)
+    code = InternalServerError.code
+    response = _render(code, f"Something went wrong on the server. If you report it, give the id {mark}.")
+    response.headers["X-Request-ID"] = mark
+    return response
+
+
+def _render(status: int, sentence: str) -> Response:
+    if "/api/" in request.path or request.path.startswith("/health"):
+        response = Response(json.dumps({"message": sentence}), status, content_type="application/json")
+    else:
+        response = gallery.error_page(status, _TITLES.get(status, "Something went wrong"), sentence)
+    response.headers["Cache-Control"] = NO_STORE
+    return response

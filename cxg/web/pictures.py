@@ -1,0 +1,77 @@
+"""The small pictures of the dataset list: drawn once for each version of a dataset, then kept in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from cxg.compute import thumbnail
+from cxg.format.columns import Labels
+from cxg.format.dataset import Dataset
+from cxg.web.summaries import color_column, shown_embedding
+
+_MAX_BYTES = 16 * 2**20
+_DRAWING_AT_ONCE = 2
+_PLAIN = "#4477aa"
+
+
+class Pictures:
+    """PNGs by dataset name and fingerprint, the least recently used dropped when they exceed `max_bytes`."""
+
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._drawing = threading.BoundedSemaphore(_DRAWING_AT_ONCE)
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def kept(self, name: str, fingerprint: str) -> bytes | None:
+        """Return the picture of this version of a dataset if it has been drawn; touches no storage."""
+        with self._lock:
+            png = self._kept.get((name, fingerprint))
+            if png is not None:
+                self._kept.move_to_end((name, fingerprint))
+            return png
+
+    def draw(self, dataset: Dataset) -> bytes | None:
+        """Return the picture of an open dataset; None when it has no embedding.
+
+        The first call reads one embedding and one column. Few are drawn at the same time, so that a page full
+        of new datasets leaves the processors to those who work with one.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            The embedding or the column cannot be read.
+        """
+        with self._drawing:
+            png = self.kept(dataset.name, dataset.fingerprint)
+            if png is None:
+                png = draw_dataset(dataset)
+                if png is not None:
+                    self._keep(dataset.name, dataset.fingerprint, png)
+        return png
+
+    def _keep(self, name: str, fingerprint: str, png: bytes) -> None:
+        with self._lock:
+            self._bytes += len(png) - len(self._kept.pop((name, fingerprint), b""))
+            self._kept[name, fingerprint] = png
+            while self._bytes > self._max_bytes:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= len(dropped)
+
+
+def draw_dataset(dataset: Dataset) -> bytes | None:
+    """Draw the embedding that the web client shows first, from a sample of cells; None when there is none."""
+    embedding, column = shown_embedding(dataset), color_column(dataset)
+    if embedding is None:
+        return None
+    cells = thumbnail.sample_cells(dataset.n_obs)
+    xy = dataset.read_embedding(embedding)[cells]
+    values = dataset.read_column("obs", column) if column is not None else None
+    if column is None or not isinstance(values, Labels):
+        return thumbnail.draw(xy, np.zeros(len(cells), np.int64), [_PLAIN])
+    colors = thumbnail.label_colors(values.categories, dataset.colors.get(column))
+    return thumbnail.draw(xy, values.codes[cells], colors)

@@ -1,0 +1,106 @@
+"""What the routes share: configuration, catalog, answer cache, and how an answer becomes a response."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import TypeVar, cast
+
+from flask import Response, current_app, request
+
+from cxg.catalog import Catalog
+from cxg.config import Config
+from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
+from cxg.format.dataset import Dataset
+from cxg.memory import MemoryPlan
+from cxg.web.answers import Answer, AnswerCache, Stored, accepts, matches, negotiate
+from cxg.web.readiness import Readiness
+
+T = TypeVar("T")
+BINARY = "application/octet-stream"
+JSON = "application/json"
+NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
+
+
+@dataclass(frozen=True)
+class Site:
+    """One application's parts.
+
+    Attributes
+    ----------
+    scans : bounds how many long reads of rows run at a time, so that their buffers stay within the memory plan
+    """
+
+    config: Config
+    catalog: Catalog
+    cache: AnswerCache
+    plan: MemoryPlan
+    scans: threading.BoundedSemaphore
+    readiness: Readiness
+
+    def serve(
+        self, name: str, make: Callable[[Dataset], Answer], mimetype: str | None, body_key: bytes = b""
+    ) -> Response:
+        """Answer from the dataset called `name`, from the cache where possible.
+
+        Parameters
+        ----------
+        make : computes the answer from the open dataset
+        mimetype : the answer's, checked against the Accept header unless None
+        body_key : for a POST, the bytes of the body, which then tell answers apart beside the URL
+
+        Raises
+        ------
+        NotAcceptable
+            The client does not take `mimetype`.
+        """
+        if mimetype is not None and not accepts(request.headers.get("Accept"), mimetype):
+            raise NotAcceptable(f"This route answers with {mimetype}, which the Accept header excludes.")
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        query = request.query_string.decode("latin-1")
+        if body_key:
+            query += "#" + sha1(body_key, usedforsecurity=False).hexdigest()
+
+        def read(dataset: Dataset) -> Stored:
+            key = (dataset.fingerprint, request.path, query, encoding)
+            return self.cache.find_or_make(key, lambda: make(dataset))
+
+        return respond(self.with_dataset(name, read))
+
+    def with_dataset(self, name: str, read: Callable[[Dataset], T]) -> T:
+        """Lease a dataset and read from it; once more if it was replaced meanwhile.
+
+        Raises
+        ------
+        CxgError
+            Whatever the lease or `read` raises, the second time.
+        """
+        with self.catalog.lease(name) as dataset:
+            before = dataset.fingerprint
+            try:
+                return read(dataset)
+            except (DatasetInvalid, StorageUnavailable) as error:
+                failure = error
+        self.catalog.suspect(name)
+        with self.catalog.lease(name) as dataset:
+            if dataset.fingerprint == before:
+                raise failure
+            return read(dataset)
+
+
+def current_site() -> Site:
+    """The site of the current application."""
+    return cast("Site", current_app.extensions["cxg"])
+
+
+def respond(stored: Stored) -> Response:
+    """Turn a stored answer into a response: 304 when the client has it already."""
+    unchanged = matches(request.headers.get("If-None-Match", ""), stored.etag)
+    response = Response(b"" if unchanged else stored.body, 304 if unchanged else 200)
+    response.headers.clear()
+    for header, value in stored.headers:
+        if not unchanged or header in NOT_MODIFIED_HEADERS:
+            response.headers[header] = value
+    return response

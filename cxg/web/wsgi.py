@@ -1,0 +1,13 @@
+"""The application object for gunicorn: ``cxg.web.wsgi:app``.
+
+Importing this module reads the configuration from the environment (`CXG_CONFIG_FILE` and
+the overrides listed in docs/config.md). gunicorn loads it before it forks its workers, so
+they share its memory; TileDB contexts are made in each worker, at its first read.
+"""
+
+from __future__ import annotations
+
+from cxg.server import load_config
+from cxg.web.app import create_app
+
+app = create_app(load_config())

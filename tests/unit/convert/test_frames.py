@@ -1,0 +1,185 @@
+"""Tables as older and newer AnnData wrote them, and which column names the rows."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from scipy import sparse
+
+from tests.unit.convert.conftest import codes_of
+from tests.unit.convert.h5ads import TEXT, default_matrix, make_h5ad, read_array, write_array, write_categorical
+
+N = 6
+
+
+def test_categories_beside_the_columns(tmp_path, converted):
+    """AnnData 0.7: codes with a reference to a dataset in `__categories`."""
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"c": np.array([0, 1, 0, -1, 1, 0], np.int8)})
+    with h5py.File(path, "a") as root:
+        del root["obs/c"].attrs["encoding-type"]
+        labels = write_array(root["obs"].create_group("__categories"), "c", np.array(["é", "a"], object))
+        root["obs/c"].attrs["categories"] = labels.ref
+    out, _ = converted(path)
+    values, meta = read_array(out, "obs")
+    assert json.loads(meta["cxg_schema"])["c"]["categories"] == ["é", "a", "nan"]
+    assert values["c"].tolist() == [0, 1, 0, 2, 1, 0]
+
+
+def test_records(tmp_path, converted):
+    """AnnData before 0.7: one dataset of records, categories in uns."""
+    path = make_h5ad(tmp_path / "in.h5ad", uns={"c_categories": np.array(["x", "y"], object)})
+    with h5py.File(path, "a") as root:
+        del root["obs"], root["obsm"]
+        rows = np.zeros(N, dtype=[("index", "S5"), ("c", "i4"), ("n", "f4"), ("pair", "f4", (2,))])
+        rows["index"] = [f"c{i}".encode() for i in range(N)]
+        rows["c"] = [0, 1, 0, 1, 0, 0]
+        rows["n"] = np.arange(N)
+        root.create_dataset("obs", data=rows)
+        places = np.zeros(N, dtype=[("X_umap", "f4", (2,))])
+        places["X_umap"] = np.arange(2 * N).reshape(N, 2)
+        root.create_dataset("obsm", data=places)
+    out, report = converted(path)
+    values, meta = read_array(out, "obs")
+    assert values["name_0"].tolist() == [f"c{i}" for i in range(N)]
+    assert json.loads(meta["cxg_schema"])["c"]["categories"] == ["x", "y"]
+    assert values["n"].tolist() == list(range(N))
+    assert "column_dropped" in codes_of(report)
+    assert read_array(out, "emb/umap")[0][""].tolist() == np.arange(12.0).reshape(6, 2).tolist()
+
+
+@pytest.mark.parametrize("option", ["--obs-names", "--var-names"])
+def test_names_from_a_column(tmp_path, converted, option):
+    obs = {"id": np.array([f"id{i}" for i in range(N)], object)}
+    var = {"symbol": lambda group, name: write_categorical(group, name, [3, 2, 1, 0], ["d", "c", "b", "a"])}
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs=obs, var=var), option, "id" if "obs" in option else "symbol")
+    axis, column, names = ("obs", "id", [f"id{i}" for i in range(N)]) if "obs" in option else ("var", "symbol", list("abcd"))
+    values, meta = read_array(out, axis)
+    assert json.loads(meta["cxg_schema"])["index"] == column
+    assert values[column].tolist() == names
+    assert values["name_0"][0] in ("cell0", "gene0")
+
+
+def test_names_from_numbers(tmp_path, converted):
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"id": np.arange(N) * 7}), "--obs-names", "id")
+    assert read_array(out, "obs")[0]["id"].tolist() == ["0", "7", "14", "21", "28", "35"]
+
+
+def test_make_unique(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad", obs_names=["a", "a", "a-1", "b", "a", "b"], var_names=["g"] * 4)
+    out, report = converted(path, "--make-unique")
+    assert read_array(out, "obs")[0]["name_0"].tolist() == ["a", "a-2", "a-1", "b", "a-3", "b-1"]
+    assert read_array(out, "var")[0]["name_0"].tolist() == ["g", "g-1", "g-2", "g-3"]
+    assert [note["subject"] for note in report["notes"] if note["code"] == "names_numbered"] == ["var", "obs"]
+
+
+def test_index_called_otherwise_and_column_order_missing(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"n": np.arange(N)})
+    with h5py.File(path, "a") as root:
+        root["obs"].move("_index", "barcode")
+        root["obs"].attrs["_index"] = "barcode"
+        del root["obs"].attrs["column-order"]
+    out, _ = converted(path)
+    assert list(read_array(out, "obs")[0]) == ["name_0", "n"]
+
+
+def test_text_index_of_numbers_only_is_text(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root:
+        del root["obs/_index"]
+        write_array(root["obs"], "_index", np.arange(N))
+    out, _ = converted(path)
+    assert read_array(out, "obs")[0]["name_0"].tolist() == list("012345")
+
+
+def test_ensembl_names_get_a_hint(tmp_path, converted):
+    names = [f"ENSG0000000000{i}" for i in range(4)]
+    path = make_h5ad(tmp_path / "in.h5ad", var_names=names, var={"feature_name": np.array(list("wxyz"), object)})
+    _, report = converted(path)
+    assert "--var-names feature_name" in next(n["text"] for n in report["notes"] if n["code"] == "ensembl_names")
+
+
+def test_title_about_and_corpora(tmp_path, converted):
+    uns = {"title": "A study", "schema_version": "5.0.0", "default_embedding": "X_umap", "batch_condition": np.array(["d"], object)}
+    path = make_h5ad(tmp_path / "in.h5ad", uns=uns)
+    out, _ = converted(path, "--about", "https://example.org/x")
+    meta = read_array(out, "cxg_group_metadata")[1]
+    assert meta["cxg_version"] == "0.3.0"
+    assert json.loads(meta["cxg_properties"]) == {"title": "A study", "about": "https://example.org/x"}
+    assert json.loads(meta["corpora"]) == {
+        "schema_version": "5.0.0", "title": "A study", "default_embedding": "X_umap", "batch_condition": ["d"],
+    }  # fmt: skip
+    out, _ = converted(make_h5ad(tmp_path / "plain.h5ad"), "--overwrite")
+    meta = read_array(out, "cxg_group_metadata")[1]
+    assert json.loads(meta["cxg_properties"]) == {"title": "plain", "about": None}
+    assert "corpora" not in meta
+    out, _ = converted(path, "--overwrite", "--title", "Mine")
+    assert json.loads(read_array(out, "cxg_group_metadata")[1]["cxg_properties"])["title"] == "Mine"
+
+
+def test_embeddings(tmp_path, converted):
+    places = np.random.default_rng(0).normal(size=(N, 2))
+    holes = places.copy()
+    holes[0] = np.nan
+    infinite = places.copy()
+    infinite[0, 0] = np.inf
+    obsm = {
+        "X_umap": places.astype(np.float32),
+        "X_wide": np.hstack([places] * 3),
+        "X_whole": np.arange(2 * N).reshape(N, 2),
+        "X_holes": holes,
+        "spatial": places,
+        "X_a:b": places,
+        "X_sparse": sparse.csr_matrix(places),
+        "X_infinite": infinite,
+        "X_nan": np.full((N, 2), np.nan),
+        "X_line": places[:, :1],
+        "X_short": places[:3],
+        "X_text": np.array([["a", "b"]] * N, object),
+        "other": places,
+    }
+    out, report = converted(make_h5ad(tmp_path / "in.h5ad", obsm=obsm))
+    expected = {"umap", "wide", "whole", "holes", "spatial", "a_b", "sparse"}
+    assert set(report["embeddings"]) == {item.name for item in (out / "emb").iterdir() if item.is_dir() and item.name[0] != "_"}
+    assert set(report["embeddings"]) == expected
+    dropped = {note["subject"] for note in report["notes"] if note["code"] == "embedding_dropped"}
+    assert dropped == {"obsm/X_infinite", "obsm/X_nan", "obsm/X_line", "obsm/X_short", "obsm/X_text"}
+    for name, key in (("umap", "X_umap"), ("wide", "X_wide"), ("holes", "X_holes"), ("whole", "X_whole")):
+        values = read_array(out, f"emb/{name}")[0][""]
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, obsm[key].astype(np.float32))
+    np.testing.assert_array_equal(read_array(out, "emb/sparse")[0][""], places.astype(np.float32))
+
+
+def test_embedding_in_a_table(tmp_path, converted):
+    from tests.unit.convert.h5ads import write_frame
+
+    def table(group, name):
+        write_frame(group, name, [f"cell{i}" for i in range(N)], {"x": np.arange(6.0), "label": np.array(["t"] * N, object), "y": np.arange(6)})
+
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"X_umap": table}))
+    assert read_array(out, "emb/umap")[0][""].tolist() == [[i, i] for i in range(6)]
+
+
+def test_embedding_without_prefix_when_there_is_no_other(tmp_path, converted):
+    _, report = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"umap": np.ones((N, 2))}))
+    assert report["embeddings"] == ["umap"]
+    assert "obsm_without_prefix" in codes_of(report)
+
+
+def test_embeddings_in_slices(tmp_path, converted, monkeypatch):
+    monkeypatch.setattr("cxg.convert.embeddings._ROW_TILE", 16)
+    monkeypatch.setattr("cxg.convert.embeddings._SLICE_CELLS", 40)
+    monkeypatch.setattr("cxg.convert.arrays.FRAME_TILE", 16)
+    places = np.random.default_rng(0).normal(size=(50, 3))
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", np.ones((50, 2), np.float32), obsm={"X_pca": places}))
+    np.testing.assert_array_equal(read_array(out, "emb/pca")[0][""], places.astype(np.float32))
+
+
+def test_real_anndata_layout_of_uns_scalars(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root:
+        root["uns"].create_dataset("title", data=np.array([b"old title"]), dtype=TEXT)
+    out, _ = converted(path)
+    assert "old title" in read_array(out, "cxg_group_metadata")[1]["cxg_properties"]
+    assert default_matrix().shape == (6, 4)
