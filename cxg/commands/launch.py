@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.open or config.server.open_browser:
         _open_when_ready(url)
     command = gunicorn_command(host, port, shares.workers, shares.threads)
-    _become(command, server_environment(env, shares))
+    return _become(command, server_environment(env, shares))
 
 
 def _become(command: list[str], env: dict[str, str]) -> NoReturn:

@@ -38,7 +38,8 @@ BAD_REQUESTS = [
     ("GET", "annotations/obs?annotation-name=nope", BINARY, None, 400, "nope"),
     ("GET", "annotations/var?annotation-name=nope", BINARY, None, 400, "nope"),
     ("GET", "annotations/obs?annotation-name=", BINARY, None, 400, "column"),
-    ("GET", "annotations/obs?" + "annotation-name=name_0&" * 33, BINARY, None, 400, "32"),
+    ("GET", "annotations/obs?" + "&".join(f"annotation-name=c{i}" for i in range(33)), BINARY, None, 400, "32"),
+    ("GET", "annotations/obs?annotation-name=name_0&annotation-name=name_0", BINARY, None, 400, "name_0"),
     ("GET", "annotations/obs?annotation-name=name_0", {"Accept": "text/html"}, None, 406, "octet-stream"),
     ("GET", "annotations/obs?annotation-name=name_0", {"Accept": "application/octet-stream;q=0"}, None, 406, "octet-stream"),
     ("GET", "annotations/uns?annotation-name=name_0", BINARY, None, 404, "address"),
@@ -46,13 +47,14 @@ BAD_REQUESTS = [
     ("DELETE", "annotations/obs", {}, None, 405, "method"),
     # embeddings
     ("GET", "layout/obs?layout-name=nope", BINARY, None, 400, "nope"),
-    ("GET", "layout/obs?" + "layout-name=umap&" * 33, BINARY, None, 400, "32"),
+    ("GET", "layout/obs?" + "&".join(f"layout-name=e{i}" for i in range(33)), BINARY, None, 400, "32"),
+    ("GET", "layout/obs?layout-name=umap&layout-name=umap", BINARY, None, 400, "umap"),
     ("GET", "layout/obs?layout-name=../obs", BINARY, None, 400, "obs"),
     ("GET", "layout/obs", {"Accept": "image/png"}, None, 406, "octet-stream"),
     ("PUT", "layout/obs", {"Content-Type": "application/octet-stream"}, b"", 501, "read"),
     # expression
-    ("GET", "data/var", BINARY, None, 400, "which genes"),
-    ("GET", "data/var?", BINARY, None, 400, "which genes"),
+    ("GET", "data/var", BINARY, None, 400, "filter"),
+    ("GET", "data/var?", BINARY, None, 400, "filter"),
     ("GET", "data/var?hello", BINARY, None, 400, "hello"),
     ("GET", "data/var?obs:name_0=x", BINARY, None, 400, "obs"),
     ("GET", "data/var?cells:name_0=x", BINARY, None, 400, "cells"),
@@ -80,7 +82,7 @@ BAD_REQUESTS = [
     ("PUT", "data/var", {**BINARY, **JSON}, b'{"filter": {"var": {"index": "all"}}}', 400, "index"),
     ("PUT", "data/var", {**BINARY, **JSON}, b"[" * 100_000, 400, "nested"),
     # means
-    ("GET", "summarize/var?method=median&var:name_0=x", BINARY, None, 400, "mean"),
+    ("GET", "summarize/var?method=median&var:name_0=x", BINARY, None, 400, "median"),
     ("GET", "summarize/var?method=mean&obs:name_0=x", BINARY, None, 400, "obs"),
     ("GET", "summarize/var?method=mean&var:nope=x", BINARY, None, 400, "nope"),
     ("GET", "summarize/var?method=mean", {"Accept": "text/csv"}, None, 406, "octet-stream"),
@@ -191,7 +193,7 @@ def assert_one_sentence(response: TestResponse, folder: Path) -> str:
     assert list(body) == ["message"]
     sentence = body["message"]
     assert 10 < len(sentence) < 300, sentence
-    assert sentence[0].isupper() or sentence[0].isdigit() or sentence.startswith(("set1 ", "set2 "))
+    assert sentence[0].isupper()
     assert sentence.endswith(".")
     assert sentence.isprintable()
     for telltale in ("Traceback", "Error(", "tiledb", "TileDB", str(folder), "very-secret-place", "site-packages", ".py"):

@@ -1,0 +1,7 @@
+"""The one exception of the build: a sentence for the person at the keyboard."""
+
+from __future__ import annotations
+
+
+class AssemblyError(Exception):
+    """A step of the build cannot be done; the text names the thing and the mend. `build.py` exits with 2."""

@@ -1,0 +1,288 @@
+"""The image to a registry, under a tag that is never moved: the version and the commit it was built from.
+
+For Amazon ECR the repository is made when it is missing, with immutable tags, and the password is fetched from
+AWS; any other registry is reached with what `docker login` stored. A push that fails in the middle of its
+stream fails here: the Docker SDK itself reports no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assembly.errors import AssemblyError
+
+if TYPE_CHECKING:
+    import docker
+
+REPOSITORY = "cellxgene-eb"
+_ECR_HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_VERSION = re.compile(r'^__version__\s*=\s*"([^"]+)"', re.MULTILINE)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an image goes: registry address, repository name and tag."""
+
+    host: str
+    repository: str
+    tag: str
+
+    @property
+    def name(self) -> str:
+        """The repository with its registry."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def reference(self) -> str:
+        """The full name of the image."""
+        return f"{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What the registry holds now; `digest` names the image for ever."""
+
+    reference: str
+    digest: str
+
+
+def immutable_tag(root: Path) -> str:
+    """Tag from the version and the commit, such as ``1.0.0-0123456789ab``.
+
+    Raises
+    ------
+    AssemblyError
+        The commit does not say what was built: there is none, or files differ from it.
+    """
+    found = _VERSION.search((root / "cxg" / "__init__.py").read_text(encoding="utf-8"))
+    commit, changes = _git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain")
+    if found is None or not commit:
+        raise AssemblyError(f"{root} has no version or no commit to make a tag from; give one with --tag")
+    if changes:
+        raise AssemblyError(
+            "files differ from the last commit, which would name the image wrongly; commit, or give --tag"
+        )
+    return f"{found[1]}-{commit}"
+
+
+def parse_target(image: str, tag: str) -> Target:
+    """Take a name such as ``registry/name[:tag]`` apart; a tag in it wins over `tag`.
+
+    Raises
+    ------
+    AssemblyError
+        It has no registry, or the tag is none.
+    """
+    host, slash, rest = image.partition("/")
+    if not slash or not rest or not ("." in host or ":" in host or host == "localhost"):
+        raise AssemblyError(f"{image} names no registry; write it as registry.example.org/name")
+    repository, _, own_tag = rest.partition(":")
+    chosen = own_tag or tag
+    if not _TAG.fullmatch(chosen):
+        raise AssemblyError(f"{chosen} is no tag; use letters, digits, '.', '_' and '-'")
+    return Target(host, repository, chosen)
+
+
+def push_to_ecr(
+    engine: docker.DockerClient, local: str, target: Target, ecr: Any, say: Say, *, address: str | None = None
+) -> Pushed:
+    """Push to Amazon ECR, making the repository when it is missing.
+
+    Parameters
+    ----------
+    local
+        Name or id of the image in the engine.
+    ecr
+        A boto3 client of ECR in the registry's region.
+    address
+        Where the registry is reached when not under its own name: an interface endpoint, a tunnel.
+
+    Raises
+    ------
+    AssemblyError
+        AWS or the registry refused, or the tag stands for another image already.
+    """
+    with _aws_errors(target.name):
+        _ensure_repository(ecr, target.repository, say)
+        held = _held_digest(ecr, target)
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    place = Target(address or target.host, target.repository, target.tag)
+    if held is not None:
+        digests = _image(engine, local).attrs.get("RepoDigests") or []
+        if f"{place.name}@{held}" not in digests:
+            raise AssemblyError(
+                f"{target.reference} is another image already, and tags are not moved; commit and build again, or use --tag"
+            )
+        say(f"push: {target.reference} is there already")
+        return Pushed(target.reference, held)
+    pushed = push_image(engine, local, place, {"username": user, "password": password}, say)
+    return Pushed(target.reference, pushed.digest)
+
+
+def push_image(
+    engine: docker.DockerClient, local: str, target: Target, credentials: Mapping[str, str] | None, say: Say
+) -> Pushed:
+    """Tag an image and push it; `credentials` are `username` and `password`, None for those of `docker login`.
+
+    Raises
+    ------
+    AssemblyError
+        There is no such image, or the registry refused.
+    """
+    _image(engine, local).tag(target.name, tag=target.tag)
+    options: dict[str, Any] = {"auth_config": dict(credentials)} if credentials else {}
+    stream = engine.images.push(target.name, tag=target.tag, stream=True, decode=True, **options)
+    return Pushed(target.reference, read_push_stream(stream, target.reference, say))
+
+
+def read_push_stream(stream: Iterable[Mapping[str, Any]], reference: str, say: Say) -> str:
+    """Follow a push to its end; returns the digest.
+
+    Raises
+    ------
+    AssemblyError
+        The stream holds an error, or ends without a digest.
+    """
+    digest = None
+    for event in stream:
+        if "error" in event:
+            reason = " ".join(str(event["error"]).split())
+            refused = re.search(r"unauthorized|authentication|denied|no basic auth", reason, re.IGNORECASE)
+            mend = "check the credentials and the right to push" if refused else "push again"
+            raise AssemblyError(f"{reference} was not pushed: {reason}; {mend}")
+        if event.get("status") in {"Pushed", "Layer already exists", "Mounted from"}:
+            say(f"push: {event.get('id', '')} {event['status'].lower()}")
+        aux = event.get("aux")
+        digest = aux.get("Digest", digest) if isinstance(aux, Mapping) else digest
+    if not digest:
+        raise AssemblyError(f"{reference} was not pushed: the registry gave no digest; push again")
+    return str(digest)
+
+
+def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `push` to the verbs of `build.py`."""
+    parser = verbs.add_parser("push", help="push the image to a registry; makes the repository in Amazon ECR")
+    parser.add_argument(
+        "--image",
+        metavar="REGISTRY/NAME[:TAG]",
+        help=f"default: {REPOSITORY} in the ECR registry of the AWS account and region in use",
+    )
+    parser.add_argument("--tag", help="default: the version and the commit, as in 1.0.0-0123456789ab")
+    parser.add_argument("--local", default=REPOSITORY, metavar="NAME", help="image to push (default: %(default)s)")
+    parser.add_argument("--address", metavar="HOST", help="where the registry is reached, if not under its own name")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, say: Say) -> None:
+    image = options.image or f"{_own_registry()}/{REPOSITORY}"
+    has_tag = ":" in image.rpartition("/")[2]
+    tag = options.tag or ("" if has_tag else immutable_tag(Path(__file__).resolve().parent.parent))
+    target = parse_target(image, tag)
+    engine = _engine()
+    try:
+        ecr_host = _ECR_HOST.fullmatch(target.host)
+        if ecr_host:
+            pushed = push_to_ecr(
+                engine, options.local, target, _ecr_client(ecr_host["region"]), say, address=options.address
+            )
+        else:
+            pushed = push_image(engine, options.local, target, None, say)
+    finally:
+        engine.close()
+    say(f"push: {pushed.reference}")
+    say(f"push: {pushed.digest}")
+    say(f"push: next, `make build IMAGE={pushed.reference}`, then `eb deploy`")
+
+
+def _ensure_repository(ecr: Any, name: str, say: Say) -> None:
+    try:
+        ecr.create_repository(
+            repositoryName=name, imageTagMutability="IMMUTABLE", imageScanningConfiguration={"scanOnPush": True}
+        )
+        say(f"push: made the repository {name}, with immutable tags")
+    except ecr.exceptions.RepositoryAlreadyExistsException:
+        pass
+
+
+def _held_digest(ecr: Any, target: Target) -> str | None:
+    """Digest of the image that has the tag already, or None."""
+    try:
+        found = ecr.describe_images(repositoryName=target.repository, imageIds=[{"imageTag": target.tag}])
+    except ecr.exceptions.ImageNotFoundException:
+        return None
+    details = found.get("imageDetails") or []
+    return str(details[0]["imageDigest"]) if details else None
+
+
+def _own_registry() -> str:
+    import boto3
+
+    region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
+    if not region:
+        raise AssemblyError("no AWS region is set; set AWS_REGION, or name the registry: --image registry/name")
+    with _aws_errors("the AWS account in use"):
+        account = boto3.client("sts", region_name=region).get_caller_identity()["Account"]
+    return f"{account}.dkr.ecr.{region}.amazonaws.com"
+
+
+def _ecr_client(region: str) -> Any:
+    import boto3
+
+    return boto3.client("ecr", region_name=region)
+
+
+def _engine() -> docker.DockerClient:
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        engine = docker.from_env(timeout=600)
+        engine.ping()
+    except DockerException as error:
+        raise AssemblyError(f"no Docker engine answers ({error}); start Docker, or set DOCKER_HOST") from error
+    return engine
+
+
+def _image(engine: docker.DockerClient, local: str) -> Any:
+    from docker.errors import ImageNotFound
+
+    try:
+        return engine.images.get(local)
+    except ImageNotFound as error:
+        raise AssemblyError(f"there is no image {local} here; `make build` makes it") from error
+
+
+@contextmanager
+def _aws_errors(what: str) -> Iterator[None]:
+    """Turn what boto3 raises about `what` into our sentence."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        reason = " ".join(str(error).split())
+        raise AssemblyError(
+            f"{what}: {reason}; check AWS_PROFILE or the AWS_* variables, and the right to push"
+        ) from error
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        command = ["git", "-C", str(root), *arguments]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return finished.stdout.strip() if finished.returncode == 0 else ""
