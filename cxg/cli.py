@@ -19,7 +19,7 @@ from cxg.errors import ConfigError, CxgError
 _COMMANDS = {
     "launch": ("cxg.commands.launch", "serve a folder of datasets, or one dataset"),
     "convert": ("cxg.convert.command", "turn an .h5ad file into a CXG"),
-    "inspect": ("cxg.format.inspect", "tell what a CXG holds, and what is wrong with it"),
+    "inspect": ("cxg.commands.inspect", "tell what a CXG holds, and what is wrong with it"),
     "config": ("cxg.commands.config", "check a configuration file"),
     "doctor": ("cxg.doctor", "check a whole deployment"),
 }

@@ -1,6 +1,6 @@
-"""Whether the data can be reached: the folder lists, or the bucket does with the credentials at hand.
+"""What a deployment is made of, found and reached: its configuration, its data.
 
-Used by the entrypoint before the server starts, and by `cxg doctor`.
+The entrypoint does this before the server starts, and `cxg doctor` to tell what is wrong.
 """
 
 from __future__ import annotations
@@ -9,14 +9,27 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from cxg import aws
 from cxg.config import Config
+from cxg.config.commands import read_config_file
 from cxg.errors import ConfigError, StorageUnavailable
 
+DEFAULTS = "the defaults"
 _LIST_S = 20.0
 # With one of these in adaptor.cxg_adaptor.tiledb_ctx, TileDB reaches S3 in a way that boto3 does not see.
 _OWN_S3 = ("aws_access_key_id", "aws_role_arn", "config_source", "endpoint_override", "no_sign_request", "proxy_host")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The configuration's text, where it came from (`uri`: when that is S3), and what to say about the choice."""
+
+    text: str
+    name: str
+    uri: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,72 @@ class Reached:
 
     warnings: tuple[str, ...] = ()
     region: str | None = None
+
+
+def find_config(env: Mapping[str, str], baked: Path) -> Source:
+    """Text of the configuration, which is empty when CXG_DATAROOT alone is set.
+
+    Raises
+    ------
+    ConfigError
+        There is none and CXG_DATAROOT is not set either, or it cannot be read.
+    StorageUnavailable
+        It is on S3, which cannot be reached.
+    """
+    named = env.get("CXG_CONFIG_FILE", "")
+    if baked.is_file():
+        note = f"CXG_CONFIG_FILE {named} is not used: there is a customize/config.yaml." if named else None
+        return Source(read_config_file(baked), str(baked), note=note)
+    if named.startswith("s3://"):
+        return Source(_fetch_config(named, env), named, named)
+    if named:
+        try:
+            return Source(read_config_file(Path(named)), named)
+        except ConfigError as error:
+            raise ConfigError(f"CXG_CONFIG_FILE {error}") from error
+    if env.get("CXG_DATAROOT") or env.get("CXG_DATAPATH"):
+        return Source("", DEFAULTS)
+    raise ConfigError(
+        "There is nothing to serve: set CXG_DATAROOT to the folder or s3:// URI that holds the datasets, or "
+        "CXG_CONFIG_FILE to a configuration that names it."
+    )
+
+
+def _fetch_config(uri: str, env: Mapping[str, str]) -> str:
+    endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+    unsigned = aws.find_credentials() is None
+    what = f"CXG_CONFIG_FILE {uri}"
+    try:
+        content = aws.read_object(uri, env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"), endpoint, unsigned)
+    except ConfigError as error:
+        if unsigned:
+            aws.check_credentials(what, env)
+        raise ConfigError(f"CXG_CONFIG_FILE {error}") from error
+    except StorageUnavailable as error:
+        raise StorageUnavailable(f"CXG_CONFIG_FILE {error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{what}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8.") from None
+
+
+def data_setting(config: Config, env: Mapping[str, str]) -> tuple[str, str]:
+    """URI of the data, and the variable or key that names it.
+
+    Raises
+    ------
+    ConfigError
+        Neither a dataroot nor a single dataset is configured.
+    """
+    for variable, key, uri in (
+        ("CXG_DATAROOT", "multi_dataset.dataroot", config.multi_dataset.dataroot),
+        ("CXG_DATAPATH", "single_dataset.datapath", config.single_dataset.datapath),
+    ):
+        if uri:
+            return uri, variable if env.get(variable) else key
+    raise ConfigError(
+        "The configuration names no data: set multi_dataset.dataroot in it, or the environment variable CXG_DATAROOT."
+    )
 
 
 def check_data(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> Reached:

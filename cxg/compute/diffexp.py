@@ -92,6 +92,13 @@ class Moments:
                 self.total += values.sum(axis=0)
                 self.total_squares += np.einsum("ij,ij->j", values, values)
 
+    def add(self, other: Moments) -> None:
+        """Add the moments of other cells, collected with the same transformation."""
+        self.n += other.n
+        with np.errstate(all="ignore"):
+            self.total += other.total
+            self.total_squares += other.total_squares
+
     def _transformed(self, values: NDArray[Any]) -> FloatArray:
         numbers = values.astype(np.float64)
         if self.log1p:

@@ -36,6 +36,12 @@ ENVIRONMENT = (
         "CXG_MEMORY_MB", "Memory to share out, in MB; without it, the container's limit or the machine's memory."
     ),
     EnvironmentVariable("CXG_CLIENT_DIR", "Folder of the built web client: index.html and static/."),
+    EnvironmentVariable(
+        "CXG_CACHE_DIR", "Folder for decoded rows, which make differential expression fast; else a temporary one."
+    ),
+    EnvironmentVariable(
+        "CXG_CACHE_MB", "Most that folder may hold, in MB; else a quarter of its free space. 0 switches it off."
+    ),
     EnvironmentVariable("CXG_PLUGINS_DIR", "Folder of plugins (*.py)."),
     EnvironmentVariable("CXG_DEPLOY_DIR", "Folder whose files are served at /static/cellxgene/deploy/."),
     EnvironmentVariable("CXG_INLINE_SCRIPTS_DIR", "Folder of the scripts named in server.inline_scripts."),

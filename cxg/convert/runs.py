@@ -41,9 +41,9 @@ class Runs:
         offset = self._file.tell()
         self._runs.append((offset, turned.shape[0], turned.nnz))
         self._counts += np.diff(turned.indptr)
-        turned.indptr.astype(np.int64).tofile(self._file)
-        turned.indices.astype(np.int32, copy=False).tofile(self._file)
-        turned.data.tofile(self._file)
+        for part, dtype in ((turned.indptr, np.int64), (turned.indices, np.int32), (turned.data, np.float32)):
+            # Not tofile(): on a full disk its error does not say that the disk is full.
+            self._file.write(np.ascontiguousarray(part, dtype=dtype).data)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the transposed matrix as blocks of its lines."""

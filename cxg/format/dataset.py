@@ -126,7 +126,7 @@ class Dataset:
         StorageUnavailable
             The store did not answer.
         """
-        return self._x().read_columns(genes)
+        return self.expression().read_columns(genes)
 
     def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[matrix.SparseBlock | matrix.DenseBlock]:  # noqa: N802
         """Values of `cells` (sorted, unique) in blocks of bounded size.
@@ -136,7 +136,12 @@ class Dataset:
         DatasetInvalid, StorageUnavailable
             As `read_X_columns`.
         """
-        return self._x().iter_rows(cells)
+        return self.expression().iter_rows(cells)
+
+    @property
+    def has_decodable_rows(self) -> bool:
+        """Whether a decoded copy of the rows would be smaller than dense rows: X is sparse, without a shift."""
+        return self.x_problem is None and self.expression().is_sparse
 
     @cached_property
     def totals(self) -> Totals | None:
@@ -159,8 +164,8 @@ class Dataset:
         distribution = (self.corpora or {}).get("X_approximate_distribution")
         if distribution in ("count", "normal"):
             return bool(distribution == "count")
-        low, high = (0.0, 0.0) if self.x_kind != "X" or self._x().kind != "dense" else (np.inf, -np.inf)
-        for values in self._x().iter_values():
+        low, high = (0.0, 0.0) if self.x_kind != "X" or self.expression().kind != "dense" else (np.inf, -np.inf)
+        for values in self.expression().iter_values():
             finite = values[np.isfinite(values)]
             if finite.size:
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
@@ -178,6 +183,21 @@ class Dataset:
             positions.setdefault(name, []).append(position)
         return positions
 
+    def expression(self) -> matrix.Matrix:
+        """X, opened at the first call.
+
+        Raises
+        ------
+        DatasetInvalid
+            The expression data is missing; the message says why.
+        """
+        if self.x_problem is not None:
+            raise DatasetInvalid(self.x_problem)
+        with self._lock:
+            if self._matrix is None:
+                self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
+            return self._matrix
+
     def close(self) -> None:
         """Close every array."""
         for part in (self.obs, self.var, *self._emb.values()):
@@ -185,14 +205,6 @@ class Dataset:
         with self._lock:
             if self._matrix is not None:
                 self._matrix.close()
-
-    def _x(self) -> matrix.Matrix:
-        if self.x_problem is not None:
-            raise DatasetInvalid(self.x_problem)
-        with self._lock:
-            if self._matrix is None:
-                self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
-            return self._matrix
 
     def _inspect_x(self) -> tuple[str | None, str | None]:
         for kind, parts in (("Xr/Xc", ("Xr", "Xc")), ("X", ("X",))):

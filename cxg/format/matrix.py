@@ -28,6 +28,8 @@ IndexArray = NDArray[np.int64]
 # has to be deduplicated.
 _BLOCK_VALUES = 16 << 20
 _BLOCK_ROWS = 4096
+# An array of more fragments than this was written in pieces, not over and over.
+_MOST_GENERATIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,16 @@ class Matrix(Protocol):
     """X of one dataset, whichever form it has; safe to share between threads."""
 
     kind: str
+    is_sparse: bool
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Values of `cells` (sorted, unique), in blocks of bounded size."""
+
+    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Stored values of consecutive cells, sorted by cell: how many each has, (k,) genes, (k,) values."""
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Every stored value once, in blocks, in no particular order."""
@@ -64,28 +70,42 @@ class Matrix(Protocol):
 
 
 class _Handle:
-    """An array opened at first use, once, whichever thread comes first."""
+    """An array opened at first use, once, whichever thread comes first.
+
+    More than one fragment may mean two generations of the same cells in one folder, and the
+    sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
+    what was written last can win.
+    """
 
     def __init__(self, storage: Storage, uri: str, *, rows: bool, fragments: tuple[str, ...]) -> None:
         self._storage, self._uri, self._rows = storage, uri, rows
         self._lock = threading.Lock()
-        self._array: Any = None
-        # More than one fragment may mean two generations of the same cells.
-        self.may_repeat = len(fragments) > 1
+        self._arrays: dict[Any, Any] = {}
+        self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
+        # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
+        self._times = sorted(tuple(int(part) for part in name.split("_")[2:4]) for name in fragments)
 
     def open(self) -> Any:
-        with self._lock:
-            if self._array is None:
-                ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
-                self._array = self._storage.open_array(self._uri, ctx, "the expression matrix")
-            return self._array
+        """The array as a whole."""
+        return self._open(None)
+
+    def open_each(self) -> list[Any]:
+        """The array, or where cells may repeat each of its fragments, oldest first."""
+        return [self._open(time) for time in self._times] if self.may_repeat else [self.open()]
 
     def close(self) -> None:
-        """Close the arrays."""
+        """Close what was opened."""
         with self._lock:
-            if self._array is not None:
-                self._array.close()
-                self._array = None
+            for array in self._arrays.values():
+                array.close()
+            self._arrays.clear()
+
+    def _open(self, time: tuple[int, ...] | None) -> Any:
+        with self._lock:
+            if time not in self._arrays:
+                ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
+                self._arrays[time] = self._storage.open_array(self._uri, ctx, "the expression matrix", time)
+            return self._arrays[time]
 
 
 class _Sparse:
@@ -97,6 +117,8 @@ class _Sparse:
         self._columns, self._rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
         self._shift = shift
+        # A column shift makes every value non-zero.
+        self.is_sparse = shift is None
 
     def _select(self, indices: list[Any], axis: str) -> Any:
         raise NotImplementedError
@@ -105,31 +127,48 @@ class _Sparse:
         """Read whole columns; see `Matrix`."""
         out = np.zeros((self._n_obs, len(genes)), np.float32, order="F")
         if len(genes):
-            array = self._columns.open()
-            with translated("the expression matrix"):
-                found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
-            out[found["obs"], np.searchsorted(genes, found["var"])] = found[value_name(array)]
+            for array in self._columns.open_each():
+                with translated("the expression matrix"):
+                    found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
+                out[found["obs"], np.searchsorted(genes, found["var"])] = found[value_name(array)]
             if self._shift is not None:
                 out += self._shift[genes]
         return out
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
-        array = self._rows.open()
         if self._rows.may_repeat:
-            yield from self._iter_unique_rows(array, cells)
+            for start in range(0, len(cells), _BLOCK_ROWS):
+                _, var, value = self._read_cells(as_ranges(cells[start : start + _BLOCK_ROWS]))
+                yield SparseBlock(var, value)
             return
+        array = self._rows.open()
         for found in _submit(array, ["var"], self._select(as_ranges(cells), "obs")):
             yield SparseBlock(found["var"], _float32(found[value_name(array)]))
 
-    def _iter_unique_rows(self, array: Any, cells: IndexArray) -> Iterator[SparseBlock]:
-        for start in range(0, len(cells), _BLOCK_ROWS):
-            part = as_ranges(cells[start : start + _BLOCK_ROWS])
+    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Read consecutive rows; see `Matrix`."""
+        obs, var, value = self._read_cells([slice(start, stop - 1)])
+        return np.bincount(obs - start, minlength=stop - start).astype(np.int64), var, value
+
+    def _read_cells(self, ranges: list[Any]) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
+        """Cell, gene and value of everything stored for some rows, sorted by cell, each place once."""
+        parts = []
+        for array in self._rows.open_each():
             with translated("the expression matrix"):
-                found = array.query(order="U").multi_index[self._select(part, "obs")]
-            key = found["obs"].astype(np.int64) * self._n_var + found["var"]
-            _, first = np.unique(key, return_index=True)
-            yield SparseBlock(found["var"][first], _float32(found[value_name(array)][first]))
+                found = array.query(order="U").multi_index[self._select(ranges, "obs")]
+            parts.append((found["obs"], found["var"], _float32(found[value_name(array)])))
+        obs, var, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if self._rows.may_repeat:
+            # Turned round, so that of equal places the one written last comes first and is kept.
+            place = obs.astype(np.int64) * self._n_var + var
+            _, kept = np.unique(place[::-1], return_index=True)
+            order = len(place) - 1 - kept
+        elif np.any(obs[1:] < obs[:-1]):
+            order = np.argsort(obs, kind="stable")
+        else:
+            return obs, var, value
+        return obs[order], var[order], value[order]
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
@@ -166,13 +205,12 @@ class Sparse2D(_Sparse):
             yield from super().iter_rows(cells)
             return
         # The shift makes every value non-zero, so blocks are dense.
-        array, step = self._rows.open(), max(1, _BLOCK_VALUES // self._n_var)
+        step = max(1, _BLOCK_VALUES // self._n_var)
         for start in range(0, len(cells), step):
             part = cells[start : start + step]
+            obs, var, value = self._read_cells(as_ranges(part))
             values = np.repeat(self._shift[None, :], len(part), axis=0)
-            with translated("the expression matrix"):
-                found = array.query(order="U").multi_index[self._select(as_ranges(part), "obs")]
-            values[np.searchsorted(part, found["obs"]), found["var"]] += found[value_name(array)]
+            values[np.searchsorted(part, obs), var] += value
             yield DenseBlock(values)
 
     def iter_values(self) -> Iterator[FloatArray]:
@@ -189,6 +227,7 @@ class Dense2D:
     """A two-dimensional dense `X`."""
 
     kind = "dense"
+    is_sparse = False
 
     def __init__(self, columns: _Handle, rows: _Handle, n_obs: int, n_var: int) -> None:
         self._columns, self._rows = columns, rows
@@ -210,6 +249,14 @@ class Dense2D:
             with translated("the expression matrix"):
                 found = array.query().multi_index[as_ranges(cells[start : start + step]), :][value_name(array)]
             yield DenseBlock(_float32(found))
+
+    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Read consecutive rows; see `Matrix`."""
+        array = self._rows.open()
+        with translated("the expression matrix"):
+            values = _float32(array.query().multi_index[start : stop - 1, :][value_name(array)])
+        obs, var = np.nonzero(values)
+        return np.bincount(obs, minlength=stop - start).astype(np.int64), var, values[obs, var]
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""

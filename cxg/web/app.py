@@ -19,6 +19,7 @@ from cxg import __version__, memory, plugins
 from cxg.catalog import Catalog, Root
 from cxg.config import Config
 from cxg.errors import ConfigError
+from cxg.rowcache import RowCache, cache_folder
 from cxg.storage import Dataroot, SingleDataset, Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
@@ -54,7 +55,7 @@ def create_app(
     ConfigError
         No dataset is configured, the web client is missing, a plugin cannot be loaded.
     """
-    site = _make_site(config, plan or memory.plan(env))
+    site = _make_site(config, plan or memory.plan(env), env)
     base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
     hooks = plugins.load(_folder(env, "CXG_PLUGINS_DIR"))
     client = load_client(client_dir or default_folder(env), config, _folder(env, "CXG_INLINE_SCRIPTS_DIR"))
@@ -94,7 +95,7 @@ def create_app(
     return app
 
 
-def _make_site(config: Config, plan: memory.MemoryPlan) -> Site:
+def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
     storage = Storage(config)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:
@@ -108,7 +109,7 @@ def _make_site(config: Config, plan: memory.MemoryPlan) -> Site:
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
     scans = threading.BoundedSemaphore(max(1, plan.scan_mb // _SCAN_MB))
-    return Site(config, catalog, cache, plan, scans, Readiness(catalog))
+    return Site(config, catalog, cache, plan, scans, Readiness(catalog), RowCache(catalog, *cache_folder(env)))
 
 
 def _index(site: Site, config: Config, base_url: str) -> Any:

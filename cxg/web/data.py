@@ -153,8 +153,10 @@ def compare_cells(dataset: str) -> Response:
     def read(opened: Dataset) -> bytes:
         wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
         sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
+        site.rows.want(opened)
+        store = site.rows.find(opened)
         with site.scans:
-            return compare(opened, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
+            return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
 
     answer = site.with_dataset(dataset, read)
     # The client compares the content type as a whole: no charset may follow.
@@ -186,7 +188,8 @@ def _summary_genes(opened: Dataset, query: bytes) -> NDArray[np.int64]:
     # A filter without any condition is an error for expression, but here it is an empty gene set.
     if not any(part and not part.startswith((b"method=", b"key=", b"nbins=")) for part in query.split(b"&")):
         return np.zeros(0, np.int64)
-    return select_genes(opened, parse_var_query(query))
+    wanted = parse_var_query(query)
+    return np.zeros(0, np.int64) if wanted.is_empty else select_genes(opened, wanted)
 
 
 def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:

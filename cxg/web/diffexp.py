@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments, diffexp
 from cxg.format.dataset import Dataset
-from cxg.format.matrix import SparseBlock
+from cxg.format.matrix import DenseBlock, SparseBlock
+from cxg.format.rowstore import RowStore
+from cxg.memory import available_cpus
+
+IndexArray = NDArray[np.int64]
+# Adding up is done by as many threads as there are processors; below this many cells one is enough.
+_CELLS_FOR_THREADS = 2_000
+_MOST_THREADS = 4
 
 
-def compare(opened: Dataset, set1: NDArray[np.int64], set2: NDArray[np.int64], top_n: int, lfc_cutoff: float) -> bytes:
+def compare(
+    opened: Dataset, store: RowStore | None, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
+) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
     Where the sets make up the whole dataset and the CXG holds sums over all cells, only the
     smaller set is read.
+
+    Parameters
+    ----------
+    store : decoded rows of the dataset, where there are any; else rows come from the CXG itself
 
     Raises
     ------
@@ -24,20 +40,38 @@ def compare(opened: Dataset, set1: NDArray[np.int64], set2: NDArray[np.int64], t
         Expression cannot be read.
     """
     log1p = opened.looks_like_counts
+    moments = partial(_moments, opened, store, log1p)
     whole = _whole(opened, set1, set2)
     if whole is not None:
-        smaller = _moments(opened, min(set1, set2, key=len), log1p)
+        smaller = moments(min(set1, set2, key=len))
         rest = whole.minus(smaller)
-        moments = (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
+        pair = (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
     else:
-        moments = (_moments(opened, set1, log1p), _moments(opened, set2, log1p))
-    found = diffexp(*moments, top_n, lfc_cutoff)
+        pair = (moments(set1), moments(set2))
+    if store is not None:
+        store.forget()
+    found = diffexp(*pair, top_n, lfc_cutoff)
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(opened: Dataset, cells: NDArray[np.int64], log1p: bool) -> Moments:
+def _moments(opened: Dataset, store: RowStore | None, log1p: bool, cells: IndexArray) -> Moments:
+    threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and store is not None else 1
+    parts = np.array_split(cells, threads)
+    add_up = partial(_add_up, opened, store, log1p)
+    if threads == 1:
+        return add_up(cells)
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(add_up, part) for part in parts[1:]]
+        total = add_up(parts[0])
+        for other in others:
+            total.add(other.result())
+    return total
+
+
+def _add_up(opened: Dataset, store: RowStore | None, log1p: bool, cells: IndexArray) -> Moments:
     moments = Moments(opened.n_var, len(cells), log1p=log1p)
-    for block in opened.iter_X_rows(cells):
+    blocks: Iterator[SparseBlock | DenseBlock] = opened.iter_X_rows(cells) if store is None else store.blocks(cells)
+    for block in blocks:
         if isinstance(block, SparseBlock):
             moments.add_sparse(block.var, block.value)
         else:
@@ -45,7 +79,7 @@ def _moments(opened: Dataset, cells: NDArray[np.int64], log1p: bool) -> Moments:
     return moments
 
 
-def _whole(opened: Dataset, set1: NDArray[np.int64], set2: NDArray[np.int64]) -> Moments | None:
+def _whole(opened: Dataset, set1: IndexArray, set2: IndexArray) -> Moments | None:
     """Moments of all cells, when the sets split them in two and the sums are stored."""
     if len(set1) + len(set2) != opened.n_obs or opened.totals is None:
         return None

@@ -25,8 +25,8 @@ def client_blueprint(client: Client) -> Blueprint:
     def page(dataset: str) -> Response:
         # The page itself needs nothing of the dataset, but a missing one deserves a readable answer.
         try:
-            with current_site().catalog.lease(dataset):
-                pass
+            with current_site().catalog.lease(dataset) as opened:
+                current_site().rows.want(opened)
         except DatasetInvalid as error:
             return gallery.error_page(404, "This dataset cannot be opened", str(error))
         response = Response(client.page, content_type="text/html; charset=utf-8")

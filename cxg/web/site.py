@@ -15,6 +15,7 @@ from cxg.config import Config
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.memory import MemoryPlan
+from cxg.rowcache import RowCache
 from cxg.web.answers import Answer, AnswerCache, Stored, accepts, matches, negotiate
 from cxg.web.readiness import Readiness
 
@@ -39,6 +40,7 @@ class Site:
     plan: MemoryPlan
     scans: threading.BoundedSemaphore
     readiness: Readiness
+    rows: RowCache
 
     def serve(
         self, name: str, make: Callable[[Dataset], Answer], mimetype: str | None, body_key: bytes = b""

@@ -397,31 +397,25 @@ def test_the_process_becomes_gunicorn(dataroot, monkeypatch, capsys):
     class Replaced(BaseException):
         """The process is another program now."""
 
-    def execvp(program, arguments):
-        raise Replaced(program, arguments)
+    def execvpe(program, arguments, env):
+        raise Replaced(program, arguments, env)
 
-    server = types.ModuleType("cxg.server")
-    server.gunicorn_command = lambda host, port, workers, threads: [
-        "gunicorn",
-        f"{host}:{port}",
-        str(workers),
-        str(threads),
-    ]
-    monkeypatch.setitem(sys.modules, "cxg.server", server)
-    monkeypatch.setattr(os, "execvp", execvp)
+    monkeypatch.setattr(os, "execvpe", execvpe)
     monkeypatch.setattr(entrypoint, "BAKED_CONFIG", NOT_BAKED)
-    for name, value in {
-        "CXG_DATAROOT": str(dataroot),
-        "CXG_PORT": "5123",
-        "CXG_WORKERS": "3",
-        "CXG_THREADS": "2",
-    }.items():
+    for name, value in {"CXG_DATAROOT": str(dataroot), "CXG_PORT": "5123", "CXG_WORKERS": "3", "CXG_THREADS": "2"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("CXG_CONFIG_FILE", raising=False)
     monkeypatch.setenv("CXG_HOST", "127.0.0.1")
     with pytest.raises(Replaced) as caught:
         entrypoint.main()
-    assert caught.value.args == ("gunicorn", ["gunicorn", "127.0.0.1:5123", "3", "2"])
+    program, command, env = caught.value.args
+    assert program == command[0]
+    text = " ".join(command)
+    assert "--bind 127.0.0.1:5123" in text
+    assert "--workers 3" in text
+    assert "--threads 2" in text
+    assert env["CXG_DATAROOT"] == str(dataroot)
+    assert env["CXG_WORKERS"] == "3"
     assert "workers x threads" in capsys.readouterr().err
 
 

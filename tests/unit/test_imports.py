@@ -50,7 +50,11 @@ ARROWS = {
     "secret_key": ("aws", "config"),
     "server": ("config", "memory"),
     "storage": ("aws", "config", "listing"),
-    "web": ("catalog", "compute", "config", "format", "listing", "memory", "plugins", "server", "storage", "wire"),
+    "rowcache": ("catalog", "format", "memory"),
+    "web": (
+        *("catalog", "compute", "config", "format", "listing", "memory", "plugins", "rowcache", "server", "storage"),
+        "wire",
+    ),
     "wire": ("format.columns", "format.selection"),
 }
 

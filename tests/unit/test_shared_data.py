@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from cxg.wire.fbs import DecodedMatrix, JSONColumn, decode_matrix
+from cxg.wire.fbs import DecodedMatrix, decode_matrix
 from tests.served import serve
 
 BINARY = {"Accept": "application/octet-stream"}
@@ -47,8 +47,7 @@ def matrix(client: FlaskClient, dataset: str, route: str) -> DecodedMatrix:
 
 
 def column(client: FlaskClient, dataset: str, axis: str, name: str):
-    only = matrix(client, dataset, f"annotations/{axis}?annotation-name={quote(name, safe='')}").columns[0]
-    return json.loads(bytes(only)) if isinstance(only, JSONColumn | bytes) else only
+    return matrix(client, dataset, f"annotations/{axis}?annotation-name={quote(name, safe='')}").columns[0]
 
 
 def genes(client: FlaskClient, dataset: str) -> list[str]:

@@ -23,7 +23,7 @@ def context(tmp_path):
     """A Dockerfile and what it copies."""
     folder = tmp_path / "context"
     (folder / "cxg").mkdir(parents=True)
-    (folder / "Dockerfile").write_text("FROM scratch\nEXPOSE 5005\n")
+    (folder / "Dockerfile").write_text("FROM scratch\nEXPOSE 8000\n")
     (folder / "cxg" / "a.py").write_text("a = 1\n")
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
@@ -48,7 +48,7 @@ def test_a_bundle_with_an_image_holds_its_name_and_no_dockerfile(mode):
     document = dockerrun(plan)
     assert document["AWSEBDockerrunVersion"] == "1"
     assert document["Image"] == {"Name": IMAGE, "Update": "true"}
-    assert document["Ports"] == [{"ContainerPort": 5005}]
+    assert document["Ports"] == [{"ContainerPort": 8000}]
     volumes = [{"HostDirectory": MOUNT_POINT, "ContainerDirectory": MOUNT_POINT}]
     assert document.get("Volumes") == (volumes if MODES[mode].mounted else None)
     assert "Dockerfile" not in paths(plan)
@@ -94,6 +94,13 @@ def test_extensions_are_yaml_with_text_or_scalar_values_and_known_namespaces(mod
         for file in document.get("files", {}).values():
             assert file["mode"] == "000644"
             assert MOUNT_POINT in file["content"]
+
+
+def test_the_port_is_the_one_that_the_image_listens_on():
+    text = (ROOT / "Dockerfile").read_text()
+    port = dockerrun(plan_bundle(ROOT, image=IMAGE))["Ports"][0]["ContainerPort"]
+    assert re.findall(r"^EXPOSE (.*)$", text, re.MULTILINE) == [str(port)]
+    assert f"CXG_PORT={port} " in text
 
 
 def test_settings_that_matter_are_made():

@@ -81,7 +81,11 @@ def make_h5ad(path: Path, matrix: Any = None, **parts: Any) -> Path:
         write_matrix(root, "X", matrix)
         write_frame(root, "obs", parts.get("obs_names", [f"cell{i}" for i in range(n_obs)]), parts.get("obs"))
         write_frame(root, "var", parts.get("var_names", [f"gene{i}" for i in range(n_var)]), parts.get("var"))
-        for key, default in (("obsm", {"X_umap": np.arange(2.0 * n_obs).reshape(n_obs, 2)}), ("uns", {}), ("layers", {})):
+        for key, default in (
+            ("obsm", {"X_umap": np.arange(2.0 * n_obs).reshape(n_obs, 2)}),
+            ("uns", {}),
+            ("layers", {}),
+        ):
             group = mark(root.create_group(key), "dict", "0.1.0")
             for name, values in parts.get(key, default).items():
                 if callable(values):
@@ -95,6 +99,11 @@ def make_h5ad(path: Path, matrix: Any = None, **parts: Any) -> Path:
             write_matrix(raw, "X", parts["raw"])
             write_frame(raw, "var", parts.get("raw_names", [f"raw{i}" for i in range(parts["raw"].shape[1])]))
     return path
+
+
+def listed(folder: Path) -> list[str]:
+    """Names of everything in a folder, hidden things included, sorted."""
+    return sorted(item.name for item in folder.iterdir())
 
 
 def default_matrix() -> np.ndarray:

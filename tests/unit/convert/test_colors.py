@@ -13,7 +13,7 @@ N = 6
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    "given,expected",
     [
         ("red", "#ff0000"),
         ("RebeccaPurple", "#663399"),
@@ -31,7 +31,10 @@ def test_understood(given, expected):
     assert to_hex(given) == expected
 
 
-@pytest.mark.parametrize("given", ["no colour", "", "#12", np.array([256, 0, 0]), np.array([1.5, 0, 0]), np.array([0, 1]), 7, np.array([np.nan] * 3)])
+@pytest.mark.parametrize(
+    "given",
+    ["no colour", "", "#12", np.array([256, 0, 0]), np.array([1.5, 0, 0]), np.array([0, 1]), 7, np.array([np.nan] * 3)],
+)
 def test_not_understood(given):
     with pytest.raises(BadColorError):
         to_hex(given)
@@ -72,7 +75,10 @@ def test_columns(tmp_path, converted):
         "numbers": {"3": "#000000", "1": "#ffffff"},
         "_odd": pair,
     }
-    assert {n["subject"] for n in report["notes"] if n["code"] == "colors_dropped"} == {"uns/bad_colors", "uns/short_colors"}
+    assert {n["subject"] for n in report["notes"] if n["code"] == "colors_dropped"} == {
+        "uns/bad_colors",
+        "uns/short_colors",
+    }
 
 
 def test_ontology_colors_belong_to_the_label_column(tmp_path, converted):
@@ -83,7 +89,11 @@ def test_ontology_colors_belong_to_the_label_column(tmp_path, converted):
 
 
 def test_disabled(tmp_path, converted):
-    path = make_h5ad(tmp_path / "in.h5ad", obs={"c": labelled([0, 1] * 3, ["b", "a"])}, uns={"c_colors": np.array(["red", "blue"], object)})
+    path = make_h5ad(
+        tmp_path / "in.h5ad",
+        obs={"c": labelled([0, 1] * 3, ["b", "a"])},
+        uns={"c_colors": np.array(["red", "blue"], object)},
+    )
     root, report = converted(path, "--disable-custom-colors")
     assert colors_of(root) == {}
     assert report["colors"] == []

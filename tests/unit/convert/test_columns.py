@@ -148,7 +148,7 @@ def test_index_hint_and_order(everything):
     assert values["name_0"].tolist() == [f"cell{i}" for i in range(N)]
 
 
-@pytest.mark.parametrize(("count", "dtype"), [(127, "i1"), (128, "i2"), (32_767, "i2"), (32_768, "i4")])
+@pytest.mark.parametrize("count,dtype", [(127, "i1"), (128, "i2"), (32_767, "i2"), (32_768, "i4")])
 def test_code_width(tmp_path, converted, count, dtype):
     n = 2 * count
     codes = np.arange(n) % count

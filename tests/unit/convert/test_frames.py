@@ -53,7 +53,9 @@ def test_names_from_a_column(tmp_path, converted, option):
     obs = {"id": np.array([f"id{i}" for i in range(N)], object)}
     var = {"symbol": lambda group, name: write_categorical(group, name, [3, 2, 1, 0], ["d", "c", "b", "a"])}
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs=obs, var=var), option, "id" if "obs" in option else "symbol")
-    axis, column, names = ("obs", "id", [f"id{i}" for i in range(N)]) if "obs" in option else ("var", "symbol", list("abcd"))
+    axis, column, names = (
+        ("obs", "id", [f"id{i}" for i in range(N)]) if "obs" in option else ("var", "symbol", list("abcd"))
+    )
     values, meta = read_array(out, axis)
     assert json.loads(meta["cxg_schema"])["index"] == column
     assert values[column].tolist() == names
@@ -100,7 +102,12 @@ def test_ensembl_names_get_a_hint(tmp_path, converted):
 
 
 def test_title_about_and_corpora(tmp_path, converted):
-    uns = {"title": "A study", "schema_version": "5.0.0", "default_embedding": "X_umap", "batch_condition": np.array(["d"], object)}
+    uns = {
+        "title": "A study",
+        "schema_version": "5.0.0",
+        "default_embedding": "X_umap",
+        "batch_condition": np.array(["d"], object),
+    }
     path = make_h5ad(tmp_path / "in.h5ad", uns=uns)
     out, _ = converted(path, "--about", "https://example.org/x")
     meta = read_array(out, "cxg_group_metadata")[1]
@@ -140,7 +147,9 @@ def test_embeddings(tmp_path, converted):
     }
     out, report = converted(make_h5ad(tmp_path / "in.h5ad", obsm=obsm))
     expected = {"umap", "wide", "whole", "holes", "spatial", "a_b", "sparse"}
-    assert set(report["embeddings"]) == {item.name for item in (out / "emb").iterdir() if item.is_dir() and item.name[0] != "_"}
+    assert set(report["embeddings"]) == {
+        item.name for item in (out / "emb").iterdir() if item.is_dir() and item.name[0] != "_"
+    }
     assert set(report["embeddings"]) == expected
     dropped = {note["subject"] for note in report["notes"] if note["code"] == "embedding_dropped"}
     assert dropped == {"obsm/X_infinite", "obsm/X_nan", "obsm/X_line", "obsm/X_short", "obsm/X_text"}
@@ -155,7 +164,12 @@ def test_embedding_in_a_table(tmp_path, converted):
     from tests.unit.convert.h5ads import write_frame
 
     def table(group, name):
-        write_frame(group, name, [f"cell{i}" for i in range(N)], {"x": np.arange(6.0), "label": np.array(["t"] * N, object), "y": np.arange(6)})
+        write_frame(
+            group,
+            name,
+            [f"cell{i}" for i in range(N)],
+            {"x": np.arange(6.0), "label": np.array(["t"] * N, object), "y": np.arange(6)},
+        )
 
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"X_umap": table}))
     assert read_array(out, "emb/umap")[0][""].tolist() == [[i, i] for i in range(6)]

@@ -102,12 +102,12 @@ def test_totals_of_counts_are_of_the_logarithm(tmp_path, converted, cls):
 
 
 @pytest.mark.parametrize("cls", [sparse.csr_matrix, sparse.csc_matrix, np.asarray])
-@pytest.mark.parametrize(("threshold", "dense"), [(0, True), (5, True), (90, False)])
+@pytest.mark.parametrize("threshold,dense", [(0, True), (5, True), (90, False)])
 def test_sparse_threshold(tmp_path, converted, monkeypatch, cls, threshold, dense):
     monkeypatch.setattr(arrays, "DENSE_TILE", (16, 4))
     monkeypatch.setattr(arrays, "_SLICE_BYTES", 4 * 23 * 20)
     truth = random_matrix()
-    root, report = converted(make_h5ad(tmp_path / "in.h5ad", cls(truth)), "--sparse-threshold", threshold)
+    root, _ = converted(make_h5ad(tmp_path / "in.h5ad", cls(truth)), "--sparse-threshold", threshold)
     assert (root / "X").exists() is dense
     assert (root / "Xr").exists() is not dense
     for each in read_matrices(root, SHAPE):

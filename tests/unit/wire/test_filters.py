@@ -13,7 +13,7 @@ import pytest
 from cxg.errors import BadFilter, RequestError, UnknownColumn
 from cxg.format.columns import ColumnValues, Labels, Numbers, Text
 from cxg.format.selection import select
-from cxg.wire.filters import parse_json_filter, parse_var_query
+from cxg.wire.filters import parse_filter_body, parse_json_filter, parse_var_query
 
 NAMES = ["SIK1", "g,1", "g:2", "g 3", "g%4", "g&5", "é6", "g+7", "g=8", "", "100%25", "*", "日本 語", 'g"9\\']
 COLUMNS: dict[str, ColumnValues] = {
@@ -148,6 +148,22 @@ def test_json_without_conditions() -> None:
 def test_bad_json_filters(obj: Any) -> None:
     with pytest.raises(BadFilter):
         parse_json_filter(obj, "obs")
+
+
+def test_filter_in_a_body() -> None:
+    wanted = parse_filter_body(b'{"filter": {"var": {"index": [2, [0, 1]]}}}', "var")
+    assert select(wanted, len(NAMES), read_column).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"{", b"\xff", b'{"filter": null}', b'{"filter": {"var": {"index": [NaN]}}}', b"[" * 100_000],
+    ids=range(8),
+)
+def test_bad_bodies(body: bytes) -> None:
+    with pytest.raises(BadFilter) as caught:
+        parse_filter_body(body, "var")
+    assert len(str(caught.value)) < 200
 
 
 def test_messages_show_hostile_text_escaped_and_short() -> None:

@@ -1,0 +1,100 @@
+"""Names, tags and the stream of a push; the push itself is an integration test."""
+
+import subprocess
+
+import pytest
+
+from assembly.errors import AssemblyError
+from assembly.push import Target, immutable_tag, parse_target, read_push_stream
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    "image, tag, expected",
+    [
+        ("registry.example.org/name", "t", Target("registry.example.org", "name", "t")),
+        ("registry.example.org/a/b:own", "t", Target("registry.example.org", "a/b", "own")),
+        ("localhost:5000/name:own", "", Target("localhost:5000", "name", "own")),
+        ("localhost/name", "t", Target("localhost", "name", "t")),
+    ],
+)
+def test_image_names_are_taken_apart(image, tag, expected):
+    assert parse_target(image, tag) == expected
+    assert expected.reference == f"{expected.host}/{expected.repository}:{expected.tag}"
+
+
+@pytest.mark.parametrize(
+    "image, tag, message",
+    [
+        ("name", "t", "names no registry"),
+        ("name:tag", "t", "names no registry"),
+        ("user/name", "t", "names no registry"),
+        ("registry.example.org/", "t", "names no registry"),
+        ("registry.example.org/name", "", "is no tag"),
+        ("registry.example.org/name", "a b", "a b is no tag"),
+    ],
+)
+def test_other_names_are_refused(image, tag, message):
+    with pytest.raises(AssemblyError, match=message):
+        parse_target(image, tag)
+
+
+def test_a_push_ends_with_the_digest():
+    said = []
+    stream = [
+        {"status": "The push refers to repository [r/n]"},
+        {"status": "Preparing", "id": "abc"},
+        {"status": "Pushing", "id": "abc", "progressDetail": {"current": 1}},
+        {"status": "Pushed", "id": "abc"},
+        {"status": "Layer already exists", "id": "def"},
+        {"progressDetail": {}, "aux": {"Tag": "t", "Digest": DIGEST, "Size": 1}},
+    ]
+    assert read_push_stream(stream, "r/n:t", said.append) == DIGEST
+    assert said == ["push: abc pushed", "push: def layer already exists"]
+
+
+@pytest.mark.parametrize(
+    "stream, message",
+    [
+        ([{"errorDetail": {"message": "x"}, "error": "unauthorized: authentication required"}], "check the credentials"),
+        ([{"error": "denied: requested access\nto the resource"}], "requested access to the resource; check the cred"),
+        ([{"status": "Pushed"}, {"error": "received unexpected HTTP status: 500"}], "push again"),
+        ([{"aux": {"Digest": DIGEST}}, {"error": "tag invalid: immutable"}], "tag invalid: immutable"),
+        ([{"status": "Pushed", "id": "abc"}], "gave no digest"),
+        ([], "gave no digest"),
+    ],
+)
+def test_a_failed_push_fails(stream, message):
+    with pytest.raises(AssemblyError, match=f"^r/n:t was not pushed: .*{message}"):
+        read_push_stream(stream, "r/n:t", lambda line: None)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A git repository with a version in it."""
+    (tmp_path / "cxg").mkdir()
+    (tmp_path / "cxg" / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
+    return tmp_path
+
+
+def test_tags_are_made_of_version_and_commit(checkout):
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout[:12]
+    assert immutable_tag(checkout) == f"1.2.3-{commit}"
+
+
+def test_changed_files_have_no_such_tag(checkout):
+    (checkout / "cxg" / "__init__.py").write_text('__version__ = "1.2.4"\n')
+    with pytest.raises(AssemblyError, match=r"files differ from the last commit.*--tag"):
+        immutable_tag(checkout)
+
+
+def test_without_a_repository_a_tag_has_to_be_given(tmp_path):
+    (tmp_path / "cxg").mkdir()
+    (tmp_path / "cxg" / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    with pytest.raises(AssemblyError, match="no commit to make a tag from; give one with --tag"):
+        immutable_tag(tmp_path)
