@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED  := requirements requirements-build requirements-dev requirements-integration
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test lint client build-client sample integration browser build push bench bench-quick lock clean
+.PHONY: help env run test lint client build-client sample integration browser screenshot build push bench bench-quick lock clean
 
 help:  ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -48,6 +48,9 @@ build: $(VENV)/.build client  ## image and artifact.zip for Elastic Beanstalk (I
 
 push: $(VENV)/.build  ## the image to a registry (IMAGE=registry/name:tag)
 	@$(BIN)/python build.py push $(if $(IMAGE),--image "$(IMAGE)") $(ARGS)
+
+screenshot: $(VENV)/.integration client sample  ## docs/screenshot.png again (needs Chromium)
+	@$(BIN)/python -m tests.browser.screenshot
 
 bench: env client  ## compare with the published cellxgene, write docs/benchmarks.md (about an hour)
 	@$(BIN)/python -m benchmarks $(ARGS)

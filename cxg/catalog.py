@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -80,13 +80,11 @@ class Catalog:
         root: Root,
         max_datasets: int,
         timelimit_s: float | None = None,
-        prepare: Callable[[Dataset], None] | None = None,
     ) -> None:
         self.root = root
-        self._storage = storage
+        self.storage = storage
         self._max_datasets = max(1, max_datasets)
         self._timelimit_s = timelimit_s
-        self._prepare = prepare
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
@@ -183,11 +181,9 @@ class Catalog:
         try:
             uri = self.root.dataset_uri(name)
             started = time.monotonic()
-            listing = self._storage.listing(uri)
+            listing = self.storage.listing(uri)
             cost_s = time.monotonic() - started
-            dataset = open_dataset(self._storage, uri, name, listing)
-            if self._prepare is not None:
-                self._prepare(dataset)
+            dataset = open_dataset(self.storage, uri, name, listing)
         except CxgError as error:
             with self._lock:
                 self._failures[name] = (time.monotonic() + FAILURE_TTL_S, error)
@@ -207,7 +203,7 @@ class Catalog:
     def _recheck(self, name: str, entry: _Entry) -> _Entry:
         """List the files again; the same entry when nothing changed, else a newly opened one."""
         try:
-            listing = self._storage.listing(self.root.dataset_uri(name))
+            listing = self.storage.listing(self.root.dataset_uri(name))
         except StorageUnavailable:
             # What is open stays usable; ask again after the usual interval.
             entry.checked_s = time.monotonic()

@@ -243,7 +243,7 @@ def _rclone(bucket: str, prefix: str, point: str, options: S3Options) -> tuple[l
 
 
 def _s3fs(bucket: str, prefix: str, point: str, options: S3Options) -> tuple[list[str], dict[str, str]]:
-    settings = ["ro", "allow_other", f"stat_cache_expire={LISTING_S}"]
+    settings = ["ro", "allow_other", "umask=0022", "mp_umask=0022", f"stat_cache_expire={LISTING_S}"]
     settings += [f"endpoint={options.region}"] if options.region else []
     url = options.endpoint_url or (f"https://s3.{options.region}.amazonaws.com" if options.region else None)
     settings += [f"url={url}"] if url else []
@@ -268,6 +268,10 @@ def _failure(wanted: Wanted, point: str, command: Sequence[str], finished: subpr
     lowered = said.lower()
     if wanted.kind == "lustre" and "unknown filesystem type" in lowered:
         mend = f"install the Lustre client, or {_BY_HOST.format(point)}"
+    elif "mount not ready" in lowered or "fusermount" in lowered:
+        mend = (
+            f"install the package fuse3 and give the container /dev/fuse and CAP_SYS_ADMIN, or {_BY_HOST.format(point)}"
+        )
     elif "permitted" in lowered or "permission" in lowered or "superuser" in lowered or "must be root" in lowered:
         mend = f"run the container as root with CAP_SYS_ADMIN and /dev/fuse, or {_BY_HOST.format(point)}"
     elif "invalid argument" in lowered and wanted.kind == "lustre":

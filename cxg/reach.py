@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,19 +129,20 @@ def check_data(uri: str, setting: str, config: Config, env: Mapping[str, str]) -
 
 
 def s3_region(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> str | None:
-    """Region to read an S3 dataroot in; None when only the store itself can know.
+    """Find the region to read an S3 dataroot in; None when only the store itself can know.
 
     Raises
     ------
-    ConfigError
-        data_locator.s3.region_name is not the bucket's.
+    ConfigError, StorageUnavailable
+        data_locator.s3.region_name is not the bucket's; the store cannot be reached.
     """
     locator = config.data_locator.s3
     endpoint = aws.endpoint_of(locator, env)
     own = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
     if locator.region_name is False or (endpoint and isinstance(locator.region_name, str)):
         return locator.region_name or own
-    found = aws.bucket_region(aws.split_s3(uri)[0], endpoint)
+    with _naming(setting):
+        found = aws.bucket_region(aws.split_s3(uri)[0], endpoint)
     if isinstance(locator.region_name, str):
         if found not in (None, locator.region_name):
             raise ConfigError(
@@ -197,12 +199,19 @@ def check_s3(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> 
         return Reached((f"{what} was not checked, as adaptor.cxg_adaptor.tiledb_ctx has S3 settings of its own.",))
     locator = config.data_locator.s3
     warning = None if locator.no_sign_request else aws.check_credentials(what, env)
-    try:
-        region = s3_region(uri, setting, config, env)
+    region = s3_region(uri, setting, config, env)
+    with _naming(setting):
         filled = aws.has_objects(uri, region, aws.endpoint_of(locator, env), locator.no_sign_request)
+    empty = None if filled else f"{what} holds nothing yet; datasets put there appear within half a minute."
+    return Reached(tuple(one for one in (warning, empty) if one), region)
+
+
+@contextmanager
+def _naming(setting: str) -> Iterator[None]:
+    """Put the variable or key in front of what AWS says about its value."""
+    try:
+        yield
     except StorageUnavailable as error:
         raise StorageUnavailable(f"{setting} {error}") from error
     except ConfigError as error:
-        raise error if setting in str(error) else ConfigError(f"{setting} {error}") from error
-    empty = None if filled else f"{what} holds nothing yet; datasets put there appear within half a minute."
-    return Reached(tuple(one for one in (warning, empty) if one), region)
+        raise ConfigError(f"{setting} {error}") from error

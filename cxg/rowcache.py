@@ -145,8 +145,9 @@ def cache_folder(env: Mapping[str, str]) -> tuple[Path | None, int]:
     if asked == "0":
         return None, 0
     chosen = env.get("CXG_CACHE_DIR")
-    folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"cellxgene-eb-{os.getuid()}"
     try:
+        # On a read-only file system there may be no temporary folder at all.
+        folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"cellxgene-eb-{os.getuid()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.lstat()
         private = status.st_uid == os.getuid() and not status.st_mode & 0o022 and folder.is_dir()

@@ -19,6 +19,7 @@ import tiledb
 from numpy.typing import NDArray
 from tiledb import libtiledb as low_level
 
+from cxg.convert.ondisk import OnDisk
 from cxg.convert.text import FlatText
 from cxg.format import layout
 
@@ -27,7 +28,7 @@ FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)
 _SLICE_BYTES = 256 << 20
 
-Column = NDArray[Any] | FlatText
+Column = NDArray[Any] | FlatText | OnDisk
 
 
 def _zstd(level: int, *before: tiledb.Filter) -> tiledb.FilterList:

@@ -40,7 +40,7 @@ class StoredColumn:
     """
 
     name: str
-    values: NDArray[Any] | FlatText
+    values: Any
     hint: dict[str, Any]
 
     @property

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cxg.convert.columns import StoredColumn, as_text, attribute_names, index_name, store
 from cxg.convert.elements import to_text
 from cxg.convert.frames import Frame
+from cxg.convert.ondisk import to_disk
 from cxg.convert.report import Report
 from cxg.convert.text import FlatText, first_duplicate, numbered
 from cxg.errors import ConversionError
 from cxg.format import layout
+
+HELD_BYTES = 256 << 20
+"""Columns of one table that stay in memory; further ones wait in a temporary file."""
 
 
 @dataclass
@@ -33,13 +38,17 @@ class Table:
     coded: dict[str, tuple[str, list[str], int]] = field(default_factory=dict)
 
 
-def build_table(frame: Frame, names_from: str | None, make_unique: bool, report: Report) -> Table:
+def build_table(
+    frame: Frame, names_from: str | None, make_unique: bool, report: Report, scratch: Path | None = None
+) -> Table:
     """Read a whole table, one column at a time.
 
     Parameters
     ----------
     names_from : str or None
         Column that becomes the index; the index of the file is then kept as a column.
+    scratch : Path or None
+        Folder for columns beyond the first 256 MB; None keeps all in memory.
 
     Raises
     ------
@@ -54,12 +63,16 @@ def build_table(frame: Frame, names_from: str | None, make_unique: bool, report:
     names = attribute_names(frame.names, [index_attr], axis, report)
     stored: dict[str, StoredColumn] = {index_attr: StoredColumn(index_attr, frame.index(), {"type": "string"})}
     counts: dict[str, int] = {}
+    held = 0
     for raw in frame.columns(report):
         if raw.name == names_from:
             stored[names[raw.name]] = StoredColumn(names[raw.name], to_text(raw), {"type": "string"})
             continue
         stored[names[raw.name]] = store(raw, names[raw.name], axis, report)
         counts[raw.name] = len(raw.labels or ())
+        held += stored[names[raw.name]].values.nbytes
+        if scratch is not None and held > HELD_BYTES:
+            stored[names[raw.name]].values = to_disk(stored[names[raw.name]].values, scratch, len(stored))
     if names_from is not None and names[names_from] not in stored:
         raise ConversionError(f"--{axis}-names: the column {names_from!r} cannot be used as names.")
     index = names[names_from] if names_from is not None else index_attr

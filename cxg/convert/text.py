@@ -25,11 +25,11 @@ class FlatText:
     data : (total bytes,) uint8
         UTF-8 of all rows, one after the other.
     offsets : (n,) uint64
-        Where each row begins.
+        Where each row begins. Both are arrays, or read from a temporary file as one slices them.
     """
 
-    data: NDArray[np.uint8]
-    offsets: NDArray[np.uint64]
+    data: Any
+    offsets: Any
 
     def __len__(self) -> int:
         """Return the number of rows."""

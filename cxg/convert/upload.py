@@ -9,6 +9,7 @@ between there is no dataset of that name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -162,9 +163,14 @@ def _client() -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    # Stores other than Amazon's seldom have a host name for each bucket.
+    custom = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        max_pool_connections=4 * _THREADS,
+        s3={"addressing_style": "path"} if custom else None,
+    )
     try:
-        return boto3.client(
-            "s3", config=Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=4 * _THREADS)
-        )
+        return boto3.client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConversionError(f"S3 cannot be used: {error}") from error

@@ -52,7 +52,7 @@ class Conversion:
         ConversionError
             The input cannot be converted.
         """
-        self._annotations(None, None)
+        self._annotations(None, None, None)
         for block in self._source.matrix.blocks():
             self._stats.add(block.lines.data)
             self._progress("reading X", block, self._source.matrix)
@@ -68,7 +68,7 @@ class Conversion:
         """
         ctx = arrays.writing_context()
         arrays.create_groups(root, [layout.EMB], ctx)
-        self._annotations(root, ctx)
+        self._annotations(root, scratch, ctx)
         totals = self._write_dense(root, ctx) if self._is_dense() else self._write_pair(root, scratch, ctx)
         low, high = self._extremes()
         transform = transform_name(low, high)
@@ -79,13 +79,13 @@ class Conversion:
         arrays.write_metadata(uri, facts, ctx)
         self._finish()
 
-    def _annotations(self, root: Path | None, ctx: Any) -> None:
+    def _annotations(self, root: Path | None, scratch: Path | None, ctx: Any) -> None:
         """Tables, embeddings and metadata; with `root` None they are only looked at."""
         source, options, report = self._source, self._options, self._report
         embeddings = find_embeddings(source.root, source.obs.n, report)
         coded = {}
         for frame, names in ((source.var, options.var_names), (source.obs, options.obs_names)):
-            table = build_table(frame, names, options.make_unique, report)
+            table = build_table(frame, names, options.make_unique, report, scratch)
             coded = table.coded
             report.facts[f"{frame.axis}_columns"] = list(table.columns)
             if frame.axis == layout.VAR and names is None:

@@ -128,6 +128,16 @@ class Dataset:
         """
         return self.expression().read_columns(genes)
 
+    def sum_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float64]:  # noqa: N802
+        """Sum of `genes` (sorted, unique) in every cell: (n_obs,) float64.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            As `read_X_columns`.
+        """
+        return self.expression().sum_columns(genes)
+
     def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[matrix.SparseBlock | matrix.DenseBlock]:  # noqa: N802
         """Values of `cells` (sorted, unique) in blocks of bounded size.
 

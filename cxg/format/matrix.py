@@ -56,6 +56,9 @@ class Matrix(Protocol):
     def read_columns(self, genes: IndexArray) -> FloatArray:
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
 
+    def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
+        """Sum of `genes` (sorted, unique) in every cell: (n_obs,) float64."""
+
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Values of `cells` (sorted, unique), in blocks of bounded size."""
 
@@ -134,6 +137,16 @@ class _Sparse:
             if self._shift is not None:
                 out += self._shift[genes]
         return out
+
+    def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
+        """Sum whole columns without making them dense; see `Matrix`."""
+        if not len(genes) or self._columns.may_repeat:
+            return self.read_columns(genes).sum(axis=1, dtype=np.float64)
+        array = self._columns.open()
+        with translated("the expression matrix"):
+            found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
+        total = np.bincount(found["obs"], found[value_name(array)], self._n_obs)
+        return total if self._shift is None else total + self._shift[genes].sum(dtype=np.float64)
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
@@ -241,6 +254,10 @@ class Dense2D:
         with translated("the expression matrix"):
             found = array.query().multi_index[:, genes.tolist()][value_name(array)]
         return np.asfortranarray(found, dtype=np.float32)
+
+    def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
+        """Sum whole columns; see `Matrix`."""
+        return self.read_columns(genes).sum(axis=1, dtype=np.float64)
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""

@@ -33,6 +33,8 @@ from cxg.web.site import Site
 BODY_MAX_BYTES = 64 << 20
 # Rows read at a time need buffers; more at once would go beyond the plan.
 _SCAN_MB = 64
+# Datasets the list holds open while it reads their titles and draws their pictures, and for how long.
+_LISTED_OPEN, _LISTED_OPEN_S = 4, 60.0
 
 
 def create_app(
@@ -121,7 +123,8 @@ def _index(site: Site, config: Config, base_url: str) -> Any:
         )
         if link
     ]
-    catalog = site.catalog if base_url else None
+    # A catalog of its own: looking at the list must not close the datasets that visitors have open.
+    catalog = Catalog(site.catalog.storage, site.catalog.root, _LISTED_OPEN, _LISTED_OPEN_S) if base_url else None
     return gallery.blueprint(catalog, base_url, config.multi_dataset.index, links, policy=plain_policy(config))
 
 

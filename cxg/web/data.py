@@ -9,7 +9,7 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from cxg.compute.summary import scale_embedding
+from cxg.compute.embedding import scale_embedding
 from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
@@ -179,7 +179,7 @@ def _summary(opened: Dataset, query: bytes) -> Answer:
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
     for start in range(0, len(genes), step):
         with current_site().scans:
-            total += opened.read_X_columns(genes[start : start + step]).sum(axis=1, dtype=np.float64)
+            total += opened.sum_X_columns(genes[start : start + step])
     mean = (total / max(1, len(genes))).astype(np.float32)
     return _matrix([mean], [_query_hash(query)], opened.n_obs)
 

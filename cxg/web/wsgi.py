@@ -7,7 +7,15 @@ they share its memory; TileDB contexts are made in each worker, at its first rea
 
 from __future__ import annotations
 
+import sys
+
+from cxg.errors import ConfigError
 from cxg.server import load_config
 from cxg.web.app import create_app
 
-app = create_app(load_config())
+try:
+    app = create_app(load_config())
+except ConfigError as error:  # a plugin, most likely: the rest was checked before gunicorn started
+    for problem in error.problems:
+        sys.stderr.write(f"cellxgene-eb: error: {problem}\n")
+    sys.exit(2)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Store(NamedTuple):
             aws_access_key_id=KEY,
             aws_secret_access_key=SECRET,
             region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}),
+            config=Config(s3={"addressing_style": "path"}, max_pool_connections=8),
         )
 
     def environment(self) -> dict[str, str]:
@@ -43,9 +44,14 @@ class Store(NamedTuple):
     def upload(self, folder: Path, bucket: str, prefix: str) -> None:
         """Put every file below `folder` under `prefix`; folders without files vanish, as they do on S3."""
         client = self.client()
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                client.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=path.read_bytes())
+
+        def put(path: Path) -> None:
+            client.put_object(
+                Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=path.read_bytes()
+            )
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(put, (path for path in folder.rglob("*") if path.is_file())))
 
 
 @contextlib.contextmanager

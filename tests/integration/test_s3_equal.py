@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.integration
 BUCKET = "datasets"
 PREFIX = "some where/data"
 FORM = "application/x-www-form-urlencoded"
+# A picture's version comes from the files' times or tags, which differ between the two.
+CHANGING = re.compile(rb"\?v=[0-9a-f]+")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -68,16 +71,18 @@ def get(route: str) -> Request:
 def suite(client: FlaskClient, dataset: str) -> list[Request]:
     """Requests for everything the dataset holds, worked out from its schema."""
     api = f"/d/{dataset}/api/v0.2/"
-    found = [get(route) for route in ("schema", "config", "colors", "genesets", "layout/obs", "layout/obs?layout-name=no-such")]
+    found = [
+        get(route)
+        for route in ("schema", "config", "colors", "genesets", "layout/obs", "layout/obs?layout-name=no-such")
+    ]
     found.append(("GET", "genesets", {"headers": {"Accept": "text/csv"}}))
     answer = client.get(f"{api}schema")
     if answer.status_code != 200:  # damaged on purpose: its errors must be equal too
         return [*found, get("annotations/obs?annotation-name=name_0"), get("data/var?var:name_0=x")]
     schema = answer.json["schema"]
     for axis in ("obs", "var"):
-        for column in schema["annotations"][axis]["columns"]:
-            found.append(get(f"annotations/{axis}?annotation-name={quote(column['name'], safe='')}"))
-        found.append(get(f"annotations/{axis}?annotation-name=no-such"))
+        columns = [column["name"] for column in schema["annotations"][axis]["columns"]]
+        found += [get(f"annotations/{axis}?annotation-name={quote(name, safe='')}") for name in (*columns, "no-such")]
     found += [get(f"layout/obs?layout-name={quote(entry['name'], safe='')}") for entry in schema["layout"]["obs"]]
     return found + expression(client, api, schema)
 
@@ -86,7 +91,7 @@ def expression(client: FlaskClient, api: str, schema: dict[str, Any]) -> list[Re
     n_obs, n_var = schema["dataframe"]["nObs"], schema["dataframe"]["nVar"]
     index = schema["annotations"]["var"]["index"]
     answer = client.get(f"{api}annotations/var?annotation-name={quote(index)}")
-    genes = json.loads(bytes(decode_matrix(answer.data).columns[0])) if answer.status_code == 200 else []
+    genes = decode_matrix(answer.data).columns[0] if answer.status_code == 200 else []
     step = max(1, len(genes) // 12)
     filters = [f"var:{quote(quote(index))}={quote(quote(gene, safe=''), safe='')}" for gene in genes[::step]]
     found = [get(f"data/var?{one}") for one in (*filters, "&".join(filters[:3]), "var:no-such=x", "")]
@@ -95,7 +100,12 @@ def expression(client: FlaskClient, api: str, schema: dict[str, Any]) -> list[Re
     found.append(("POST", "summarize/var", {"data": query, "content_type": FORM}))
     found.append(("PUT", "data/var", {"json": {"filter": {"var": {"index": [0, [1, min(4, n_var)]]}}}}))
     half = max(1, n_obs // 2)
-    for first, second in (([[0, half]], [[half, n_obs]]), ([0], list(range(1, min(n_obs, 40), 3)) or [0]), ([[0, n_obs]], [n_obs - 1]), ([n_obs], [0])):
+    for first, second in (
+        ([[0, half]], [[half, n_obs]]),
+        ([0], list(range(1, min(n_obs, 40), 3)) or [0]),
+        ([[0, n_obs]], [n_obs - 1]),
+        ([n_obs], [0]),
+    ):
         sets = {"set1": {"filter": {"obs": {"index": first}}}, "set2": {"filter": {"obs": {"index": second}}}}
         found.append(("POST", "diffexp/obs", {"json": {"mode": "topN", "count": 20, **sets}}))
     return found
@@ -107,7 +117,11 @@ def test_equal_bodies(servers: Servers, dataset: str) -> None:
     assert len(requests) > 8
     for method, route, options in requests:
         here, there = (client.open(f"/d/{dataset}/api/v0.2/{route}", method=method, **options) for client in servers)
-        assert (there.status_code, there.content_type) == (here.status_code, here.content_type), (route, there.data[:300], here.data[:300])
+        assert (there.status_code, there.content_type) == (here.status_code, here.content_type), (
+            route,
+            there.data[:300],
+            here.data[:300],
+        )
         assert there.data == here.data, route
         assert here.status_code != 500, (route, here.data)
     assert sum(client.get(f"/d/{dataset}/").status_code for client in servers) in (400, 800, 808)
@@ -122,8 +136,8 @@ def test_the_lists_are_equal(servers: Servers) -> None:
     here, there = (client.get("/") for client in servers)
     assert there.status_code == 200
     for name in names():
-        assert f"d/{name}/".encode() in there.data
-    assert here.data.count(b"/thumbnail") == there.data.count(b"/thumbnail")
+        assert name.encode() in there.data
+    assert CHANGING.sub(b"", here.data) == CHANGING.sub(b"", there.data)
 
 
 def test_what_is_not_there(servers: Servers) -> None:

@@ -20,9 +20,13 @@ from tests.reference.pair import Ours, Pair
 from tests.reference.server import launch
 from tests.served import serve
 
-MADE = ("dtypes", "counts", "dense")
+MADE = ("dtypes", "counts", "dense", "whole")
 GENE_SETS = [
-    ("B cells", "markers, of \"B\" cells", [("CD79A", "B-cell antigen"), ("MS4A1", ""), ("NO-SUCH-GENE", ""), ("CD79A", "again")]),
+    (
+        "B cells",
+        'markers, of "B" cells',
+        [("CD79A", "B-cell antigen"), ("MS4A1", ""), ("NO-SUCH-GENE", ""), ("CD79A", "again")],
+    ),
     ("empty set", "", []),
     ("second set", "", [("GNLY", ""), ("NKG7", "granule, protein")]),
 ]
@@ -39,7 +43,9 @@ def h5ads(reference_python: Path, tmp_path_factory: pytest.TempPathFactory, proj
     """The real file and the made ones, by name."""
     folder = tmp_path_factory.mktemp("h5ad")
     script = Path(__file__).with_name("make_h5ad.py")
-    subprocess.run([str(reference_python), str(script), str(folder)], check=True, env={**os.environ, "PYTHONPATH": ""}, timeout=120)
+    subprocess.run(
+        [str(reference_python), str(script), str(folder)], check=True, env={**os.environ, "PYTHONPATH": ""}, timeout=120
+    )
     real = ensure_h5ad(project / H5AD_DIR, print)
     return {"pbmc68k": real, **{path.stem: path for path in sorted(folder.glob("*.h5ad"))}}
 

@@ -95,4 +95,3 @@ def _strict_json(raw: bytes) -> Any:
         raise ValueError(f"{name} is no JSON")
 
     return json.loads(raw.decode("utf-8"), parse_constant=refuse)
-

@@ -18,6 +18,10 @@ DIFFERENCES = {
     "missing-categories": "rows without a category carry the label nan instead of null",
     "all-true": "a boolean obs column that is true everywhere is a categorical with the one label True",
     "var-categories": "categorical columns of var are text",
+    "repeated-text": "a text column of obs with few different values is a categorical",
+    "unique-categories": "a categorical column of obs with nearly as many labels as cells is text",
+    "wide-integers": "whole numbers beyond 32 bits are float32, or text if all differ; the published server refuses the file",
+    "whole-expression": "expression stored as whole numbers is sent as float32",
     "colors-refused": "a colour that cannot be read leaves out its column; the published server answers 404 and the client stops",
     "colors-triples": "colours given as triples of numbers are understood",
     "colors-of-the-missing": "each table also colours null and NaN, which a column with missing values shows",
@@ -25,6 +29,10 @@ DIFFERENCES = {
     "no-match": "a gene that does not exist gives a matrix without columns; the published server's answer is cut off",
     "uncompressed": "answers are complete without compression",
     "many-genes-first": "differential expression answers when count reaches the number of genes",
+    "disjoint-lists": "no gene stands in both lists of differential expression",
+    "empty-sets": "a set without cells is refused",
+    "default-count": "differential expression without a count takes diffexp.top_n",
+    "repeated-names": "a column or embedding named twice in one request is refused",
     "statuses": "400 where the published server fails with 500 or 404",
     "missing-accept": "a request without Accept is answered",
     "config-keys": "config leaves out the keys that the client never reads",
@@ -37,6 +45,7 @@ DIFFERENCES = {
 def expected_schema(schema: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """The published server's schema with our differences; new label lists are taken from `ours`."""
     out = copy.deepcopy(schema)
+    out["dataframe"]["type"] = "float32"  # whole-expression
     for axis in ("obs", "var"):
         mine = {column["name"]: column for column in ours["annotations"][axis]["columns"]}
         for column in out["annotations"][axis]["columns"]:
@@ -51,6 +60,11 @@ def _expect_column(column: dict[str, Any], axis: str, mine: dict[str, Any]) -> N
         column.pop("categories", None)
     elif column["type"] == "categorical" and "categories" not in column:  # numeric-categories
         column["categories"] = mine.get("categories")
+    elif name == "category_unique":  # unique-categories
+        column["type"] = "string"
+        column.pop("categories")
+    elif name == "text_repeated":  # repeated-text
+        column.update(type="categorical", categories=mine.get("categories"))
     elif column["type"] == "categorical":
         column["categories"] = [str(label) for label in column["categories"]]  # boolean-categories
         if name.endswith("_missing"):  # missing-categories

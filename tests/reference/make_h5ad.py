@@ -57,6 +57,8 @@ def obs_columns(random: np.random.Generator) -> dict[str, object]:
         "category_float": category(np.round(reals, 1)),
         "category_float_missing": category(np.where(holes, np.nan, np.round(reals))),
         "category_bool": category(reals > 0.5),
+        "category_unique": category([f"donor {i}" for i in range(n)]),
+        "text_repeated": labels.astype(object),
         "text_unique": [f"cell number {i}" for i in range(n)],
         "odd name, with: every/thing & %25 é": category(labels),
         "triple": category(labels),
@@ -123,7 +125,9 @@ def colors() -> anndata.AnnData:
 def small(X: object, random: np.random.Generator) -> anndata.AnnData:
     """One category and one embedding around the matrix `X`."""
     n_obs, n_var = X.shape  # type: ignore[attr-defined]
-    obs = pd.DataFrame({"group": pd.Categorical(random.choice(["a", "b", "c"], n_obs))}, index=np.arange(n_obs).astype(str))
+    obs = pd.DataFrame(
+        {"group": pd.Categorical(random.choice(["a", "b", "c"], n_obs))}, index=np.arange(n_obs).astype(str)
+    )
     data = anndata.AnnData(X=X, obs=obs, var=pd.DataFrame(index=[f"G{i}" for i in range(n_var)]))
     data.obsm["X_umap"] = random.normal(size=(n_obs, 2))
     return data
@@ -135,6 +139,20 @@ def counts() -> anndata.AnnData:
     X = random.negative_binomial(0.5, 0.02, (N_OBS, N_VAR)).astype(np.float32)
     X[:100, :10] *= 4
     return small(sparse.csc_matrix(X), random)
+
+
+def whole() -> anndata.AnnData:
+    """Whole numbers of a small range, stored as int64 CSR."""
+    random = np.random.default_rng(5)
+    return small(sparse.csr_matrix(random.poisson(1.0, (N_OBS, N_VAR)).astype(np.int64)), random)
+
+
+def wide() -> anndata.AnnData:
+    """A column of whole numbers beyond 32 bits, for which the published server refuses the whole file."""
+    data = dense()
+    data.obs["barcode"] = np.arange(N_OBS) + 2**40
+    data.obs["reads"] = np.arange(N_OBS) // 2 * 2**33
+    return data
 
 
 def dense() -> anndata.AnnData:
@@ -149,8 +167,8 @@ def main(folder: str) -> None:
     """Write one file for each kind into `folder`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for kind in (dtypes, colors, counts, dense):
-            kind().write_h5ad(Path(folder) / f"{kind.__name__}.h5ad")
+        for kind in (dtypes, colors, counts, dense, whole, wide):
+            kind().write_h5ad(Path(folder) / f"{kind.__name__}.h5ad", convert_strings_to_categoricals=False)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ class Ours(NamedTuple):
     def ask(self, route: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """One request; keyword names become headers."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        with self.client.open(f"/d/{self.dataset}/api/v0.2/{route}", method=method, data=body, headers=sent) as response:
+        with self.client.open(
+            f"/d/{self.dataset}/api/v0.2/{route}", method=method, data=body, headers=sent
+        ) as response:
             named = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, named, response.data)
 
@@ -46,14 +48,21 @@ class Pair(NamedTuple):
         """Both JSON answers."""
         return tuple(_json(server.ask(route, Accept="application/json")) for server in (self.theirs, self.ours))  # type: ignore[return-value]
 
-    def matrix(self, route: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[Matrix, Matrix]:
+    def matrix(
+        self, route: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[Matrix, Matrix]:
         """Both binary answers, decoded."""
-        return tuple(_matrix(server.ask(route, method, body, Accept=BINARY, **headers)) for server in (self.theirs, self.ours))  # type: ignore[return-value]
+        return tuple(
+            _matrix(server.ask(route, method, body, Accept=BINARY, **headers)) for server in (self.theirs, self.ours)
+        )  # type: ignore[return-value]
 
     def diffexp(self, request: dict[str, Any]) -> tuple[Any, Any]:
         """Both results of one differential expression."""
         body = json.dumps(request).encode()
-        answers = [s.ask("diffexp/obs", "POST", body, Accept="application/json", Content_Type="application/json") for s in (self.theirs, self.ours)]
+        answers = [
+            s.ask("diffexp/obs", "POST", body, Accept="application/json", Content_Type="application/json")
+            for s in (self.theirs, self.ours)
+        ]
         return tuple(map(_json, answers))  # type: ignore[return-value]
 
     def schema(self) -> Any:

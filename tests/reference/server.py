@@ -37,9 +37,9 @@ class Reference(NamedTuple):
         where a binary answer is not compressed.
         """
         sent = {"Accept-Encoding": "gzip", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        request = urllib.request.Request(f"{self.url}/api/v0.2/{route}", data=body, headers=sent, method=method)  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/api/v0.2/{route}", data=body, headers=sent, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return _answer(response.status, response.headers.items(), response.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -62,7 +62,15 @@ def launch(python: Path, h5ad: Path, *options: str, log: Path) -> Iterator[Refer
     """
     port = _free_port()
     command = [str(python.parent / "cellxgene"), "--no-upgrade-check", "launch", str(h5ad)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--disable-annotations", "--disable-gene-sets-save", *options]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--disable-annotations",
+        "--disable-gene-sets-save",
+        *options,
+    ]
     # Its numba would write beside the package; its home must not be ours.
     env = {**os.environ, "PYTHONPATH": "", "HOME": str(log.parent), "AWS_EC2_METADATA_DISABLED": "true"}
     with log.open("wb") as out:

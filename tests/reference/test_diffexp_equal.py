@@ -14,11 +14,16 @@ from tests.reference.pair import Pair
 pytestmark = pytest.mark.reference
 
 
+MANY = b'{"mode": "topN", "count": 765, "set1": {"filter": {"obs": {"index": [[0, 9]]}}}, "set2": {"filter": {"obs": {"index": [[9, 99]]}}}}'
+
+
 def sets(set1: dict[str, Any], set2: dict[str, Any], count: int) -> dict[str, Any]:
     return {"mode": "topN", "count": count, "set1": {"filter": {"obs": set1}}, "set2": {"filter": {"obs": set2}}}
 
 
-def assert_same_genes(theirs: Any, ours: Any, expression: np.ndarray, request: dict[str, Any], cells: tuple[Any, Any]) -> None:
+def assert_same_genes(
+    theirs: Any, ours: Any, expression: np.ndarray, request: dict[str, Any], cells: tuple[Any, Any]
+) -> None:
     """Equal lists; two genes may only stand the other way round when float32 cannot tell their scores apart."""
     scores = t_scores(expression, *cells)
     for side in ("positive", "negative"):
@@ -37,7 +42,9 @@ def t_scores(expression: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
     with np.errstate(all="ignore"):
         X = np.log1p(expression) if expression.max() - expression.min() > 24 else expression
         n = min(len(a), len(b))
-        (mean_a, spread_a), (mean_b, spread_b) = ((finite(X[c].mean(axis=0)), finite(X[c].var(axis=0, ddof=1) / n)) for c in (a, b))
+        (mean_a, spread_a), (mean_b, spread_b) = (
+            (finite(X[c].mean(axis=0)), finite(X[c].var(axis=0, ddof=1) / n)) for c in (a, b)
+        )
         return np.nan_to_num((mean_a - mean_b) / np.sqrt(spread_a + spread_b), posinf=1e300, neginf=-1e300)
 
 
@@ -109,3 +116,20 @@ def test_a_numeric_range_selects_the_same_cells(real_pair: Pair) -> None:
 def test_count_of_none(real_pair: Pair, count: int) -> None:
     theirs, ours = real_pair.diffexp(sets({"index": [1, 2, 3]}, {"index": [7, 8, 9]}, count))
     assert ours == theirs == {"negative": [], "positive": []}
+
+
+def test_more_genes_wanted_than_there_are(real_pair: Pair) -> None:
+    theirs, ours = real_pair.diffexp(sets({"index": [[0, 300]]}, {"index": [[300, 700]]}, 500))
+    assert {gene[0] for gene in theirs["positive"]} & {gene[0] for gene in theirs["negative"]}
+    genes = [gene[0] for side in ("positive", "negative") for gene in ours[side]]
+    assert sorted(genes) == list(range(765))  # disjoint-lists
+    answer = real_pair.ours.ask("diffexp/obs", "POST", MANY, Content_Type="application/json")
+    assert answer.status == 200  # many-genes-first
+
+
+def test_equal_scores_are_ordered_by_position(real_pair: Pair) -> None:
+    everything = {"index": [[0, 700]]}
+    theirs, ours = real_pair.diffexp(sets(everything, everything, 4))
+    assert {gene[2] for side in ("positive", "negative") for gene in theirs[side]} == {1.0}
+    assert [gene[0] for gene in ours["positive"]] == [0, 1, 2, 3]  # ties
+    assert [gene[0] for gene in ours["negative"]] == [761, 762, 763, 764]

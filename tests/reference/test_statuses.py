@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from http.client import IncompleteRead
 
 import pytest
 
+from tests.reference.decode import decode
 from tests.reference.pair import BINARY, Pair, twice
 
 pytestmark = pytest.mark.reference
@@ -43,12 +45,26 @@ REQUESTS = [
     ("GET", f"data/var?var:{twice('name_0')}=*,*", {"Accept": BINARY}, None, 400, None),
     ("PUT", "data/var", {"Accept": BINARY}, b"{}", 415, None),
     ("PUT", "data/var", {"Accept": BINARY, "Content_Type": "application/json"}, b"{", 400, None),
-    ("PUT", "data/var", {"Accept": BINARY, "Content_Type": "application/json"}, b'{"filter":{"var":{"index":[99999]}}}', 400, None),
+    (
+        "PUT",
+        "data/var",
+        {"Accept": BINARY, "Content_Type": "application/json"},
+        b'{"filter":{"var":{"index":[99999]}}}',
+        400,
+        None,
+    ),
     ("GET", "summarize/var?method=median&var:name_0=x", {"Accept": BINARY}, None, 400, None),
     ("GET", "summarize/var?method=mean&obs:name_0=x", {"Accept": BINARY}, None, 400, None),
     ("GET", "summarize/var?method=mean&var:no-such=x", {"Accept": BINARY}, None, 500, 400),  # statuses
     ("POST", "summarize/var", {"Accept": BINARY, "Content_Type": "application/json"}, b"{}", 415, None),
-    ("POST", "summarize/var?key=wrong", {"Accept": BINARY, "Content_Type": FORM}, b"method=mean&var:name_0=x", 400, None),
+    (
+        "POST",
+        "summarize/var?key=wrong",
+        {"Accept": BINARY, "Content_Type": FORM},
+        b"method=mean&var:name_0=x",
+        400,
+        None,
+    ),
     ("POST", "summarize/var", {"Accept": BINARY, "Content_Type": FORM}, b"method=mean&" + b"x" * 1_000_001, 400, None),
     ("GET", "genesets", {"Accept": "image/png"}, None, 406, None),
     ("GET", "genesets", {}, None, 406, 200),  # missing-accept
@@ -61,11 +77,58 @@ REQUESTS = [
     ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(mode="varFilter"), 501, None),
     ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(count="five"), 500, 400),  # statuses
     ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(count=None), 400, None),
-    ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(set1={"filter": {"var": {"index": [1]}}}), 400, None),
-    ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(set1={"filter": {"obs": {"index": [99999]}}}), 400, None),
-    ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(set1={"filter": {"obs": {"index": [-1]}}}), 200, 400),  # negative-index
+    (
+        "POST",
+        "diffexp/obs",
+        {"Content_Type": "application/json"},
+        body(set1={"filter": {"var": {"index": [1]}}}),
+        400,
+        None,
+    ),
+    (
+        "POST",
+        "diffexp/obs",
+        {"Content_Type": "application/json"},
+        body(set1={"filter": {"obs": {"index": [99999]}}}),
+        400,
+        None,
+    ),
+    (
+        "POST",
+        "diffexp/obs",
+        {"Content_Type": "application/json"},
+        body(set1={"filter": {"obs": {"index": [-1]}}}),
+        200,
+        400,
+    ),  # negative-index
     ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(count=100_000), 400, 200),  # many-genes-first
+    ("POST", "diffexp/obs", {"Content_Type": "application/json"}, body(count=5.0), 500, 400),  # statuses
+    (
+        "POST",
+        "diffexp/obs",
+        {"Content_Type": "application/json"},
+        body(set1={"filter": {"obs": {"index": []}}}),
+        200,
+        400,
+    ),  # empty-sets
+    (
+        "POST",
+        "diffexp/obs",
+        {"Content_Type": "application/json"},
+        json.dumps({"mode": "topN", **SETS}).encode(),
+        400,
+        200,
+    ),  # default-count
     ("GET", "diffexp/obs", {}, None, 405, None),
+    ("GET", "layout/obs?layout-name=umap&layout-name=umap", {"Accept": BINARY}, None, 200, 400),  # repeated-names
+    (
+        "GET",
+        "annotations/obs?annotation-name=phase&annotation-name=phase",
+        {"Accept": BINARY},
+        None,
+        200,
+        400,
+    ),  # repeated-names
 ]
 
 
@@ -76,6 +139,14 @@ def test_status(real_pair: Pair, method, route, headers, sent, theirs, ours) -> 
     assert answer.status == (ours or theirs), answer
     if answer.status == 405:
         assert answer.headers["allow"]
+
+
+def test_without_compression(real_pair: Pair) -> None:
+    route = "annotations/obs?annotation-name=phase"
+    with pytest.raises(IncompleteRead):
+        real_pair.theirs.ask(route, Accept=BINARY, Accept_Encoding="identity")
+    plain = real_pair.ours.ask(route, Accept=BINARY, Accept_Encoding="identity")  # uncompressed
+    assert decode(plain.body).n_rows == 700
 
 
 def test_cookies(real_pair: Pair) -> None:

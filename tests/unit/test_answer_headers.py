@@ -6,7 +6,6 @@ import gzip
 import json
 from pathlib import Path
 from urllib.parse import urljoin
-from urllib.parse import urljoin
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,7 +15,12 @@ from tests.served import serve
 
 API = "/d/good.cxg/api/v0.2/"
 DIFFEXP = json.dumps(
-    {"mode": "topN", "count": 3, "set1": {"filter": {"obs": {"index": [0, 1]}}}, "set2": {"filter": {"obs": {"index": [2, 3]}}}}
+    {
+        "mode": "topN",
+        "count": 3,
+        "set1": {"filter": {"obs": {"index": [0, 1]}}},
+        "set2": {"filter": {"obs": {"index": [2, 3]}}},
+    }
 ).encode()
 
 JSON_ROUTES = ["config", "schema", "colors", "genesets"]
@@ -93,7 +97,9 @@ def test_head_is_get_without_the_body(client: FlaskClient, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", BINARY_ROUTES)
-@pytest.mark.parametrize("accept", [None, "", "*/*", "application/*", "application/octet-stream", "text/html, */*;q=0.1"])
+@pytest.mark.parametrize(
+    "accept", [None, "", "*/*", "application/*", "application/octet-stream", "text/html, */*;q=0.1"]
+)
 def test_accept_headers_that_allow_the_answer(client: FlaskClient, route: str, accept: str | None) -> None:
     assert client.get(API + route, headers={} if accept is None else {"Accept": accept}).status_code == 200
 
@@ -111,7 +117,9 @@ def test_differential_expression_answers_exactly_json(client: FlaskClient) -> No
 def test_a_posted_mean_equals_the_one_asked_by_get(client: FlaskClient) -> None:
     query = "method=mean&var:name_0=gene0&var:name_0=gene1"
     got = client.get(f"{API}summarize/var?{query}")
-    posted = client.post(f"{API}summarize/var", data=query, content_type="application/x-www-form-urlencoded; charset=UTF-8")
+    posted = client.post(
+        f"{API}summarize/var", data=query, content_type="application/x-www-form-urlencoded; charset=UTF-8"
+    )
     assert posted.data == got.data
     assert posted.headers["Cache-Control"] == "no-store"
 
@@ -128,7 +136,16 @@ def test_a_replaced_dataset_has_another_etag(tmp_path: Path) -> None:
 
 
 def test_security_headers_on_every_kind_of_answer(client: FlaskClient) -> None:
-    for path in ("/", API + "schema", API + "nothing", "/d/nope.cxg/", "/health", "/health/live", "/health/ready", "/nothing"):
+    for path in (
+        "/",
+        API + "schema",
+        API + "nothing",
+        "/d/nope.cxg/",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/nothing",
+    ):
         headers = client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff", path
         assert "Set-Cookie" not in headers, path

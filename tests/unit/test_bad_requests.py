@@ -41,7 +41,14 @@ BAD_REQUESTS = [
     ("GET", "annotations/obs?" + "&".join(f"annotation-name=c{i}" for i in range(33)), BINARY, None, 400, "32"),
     ("GET", "annotations/obs?annotation-name=name_0&annotation-name=name_0", BINARY, None, 400, "name_0"),
     ("GET", "annotations/obs?annotation-name=name_0", {"Accept": "text/html"}, None, 406, "octet-stream"),
-    ("GET", "annotations/obs?annotation-name=name_0", {"Accept": "application/octet-stream;q=0"}, None, 406, "octet-stream"),
+    (
+        "GET",
+        "annotations/obs?annotation-name=name_0",
+        {"Accept": "application/octet-stream;q=0"},
+        None,
+        406,
+        "octet-stream",
+    ),
     ("GET", "annotations/uns?annotation-name=name_0", BINARY, None, 404, "address"),
     ("PUT", "annotations/obs", {"Content-Type": "application/octet-stream"}, b"\0\1", 501, "read"),
     ("DELETE", "annotations/obs", {}, None, 405, "method"),
@@ -110,9 +117,23 @@ BAD_REQUESTS = [
     ("POST", "diffexp/obs", JSON, diffexp(set1=cells(index=["0"])), 400, "whole"),
     ("POST", "diffexp/obs", JSON, diffexp(set1=cells(index=[10**30])), 400, "position"),
     ("POST", "diffexp/obs", JSON, diffexp(set1={"filter": {"var": {"index": [0]}}}), 400, "var"),
-    ("POST", "diffexp/obs", JSON, diffexp(set1=cells(annotation_value=[{"name": "nope", "values": ["a"]}])), 400, "nope"),
+    (
+        "POST",
+        "diffexp/obs",
+        JSON,
+        diffexp(set1=cells(annotation_value=[{"name": "nope", "values": ["a"]}])),
+        400,
+        "nope",
+    ),
     ("POST", "diffexp/obs", JSON, diffexp(set1=cells(annotation_value=[{"values": ["a"]}])), 400, "name"),
-    ("POST", "diffexp/obs", JSON, diffexp(set1=cells(annotation_value=[{"name": "number", "values": ["a"]}])), 400, "number"),
+    (
+        "POST",
+        "diffexp/obs",
+        JSON,
+        diffexp(set1=cells(annotation_value=[{"name": "number", "values": ["a"]}])),
+        400,
+        "number",
+    ),
     ("POST", "diffexp/obs", JSON, diffexp(set1=cells(annotation_value=[{"name": "label", "min": 1}])), 400, "label"),
     ("POST", "diffexp/obs", JSON, b'{"mode": "topN", "count": NaN}', 400, "NaN"),
     ("GET", "diffexp/obs", {}, None, 405, "method"),
@@ -196,7 +217,16 @@ def assert_one_sentence(response: TestResponse, folder: Path) -> str:
     assert sentence[0].isupper()
     assert sentence.endswith(".")
     assert sentence.isprintable()
-    for telltale in ("Traceback", "Error(", "tiledb", "TileDB", str(folder), "very-secret-place", "site-packages", ".py"):
+    for telltale in (
+        "Traceback",
+        "Error(",
+        "tiledb",
+        "TileDB",
+        str(folder),
+        "very-secret-place",
+        "site-packages",
+        ".py",
+    ):
         assert telltale not in sentence
     return str(sentence)
 
@@ -229,15 +259,38 @@ def test_bad_name(client: FlaskClient, folder: Path, name: str, below: str) -> N
         assert response.content_type == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize("path", ["//etc/passwd", "/d//etc/passwd", "/d/../outside.cxg/", "/../outside.cxg/api/v0.2/schema", "/outside.cxg/api/v0.2/schema"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//etc/passwd",
+        "/d//etc/passwd",
+        "/d/../outside.cxg/",
+        "/../outside.cxg/api/v0.2/schema",
+        "/outside.cxg/api/v0.2/schema",
+    ],
+)
 def test_bad_path(client: FlaskClient, path: str) -> None:
     # The path is put in as a server would, since a client library would tidy it.
     response = client.open(environ_overrides={"PATH_INFO": unquote(path)})
-    assert response.status_code == 404 or (response.status_code in (301, 308) and client.get(response.location).status_code == 404)
+    assert response.status_code == 404 or (
+        response.status_code in (301, 308) and client.get(response.location).status_code == 404
+    )
     assert b"very-secret-place" not in response.data
 
 
-@pytest.mark.parametrize("path", ["../../pyproject.toml", "%2e%2e/%2e%2e/index.html", "..%2f..%2findex.html", "/etc/passwd", "nope.js", "", "%00", "x" * 5000])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../pyproject.toml",
+        "%2e%2e/%2e%2e/index.html",
+        "..%2f..%2findex.html",
+        "/etc/passwd",
+        "nope.js",
+        "",
+        "%00",
+        "x" * 5000,
+    ],
+)
 @pytest.mark.parametrize("base", ["/d/static/", "/d/good.cxg/static/", "/static/"])
 def test_static_path(client: FlaskClient, base: str, path: str) -> None:
     assert client.get(base + path).status_code == 404
@@ -251,14 +304,20 @@ def test_a_bad_request_leaves_the_dataset_open(client: FlaskClient) -> None:
 
 
 def test_what_is_too_long_for_a_message_is_cut_short(client: FlaskClient, folder: Path) -> None:
-    for route in (f"annotations/obs?annotation-name={'n' * 4000}", f"data/var?var:{'n' * 4000}=x", f"layout/obs?layout-name={'n' * 4000}"):
+    for route in (
+        f"annotations/obs?annotation-name={'n' * 4000}",
+        f"data/var?var:{'n' * 4000}=x",
+        f"layout/obs?layout-name={'n' * 4000}",
+    ):
         response = client.get(f"/d/good.cxg/api/v0.2/{route}", headers=BINARY)
         assert response.status_code == 400
         assert_one_sentence(response, folder)
 
 
 def test_line_breaks_and_markup_do_not_come_back(client: FlaskClient, folder: Path) -> None:
-    response = client.get("/d/good.cxg/api/v0.2/annotations/obs?annotation-name=%0d%0aSet-Cookie:x%3Cscript%3E", headers=BINARY)
+    response = client.get(
+        "/d/good.cxg/api/v0.2/annotations/obs?annotation-name=%0d%0aSet-Cookie:x%3Cscript%3E", headers=BINARY
+    )
     assert response.status_code == 400
     assert_one_sentence(response, folder)
     page = client.get("/d/%3Cscript%3Ealert(1)%3C%2fscript%3E/")

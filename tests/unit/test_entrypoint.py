@@ -214,7 +214,8 @@ def test_a_mounted_bucket_gets_the_region_endpoint_and_signing_of_the_configurat
     path.write_text("data_locator: {s3: {endpoint_url: 'http://minio:9000', no_sign_request: true, region_name: r1}}\n")
     prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_CONFIG_FILE": str(path)})
     assert options == [mounts.S3Options("eu-west-1"), mounts.S3Options("r1", "http://minio:9000", True)]
-    assert s3.calls == []  # what is served is a folder, so S3 is not asked for it
+    # What is served is a folder, so S3 is not listed; its credentials are for the client that mounts it.
+    assert s3.calls == [("credentials", "CXG_DATAROOT s3://data/p")]
 
 
 # ---- step 4: checks
@@ -402,7 +403,12 @@ def test_the_process_becomes_gunicorn(dataroot, monkeypatch, capsys):
 
     monkeypatch.setattr(os, "execvpe", execvpe)
     monkeypatch.setattr(entrypoint, "BAKED_CONFIG", NOT_BAKED)
-    for name, value in {"CXG_DATAROOT": str(dataroot), "CXG_PORT": "5123", "CXG_WORKERS": "3", "CXG_THREADS": "2"}.items():
+    for name, value in {
+        "CXG_DATAROOT": str(dataroot),
+        "CXG_PORT": "5123",
+        "CXG_WORKERS": "3",
+        "CXG_THREADS": "2",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("CXG_CONFIG_FILE", raising=False)
     monkeypatch.setenv("CXG_HOST", "127.0.0.1")

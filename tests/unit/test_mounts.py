@@ -146,6 +146,7 @@ def test_bucket_bound_in_by_the_host_is_recognised():
         (32, "mount: permission denied", "run the container as root with CAP_SYS_ADMIN"),
         (22, "mount.lustre: mount failed: Invalid argument", "check the mount name"),
         (5, "mount.lustre: Input/output error\nIs the MGS running?", "open TCP 988 and 1018-1023"),
+        (1, "Fatal error: mount not ready", "install the package fuse3 and give the container /dev/fuse"),
         (1, "", "mount failed (exit code 1)"),
     ],
 )

@@ -155,12 +155,19 @@ def test_the_same_matrix_dense_and_sparse_gives_the_same_bytes(client: FlaskClie
 
 
 def test_nan_in_expression_leaves_strict_json(client: FlaskClient) -> None:
-    request = {"mode": "topN", "count": 10, "set1": {"filter": {"obs": {"index": [[0, 50]]}}}, "set2": {"filter": {"obs": {"index": [[50, 100]]}}}}
+    request = {
+        "mode": "topN",
+        "count": 10,
+        "set1": {"filter": {"obs": {"index": [[0, 50]]}}},
+        "set2": {"filter": {"obs": {"index": [[50, 100]]}}},
+    }
     answers = [client.post(f"/d/{name}/api/v0.2/diffexp/obs", json=request) for name in ("nan_a.cxg", "nan_b.cxg")]
     assert answers[0].status_code == 200
     for answer in answers:
         json.loads(answer.data, parse_constant=pytest.fail)
-    assert [row[0] for row in json.loads(answers[0].data)["positive"]] == [row[0] for row in json.loads(answers[1].data)["positive"]]
+    assert [row[0] for row in json.loads(answers[0].data)["positive"]] == [
+        row[0] for row in json.loads(answers[1].data)["positive"]
+    ]
 
 
 def test_a_dataset_without_expression_draws_and_says_so(client: FlaskClient) -> None:
@@ -198,7 +205,10 @@ def test_the_list_says_that_expression_is_missing(client: FlaskClient) -> None:
 
 def test_colors_of_the_real_pbmc3k(client: FlaskClient) -> None:
     table = json.loads(api(client, "pbmc3k_without_X.cxg", "colors").data)["louvain"]
-    assert {label: table[label] for label in ("NK cells", "Megakaryocytes")} == {"NK cells": "#9467bd", "Megakaryocytes": "#bcbd22"}
+    assert {label: table[label] for label in ("NK cells", "Megakaryocytes")} == {
+        "NK cells": "#9467bd",
+        "Megakaryocytes": "#bcbd22",
+    }
 
 
 def test_titles_are_the_ones_meant_for_people(client: FlaskClient) -> None:

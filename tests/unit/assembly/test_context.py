@@ -29,12 +29,22 @@ def project(tmp_path):
 
 def staged(project, tmp_path):
     stage_context(plan_context(project, project / "customize"), tmp_path / "out")
-    return {path.relative_to(tmp_path / "out").as_posix(): path for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(tmp_path / "out").as_posix(): path
+        for path in sorted((tmp_path / "out").rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_our_own_tree_has_no_unknown_file():
     files = {path.as_posix() for path in plan_context(ROOT, ROOT / "no such folder").files}
-    assert {"Dockerfile", "requirements.txt", "entrypoint.py", "cxg/__init__.py", "cxg/web/templates/base.html"} <= files
+    assert {
+        "Dockerfile",
+        "requirements.txt",
+        "entrypoint.py",
+        "cxg/__init__.py",
+        "cxg/web/templates/base.html",
+    } <= files
     assert not [name for name in files if name.startswith(("tests", "docs", "benchmarks"))]
 
 
@@ -113,4 +123,6 @@ def test_docker_ignores_all_but_the_same_list():
     planned = {path.as_posix() for path in plan_context(ROOT, ROOT / "no such folder").files}
     outside = {name for name in planned if not any(name == top or name.startswith(f"{top}/") for top in allowed)}
     assert outside <= {"Dockerfile"}
-    assert allowed - {"customize", "build/client"} <= {name for name in planned} | {name.split("/")[0] for name in planned}
+    assert allowed - {"customize", "build/client"} <= {name for name in planned} | {
+        name.split("/")[0] for name in planned
+    }

@@ -57,7 +57,10 @@ def test_a_push_ends_with_the_digest():
 @pytest.mark.parametrize(
     "stream, message",
     [
-        ([{"errorDetail": {"message": "x"}, "error": "unauthorized: authentication required"}], "check the credentials"),
+        (
+            [{"errorDetail": {"message": "x"}, "error": "unauthorized: authentication required"}],
+            "check the credentials",
+        ),
         ([{"error": "denied: requested access\nto the resource"}], "requested access to the resource; check the cred"),
         ([{"status": "Pushed"}, {"error": "received unexpected HTTP status: 500"}], "push again"),
         ([{"aux": {"Digest": DIGEST}}, {"error": "tag invalid: immutable"}], "tag invalid: immutable"),

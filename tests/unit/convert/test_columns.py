@@ -222,9 +222,11 @@ def test_text_that_is_not_utf8(tmp_path, converted):
     assert "text_mended" in codes_of(report)
 
 
-def test_large_tables_are_written_in_slices(tmp_path, converted, monkeypatch):
+@pytest.mark.parametrize("held", [0, 1 << 20], ids=["from disk", "from memory"])
+def test_large_tables_are_written_in_slices(tmp_path, converted, monkeypatch, held):
     monkeypatch.setattr("cxg.convert.arrays.FRAME_TILE", 16)
     monkeypatch.setattr("cxg.convert.arrays._SLICE_BYTES", 300)
+    monkeypatch.setattr("cxg.convert.tables.HELD_BYTES", held)
     n = 50
     obs = {"text": np.array(["é" * (i % 3) + str(i) for i in range(n)], object), "n": np.arange(n)}
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", np.ones((n, 2), np.float32), obs=obs))

@@ -108,7 +108,7 @@ DAMAGE = {
     "data of Xr lost": (remove("Xr/__fragments/*/a*.tdb"), 1, "data files are missing"),
     "data of Xc overwritten": (overwritten("Xc/__fragments/*/a0.tdb"), 1, "X: "),
     "data of an embedding overwritten": (overwritten("emb/umap/__fragments/*/a0.tdb"), 1, "emb/umap: "),
-    "schema of obs overwritten": (overwritten("obs/__schema/*"), 1, "obs"),
+    "schema of obs overwritten": (overwritten("obs/__schema/*"), 1, "Obs cannot be read"),
     "schema of an embedding overwritten": (overwritten("emb/umap/__schema/*"), 0, "Embedding 'umap' is left out"),
     "obs of two dimensions": (replaced("obs", np.ones((30, 2))), 1, "not a one-dimensional"),
     "var of another length": (replaced("Xc", np.ones(7)), 1, "X"),
