@@ -7,7 +7,7 @@ The order is fixed, as each step may need what the one before it found:
 2. secret key: AWS Secrets Manager, else CXG_SECRET_KEY, else the configuration, else none;
 3. mount, when the dataroot asks for one, after which root's rights are given up;
 4. checks: the dataroot lists, and AWS credentials can be had when it needs them;
-5. `os.execvp` of gunicorn, so that SIGTERM reaches it and its exit code is the container's.
+5. `os.execvpe` of gunicorn, so that SIGTERM reaches it and its exit code is the container's.
 
 A failure is one line on standard error that names the variable, key or URI and the mend, and exit
 code 2. Nothing secret is printed.
@@ -19,30 +19,19 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from cxg import aws, mounts
 from cxg.config import Config, load
-from cxg.config.commands import read_config_file
-from cxg.errors import ConfigError, CxgError, StorageUnavailable
+from cxg.errors import ConfigError, CxgError
 from cxg.memory import plan
-from cxg.reach import check_data, s3_region
+from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config, s3_region
 from cxg.secret_key import SecretKey, find_secret_key
 
 BAKED_CONFIG = Path(__file__).resolve().parent / "customize" / "config.yaml"
 RUN_AS = "cxg"
 Environment = MutableMapping[str, str]
-
-
-@dataclass(frozen=True)
-class Source:
-    """The configuration's text and where it came from."""
-
-    text: str
-    name: str
-    uri: str | None = None
 
 
 def say(line: str) -> None:
@@ -51,85 +40,20 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def find_config(env: Environment, baked: Path = BAKED_CONFIG) -> Source:
-    """Text of the configuration, which is empty when CXG_DATAROOT alone is set.
-
-    Raises
-    ------
-    ConfigError
-        There is none and CXG_DATAROOT is not set either, or it cannot be read.
-    StorageUnavailable
-        It is on S3, which cannot be reached.
-    """
-    named = env.get("CXG_CONFIG_FILE", "")
-    if baked.is_file():
-        if named:
-            say(f"CXG_CONFIG_FILE {named} is not used: this image has its own customize/config.yaml.")
-        return Source(read_config_file(baked), str(baked))
-    if named.startswith("s3://"):
-        return Source(_fetch_config(named, env), named, named)
-    if named:
-        try:
-            return Source(read_config_file(Path(named)), named)
-        except ConfigError as error:
-            raise ConfigError(f"CXG_CONFIG_FILE {error}") from error
-    if env.get("CXG_DATAROOT") or env.get("CXG_DATAPATH"):
-        return Source("", "the defaults")
-    raise ConfigError(
-        "There is nothing to serve: set CXG_DATAROOT to the folder or s3:// URI that holds the datasets, or "
-        "CXG_CONFIG_FILE to a configuration that names it."
-    )
-
-
-def _fetch_config(uri: str, env: Environment) -> str:
-    endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
-    unsigned = aws.find_credentials() is None
-    what = f"CXG_CONFIG_FILE {uri}"
-    try:
-        content = aws.read_object(uri, env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"), endpoint, unsigned)
-    except ConfigError as error:
-        if unsigned:
-            aws.check_credentials(what, env)
-        raise ConfigError(f"CXG_CONFIG_FILE {error}") from error
-    except StorageUnavailable as error:
-        raise StorageUnavailable(f"CXG_CONFIG_FILE {error}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{what}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8.") from None
-
-
-def data_setting(config: Config, env: Environment) -> tuple[str, str]:
-    """URI of the data, and the variable or key that names it.
-
-    Raises
-    ------
-    ConfigError
-        Neither a dataroot nor a single dataset is configured.
-    """
-    for variable, key, uri in (
-        ("CXG_DATAROOT", "multi_dataset.dataroot", config.multi_dataset.dataroot),
-        ("CXG_DATAPATH", "single_dataset.datapath", config.single_dataset.datapath),
-    ):
-        if uri:
-            return uri, variable if env.get(variable) else key
-    raise ConfigError(
-        "The configuration names no data: set multi_dataset.dataroot in it, or the environment variable CXG_DATAROOT."
-    )
-
-
 def mount_data(uri: str, setting: str, config: Config, env: Environment) -> str:
     """Mount what the dataroot asks for and return the path to serve; `uri` itself when it asks for nothing."""
     wanted = mounts.wanted_mount(uri, setting, env)
     if wanted is None:
         return uri
-    options = mounts.S3Options()
-    if wanted.kind == "s3":
-        locator = config.data_locator.s3
-        options = mounts.S3Options(
-            s3_region(uri, setting, config, env), aws.endpoint_of(locator, env), locator.no_sign_request
-        )
     point = env.get("CXG_MOUNT_POINT") or mounts.DEFAULT_MOUNT_POINT
+    options = mounts.S3Options()
+    if wanted.kind == "s3" and mounts.mount_at(point, mounts.read_mounts()) is None:
+        locator = config.data_locator.s3
+        warning = None if locator.no_sign_request else aws.check_credentials(f"{setting} {uri}", env)
+        if warning:
+            say(f"warning: {warning}")
+        region = s3_region(uri, setting, config, env)
+        options = mounts.S3Options(region, aws.endpoint_of(locator, env), locator.no_sign_request)
     path = mounts.ensure_mounted(wanted, point, options, env)
     say(f"{setting} {uri} is mounted at {path}.")
     return path
@@ -172,6 +96,8 @@ def prepare(env: Environment, baked: Path = BAKED_CONFIG) -> tuple[Config, Secre
         The first step that fails.
     """
     source = find_config(env, baked)
+    if source.note:
+        say(source.note)
     env.setdefault("CXG_HOST", "0.0.0.0")  # noqa: S104 - a container is reached from outside it
     loaded = load(source.text, env, source.name)
     for warning in loaded.warnings:
@@ -188,7 +114,7 @@ def prepare(env: Environment, baked: Path = BAKED_CONFIG) -> tuple[Config, Secre
         env["AWS_REGION"] = checked.region
     variable = "CXG_DATAROOT" if config.multi_dataset.dataroot else "CXG_DATAPATH"
     env[variable] = path
-    if source.name == "the defaults":
+    if source.name == DEFAULTS:
         env.pop("CXG_CONFIG_FILE", None)
     else:
         env["CXG_CONFIG_FILE"] = keep_text(source)
@@ -208,7 +134,7 @@ def main() -> NoReturn:
     try:
         config, _ = prepare(os.environ)
         # Loaded late: a faulty configuration is answered without loading the server.
-        from cxg.server import gunicorn_command
+        from cxg.server import gunicorn_command, server_environment
 
         shares = plan(os.environ)
         sys.stderr.write(f"{shares.table()}\n")
@@ -216,7 +142,7 @@ def main() -> NoReturn:
         if os.environ.get("CXG_PUBLIC_URL"):  # only whoever publishes the port knows it
             say(f"open {os.environ['CXG_PUBLIC_URL']} in a web browser.")
         command = gunicorn_command(config.server.host, config.server.port, shares.workers, shares.threads)
-        os.execvp(command[0], command)  # noqa: S606 - no shell is the point
+        os.execvpe(command[0], command, server_environment(os.environ, shares))  # noqa: S606 - no shell is the point
     except ConfigError as error:
         for problem in error.problems:
             say(f"error: {' '.join(problem.split())}")

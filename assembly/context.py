@@ -67,7 +67,9 @@ def plan_context(root: Path, customize: Path) -> Context:
                 unknown.append(relative.as_posix())
             files.append(relative)
     if unknown:
-        rules = "; ".join(f"{folder}/ takes {' '.join(endings).strip() or 'any file'}" for folder, endings in _FOLDERS.items())
+        rules = "; ".join(
+            f"{folder}/ takes {' '.join(endings).strip() or 'any file'}" for folder, endings in _FOLDERS.items()
+        )
         raise AssemblyError(f"{', '.join(unknown)}: not known to the build, remove or rename ({rules}; no links)")
     overlays = read_overlays(customize, root / "requirements.txt")
     return Context(root, tuple(sorted(files)), overlays, read_version(root), read_commit(root))
@@ -101,7 +103,7 @@ def read_version(root: Path) -> str:
     path = root / "cxg" / "__init__.py"
     found = _VERSION.search(path.read_text(encoding="utf-8"))
     if found is None:
-        raise AssemblyError(f"{path} has no line __version__ = \"...\"")
+        raise AssemblyError(f'{path} has no line __version__ = "..."')
     return found[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -108,12 +109,12 @@ def plan_image(options: argparse.Namespace) -> ImagePlan:
 
 
 def build_image(plan: ImagePlan, say: Say) -> BuiltImage:
-    """Build the image and check the configuration in it.
+    """Build the image and check what can be checked in it without data.
 
     Raises
     ------
     AssemblyError
-        There is no Docker engine, a step of the build failed, or the configuration is faulty.
+        There is no Docker engine, a step of the build failed, or something in the image is faulty.
     """
     engine = connect()
     with tempfile.TemporaryDirectory(prefix="cellxgene-eb-") as folder:
@@ -121,6 +122,7 @@ def build_image(plan: ImagePlan, say: Say) -> BuiltImage:
         _build(engine, plan, folder, say)
     if Path("config.yaml") in plan.context.overlays.files:
         say(run_in_image(engine, plan.tag, ["cxg", "config", "check", _CONFIG]).strip())
+    say(run_in_image(engine, plan.tag, ["cxg", "doctor", "--without-data"]).strip())
     image = engine.images.get(plan.tag)
     layers = tuple((int(step["Size"]), _made_by(step["CreatedBy"])) for step in reversed(image.history()))
     return BuiltImage(image.id, plan.tag, int(image.attrs["Size"]), layers)
@@ -137,12 +139,16 @@ def connect() -> Any:
     try:
         import docker  # the other verbs, and the image's own build, do without the SDK
     except ImportError:
-        raise AssemblyError("the Docker SDK is not installed here: run `make build`, or pip install -r requirements-build.txt") from None
+        raise AssemblyError(
+            "the Docker SDK is not installed here: run `make build`, or pip install -r requirements-build.txt"
+        ) from None
     try:
         engine = docker.from_env(timeout=1800)
         engine.ping()
     except docker.errors.DockerException as error:
-        raise AssemblyError(f"no Docker engine answers ({_one_line(error)}): start Docker, or set DOCKER_HOST") from error
+        raise AssemblyError(
+            f"no Docker engine answers ({_one_line(error)}): start Docker, or set DOCKER_HOST"
+        ) from error
     return engine
 
 
@@ -192,6 +198,7 @@ def _build(engine: Any, plan: ImagePlan, folder: str, say: Say) -> None:
 def _made_by(command: str) -> str:
     """Shorten the engine's record of a layer to its instruction."""
     text = " ".join(command.split()).removeprefix("/bin/sh -c ").removeprefix("#(nop) ")
+    text = re.sub(r"\b(dir|file|multi):[0-9a-f]{64}", r"\1", text)
     return text if len(text) <= 90 else f"{text[:87]}..."
 
 

@@ -11,22 +11,21 @@ import argparse
 import base64
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assembly.context import UNKNOWN, read_commit, read_version
 from assembly.errors import AssemblyError
+from assembly.image import NAME, connect
 
 if TYPE_CHECKING:
     import docker
 
-REPOSITORY = "cellxgene-eb"
 _ECR_HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_VERSION = re.compile(r'^__version__\s*=\s*"([^"]+)"', re.MULTILINE)
 
 Say = Callable[[str], None]
 
@@ -66,15 +65,14 @@ def immutable_tag(root: Path) -> str:
     AssemblyError
         The commit does not say what was built: there is none, or files differ from it.
     """
-    found = _VERSION.search((root / "cxg" / "__init__.py").read_text(encoding="utf-8"))
-    commit, changes = _git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain")
-    if found is None or not commit:
-        raise AssemblyError(f"{root} has no version or no commit to make a tag from; give one with --tag")
-    if changes:
+    version, commit = read_version(root), read_commit(root)
+    if commit == UNKNOWN:
+        raise AssemblyError(f"{root} has no commit to make a tag from; give one with --tag")
+    if commit.endswith("-dirty"):
         raise AssemblyError(
-            "files differ from the last commit, which would name the image wrongly; commit, or give --tag"
+            "files differ from the last commit, which would name the image wrongly; commit, or use --tag"
         )
-    return f"{found[1]}-{commit}"
+    return f"{version}-{commit}"
 
 
 def parse_target(image: str, tag: str) -> Target:
@@ -178,28 +176,28 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--image",
         metavar="REGISTRY/NAME[:TAG]",
-        help=f"default: {REPOSITORY} in the ECR registry of the AWS account and region in use",
+        help=f"default: {NAME} in the ECR registry of the AWS account and region in use",
     )
     parser.add_argument("--tag", help="default: the version and the commit, as in 1.0.0-0123456789ab")
-    parser.add_argument("--local", default=REPOSITORY, metavar="NAME", help="image to push (default: %(default)s)")
+    parser.add_argument("--local", metavar="NAME:TAG", help=f"image to push (default: --image if built, else {NAME})")
     parser.add_argument("--address", metavar="HOST", help="where the registry is reached, if not under its own name")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, say: Say) -> None:
-    image = options.image or f"{_own_registry()}/{REPOSITORY}"
+    image = options.image or f"{_own_registry()}/{NAME}"
+    root = Path(__file__).resolve().parent.parent
     has_tag = ":" in image.rpartition("/")[2]
-    tag = options.tag or ("" if has_tag else immutable_tag(Path(__file__).resolve().parent.parent))
+    tag = options.tag or ("" if has_tag else immutable_tag(root))
     target = parse_target(image, tag)
-    engine = _engine()
+    engine = connect()
     try:
+        local = options.local or _built(engine, target.reference, f"{NAME}:{read_version(root)}")
         ecr_host = _ECR_HOST.fullmatch(target.host)
         if ecr_host:
-            pushed = push_to_ecr(
-                engine, options.local, target, _ecr_client(ecr_host["region"]), say, address=options.address
-            )
+            pushed = push_to_ecr(engine, local, target, _ecr_client(ecr_host["region"]), say, address=options.address)
         else:
-            pushed = push_image(engine, options.local, target, None, say)
+            pushed = push_image(engine, local, target, None, say)
     finally:
         engine.close()
     say(f"push: {pushed.reference}")
@@ -244,16 +242,17 @@ def _ecr_client(region: str) -> Any:
     return boto3.client("ecr", region_name=region)
 
 
-def _engine() -> docker.DockerClient:
-    import docker
-    from docker.errors import DockerException
+def _built(engine: docker.DockerClient, *names: str) -> str:
+    """The first of these images that is in the engine; the last when none is."""
+    from docker.errors import ImageNotFound
 
-    try:
-        engine = docker.from_env(timeout=600)
-        engine.ping()
-    except DockerException as error:
-        raise AssemblyError(f"no Docker engine answers ({error}); start Docker, or set DOCKER_HOST") from error
-    return engine
+    for name in names:
+        try:
+            engine.images.get(name)
+        except ImageNotFound:
+            continue
+        return name
+    return names[-1]
 
 
 def _image(engine: docker.DockerClient, local: str) -> Any:
@@ -277,12 +276,3 @@ def _aws_errors(what: str) -> Iterator[None]:
         raise AssemblyError(
             f"{what}: {reason}; check AWS_PROFILE or the AWS_* variables, and the right to push"
         ) from error
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        command = ["git", "-C", str(root), *arguments]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return finished.stdout.strip() if finished.returncode == 0 else ""

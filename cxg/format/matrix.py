@@ -141,11 +141,11 @@ class _Sparse:
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
         """Sum whole columns without making them dense; see `Matrix`."""
         if not len(genes) or self._columns.may_repeat:
-            return self.read_columns(genes).sum(axis=1, dtype=np.float64)
+            return _sum_rows(self.read_columns(genes))
         array = self._columns.open()
         with translated("the expression matrix"):
             found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
-        total = np.bincount(found["obs"], found[value_name(array)], self._n_obs)
+        total = np.bincount(found["obs"], found[value_name(array)], self._n_obs).astype(np.float64, copy=False)
         return total if self._shift is None else total + self._shift[genes].sum(dtype=np.float64)
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
@@ -257,7 +257,7 @@ class Dense2D:
 
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
         """Sum whole columns; see `Matrix`."""
-        return self.read_columns(genes).sum(axis=1, dtype=np.float64)
+        return _sum_rows(self.read_columns(genes))
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
@@ -374,6 +374,11 @@ def read_dense(array: Any, selection: Any) -> NDArray[Any]:
     """Read part of a dense array with one attribute, whatever that is called."""
     values = array[selection]
     return np.asarray(values[value_name(array)] if isinstance(values, dict) else values)
+
+
+def _sum_rows(values: FloatArray) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = values.sum(axis=1, dtype=np.float64)
+    return total
 
 
 def _float32(values: Any) -> FloatArray:

@@ -5,39 +5,21 @@ A chosen suite without Docker fails; it never skips.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import requests
 
-from assembly.image import BuiltImage, add_image_options, build_image, connect, plan_image
+from assembly.image import BuiltImage, build_image, connect, plan_image
 from tests import cxgs
+from tests.integration.containers import CANARY, Server, answers, image_options, published_port, wait_until
 
 # Our fixtures stop what they start, so the helper container that would do it after a crash need not be pulled.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-
-IMAGE = "cellxgene-eb:test"
-# In the environment of the build, and nowhere in what comes out of it.
-CANARY = "canary-6f1d2c"
-PLUGINS = Path(__file__).with_name("plugins")
-
-
-class Server(NamedTuple):
-    """A container of the image whose server answers."""
-
-    container: Any
-    url: str
-    started_s: float
-
-    def log(self) -> str:
-        """What it has printed."""
-        return str(self.container.logs().decode())
 
 
 @pytest.fixture(scope="session")
@@ -53,15 +35,6 @@ def image(engine: Any) -> BuiltImage:
         environment.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
         environment.setenv("CXG_SECRET_KEY", CANARY)
         return build_image(plan_image(image_options("--customize", "no-such-folder")), print)
-
-
-def image_options(*arguments: str, tag: str = IMAGE) -> argparse.Namespace:
-    """Options of `build.py image`, as if given on the command line."""
-    parser = argparse.ArgumentParser()
-    add_image_options(parser)
-    options = parser.parse_args(arguments)
-    options.image = tag
-    return options
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +63,7 @@ def serve(engine: Any, image: BuiltImage, dataroot: Path) -> Iterator[Callable[.
             }
             for name, value in options.items():
                 settings[name] = {**settings[name], **value} if name == "volumes" else value
-            container = engine.containers.create(image.tag, **settings)
+            container = engine.containers.create(settings.pop("image", image.tag), **settings)
             stack.callback(container.remove, force=True, v=True)
             began = time.monotonic()
             container.start()
@@ -99,29 +72,3 @@ def serve(engine: Any, image: BuiltImage, dataroot: Path) -> Iterator[Callable[.
             return Server(container, url, time.monotonic() - began)
 
         yield start
-
-
-def published_port(container: Any) -> int:
-    """Port of this machine that leads to the container's 8000."""
-    container.reload()
-    return int(container.attrs["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"])
-
-
-def answers(url: str) -> bool:
-    """Whether a GET gives 200."""
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(url, timeout=5).status_code == 200
-    return False
-
-
-def wait_until(holds: Callable[[], bool], limit_s: float, container: Any = None) -> None:
-    """Return once it holds; fail, with the container's log, when it does not in time or the container ended."""
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if container is not None:
-            container.reload()
-        ended = container is not None and container.status == "exited"
-        if ended or time.monotonic() > deadline:
-            log = f"; its log:\n{container.logs().decode()}" if container is not None else ""
-            pytest.fail(f"{'the container ended' if ended else f'not so within {limit_s} s'}{log}")
-        time.sleep(0.1)

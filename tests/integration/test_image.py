@@ -6,15 +6,13 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
 
 from assembly.image import run_in_image
 from cxg import __version__
-from tests import cxgs
-from tests.integration.conftest import CANARY, PLUGINS, wait_until
+from tests.integration.containers import CANARY, PLUGINS, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -26,9 +24,9 @@ def test_size_and_layers(image):
     print(*image.lines(), sep="\n")
     assert image.size_bytes < SIZE_LIMIT
     made_by = [text for _, text in image.layers]
-    order = ["/opt/venv", "/app/client", "in /app", "/app/packages", "/app/customize", "LABEL"]
-    positions = [max(n for n, text in enumerate(made_by) if part in text) for part in order]
-    assert positions == sorted(positions)
+    copied = [text.rsplit(" in ")[1].strip() for text in made_by if text.startswith("COPY")]
+    assert copied == ["/opt/venv", "/app/client", "/app", "/app/packages", "/app/customize"]
+    assert made_by[-1].startswith("LABEL")
 
 
 def test_history_and_settings_hold_no_secret(engine, image):
@@ -51,12 +49,22 @@ def test_holds_no_build_tools(engine, image, program):
 
 def test_holds_certificates_but_neither_tests_nor_sources_of_the_build(engine, image):
     run_in_image(engine, image.tag, ["test", "-s", "/etc/ssl/certs/ca-certificates.crt"])
-    found = run_in_image(engine, image.tag, ["sh", "-c", "ls /app; find / -xdev -path '*/scipy/*' -name tests"])
-    assert sorted(found.split()) == ["LICENSE", "__pycache__", "client", "customize", "cxg", "entrypoint.py", "packages"]
+    found = run_in_image(engine, image.tag, ["sh", "-c", "ls /app; find /opt/venv -path '*/scipy/*' -name tests"])
+    assert sorted(found.split()) == [
+        "LICENSE",
+        "__pycache__",
+        "client",
+        "customize",
+        "cxg",
+        "entrypoint.py",
+        "packages",
+    ]
 
 
 def test_every_module_loads_without_compiling(engine, image):
-    script = "import sys, cxg.web.wsgi, cxg.convert.writer, scipy.special, boto3, PIL.Image; print(sys.dont_write_bytecode)"
+    script = (
+        "import sys, cxg.web.wsgi, cxg.convert.writer, scipy.special, boto3, PIL.Image; print(sys.dont_write_bytecode)"
+    )
     environment = {"CXG_DATAROOT": "/tmp"}
     assert run_in_image(engine, image.tag, ["python", "-c", script], environment=environment).strip() == "True"
 
@@ -64,11 +72,11 @@ def test_every_module_loads_without_compiling(engine, image):
 def test_runs_as_ordinary_user_with_read_only_root_and_no_home(serve):
     server = serve(security_opt=["no-new-privileges:true"], pids_limit=200, mem_limit="1g")
     assert server.container.exec_run("id -u").output.strip() == b"10001"
-    for kind in cxgs.KINDS:
-        answer = requests.get(f"{server.url}/d/{kind}.cxg/api/v0.2/schema", timeout=30)
-        assert answer.status_code == 200, kind
+    for name in ("Xr-Xc", "counts", "nan-sparse"):
+        answer = requests.get(f"{server.url}/d/{name}.cxg/api/v0.2/schema", timeout=30)
+        assert answer.status_code == 200, name
     assert requests.get(f"{server.url}/", timeout=30).status_code == 200
-    assert server.container.diff() is None
+    assert [change["Path"] for change in server.container.diff()] == ["/data"]  # made by Docker, to mount upon
 
 
 def test_health_check_turns_healthy(serve):
@@ -80,7 +88,9 @@ def test_health_check_turns_healthy(serve):
         return server.container.attrs["State"]["Health"]["Status"] == "healthy"
 
     wait_until(is_healthy, 60, server.container)
-    print(f"first answer after {server.started_s:.1f} s, healthy after {server.started_s + time.monotonic() - began:.1f} s")
+    print(
+        f"first answer after {server.started_s:.1f} s, healthy after {server.started_s + time.monotonic() - began:.1f} s"
+    )
 
 
 def test_health_check_notices_a_server_that_does_not_answer(serve):
@@ -104,7 +114,7 @@ def test_sigterm_answers_twenty_running_requests_and_exits_with_0(serve):
     server = serve({"CXG_WORKERS": "2", "CXG_THREADS": "8"}, **SLOW)
     with ThreadPoolExecutor(20) as pool:
         asked = ask_slowly(server.url, 20, 2, pool)
-        wait_until(lambda: server.log().count("slow ") >= 14, 10, server.container)
+        wait_until(lambda: server.log().count("slow ") >= 8, 10, server.container)
         began = time.monotonic()
         server.container.kill(signal.SIGTERM)
         answers = [future.result() for future in asked]
@@ -114,7 +124,7 @@ def test_sigterm_answers_twenty_running_requests_and_exits_with_0(serve):
 
 
 def test_sigkill_of_a_worker_fails_its_own_requests_alone(serve):
-    server = serve({"CXG_WORKERS": "2", "CXG_THREADS": "8"}, **SLOW)
+    server = serve({"CXG_WORKERS": "2", "CXG_THREADS": "12"}, **SLOW)
     with ThreadPoolExecutor(12) as pool:
         asked = ask_slowly(server.url, 12, 3, pool)
         wait_until(lambda: server.log().count("slow ") == 12, 10, server.container)
@@ -126,8 +136,6 @@ def test_sigkill_of_a_worker_fails_its_own_requests_alone(serve):
     print(f"{len(failed)} of 12 requests were the killed worker's")
     assert failed == {number for number, pid in worker_of.items() if pid == victim}
     assert [answer.status_code for answer in answers if answer is not None] == [200] * (12 - len(failed))
-    wait_until(lambda: server.container.top()["Processes"].__len__() == 3, 20, server.container)
+    wait_until(lambda: len(server.container.top()["Processes"]) == 3, 20, server.container)
     for _ in range(20):
         assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
-
-
