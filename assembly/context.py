@@ -76,7 +76,7 @@ def plan_context(root: Path, customize: Path) -> Context:
 
 
 def stage_context(context: Context, target: Path) -> None:
-    """Write the build's folder: files with equal rights, the site's own filled in, version and commit in the Dockerfile."""
+    """Write the build's folder: files with equal rights, the site's own, version and commit in the Dockerfile."""
     for path in context.files:
         destination = target / path
         destination.parent.mkdir(parents=True, exist_ok=True)
