@@ -1,0 +1,88 @@
+"""The datasets: made once into build/bench, converted, and both timed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from benchmarks import make_h5ad
+from benchmarks.sizes import Data
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build" / "bench"
+SEED = 0
+_MAKER = ROOT / "benchmarks" / "make_h5ad.py"
+
+
+def h5ad_path(data: Data, form: str) -> Path:
+    """Where an h5ad is, or will be."""
+    return FOLDER / "h5ad" / f"{data.cells}x{data.genes}-{form}.h5ad"
+
+
+def dataroot(data: Data) -> Path:
+    """The folder that our server is given; it holds one dataset."""
+    return FOLDER / "dataroot" / f"{data.cells}x{data.genes}"
+
+
+def cxg_name(data: Data) -> str:
+    return f"{data.name}.cxg"
+
+
+def make(data: Data, form: str) -> Path:
+    """Make an h5ad unless it is there, from the same generator and the same numbers."""
+    path = h5ad_path(data, form)
+    stamp = path.with_suffix(".made-from")
+    wanted = f"{sha256(_MAKER.read_bytes()).hexdigest()} {data.density} {SEED}\n"
+    if path.is_file() and stamp.is_file() and stamp.read_text() == wanted:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".part")
+    arguments = ["--cells", str(data.cells), "--genes", str(data.genes), "--density", str(data.density)]
+    make_h5ad.main([str(half), *arguments, "--format", form, "--seed", str(SEED)])
+    half.replace(path)
+    stamp.write_text(wanted)
+    return path
+
+
+def convert(data: Data, *, again: bool) -> dict[str, Any] | None:
+    """Convert the h5ad with `cxg convert`; None when the CXG is there already and `again` is not asked.
+
+    Returns
+    -------
+    seconds, peak resident memory and sizes on disk
+
+    Raises
+    ------
+    RuntimeError
+        The converter failed; the text holds the end of what it said.
+    """
+    source, target = make(data, data.convert_from), dataroot(data) / cxg_name(data)
+    if target.is_dir() and not again:
+        return None
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log = FOLDER / "convert.log"
+    command = [sys.executable, "-m", "cxg.cli", "convert", str(source), str(target)]
+    with log.open("wb") as out:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"cxg convert {source.name} failed:\n{log.read_text(errors='replace')[-2000:]}")
+    return {
+        "data": data.name,
+        "seconds": seconds,
+        "peak_mb": usage.ru_maxrss / 1024,
+        "h5ad_bytes": source.stat().st_size,
+        "cxg_bytes": sum(item.stat().st_size for item in target.rglob("*") if item.is_file()),
+        "cxg_files": sum(1 for item in target.rglob("*") if item.is_file()),
+    }

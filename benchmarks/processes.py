@@ -1,0 +1,127 @@
+"""Memory and processor time of processes, and the machine they run on, from /proc."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+MB = 1 << 20
+
+
+def tree(root: int) -> list[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            fields = _stat(int(folder.name))
+            if fields:
+                children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def pss_mb(root: int) -> float:
+    """Proportional set size of a process and its descendants, in MB: shared pages are counted once."""
+    total = 0
+    for pid in tree(root):
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        match = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+        total += int(match[1]) * 1024 if match else 0
+    return total / MB
+
+
+def cpu_s(root: int) -> float:
+    """Processor time that a process and its descendants have used; what ended before is not in it."""
+    return sum(float(fields[11]) + float(fields[12]) for fields in map(_stat, tree(root)) if fields) / _TICKS
+
+
+def machine_busy_s() -> float:
+    """Processor time that everything on this machine has used since it started."""
+    numbers = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = numbers
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def machine() -> dict[str, Any]:
+    """What this machine is: processor, how many, memory, kernel, Python."""
+    info = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": model[1].strip() if model else platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory / (1 << 30), 1),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+class Peak(NamedTuple):
+    """Largest sum seen, and how often it was looked at."""
+
+    mb: float
+    looks: int
+
+
+class PeakWatch:
+    """Looks at the memory of a process and its descendants at short intervals, in a thread of its own.
+
+    Looking costs the watched process a little, so nothing is timed meanwhile.
+    """
+
+    def __init__(self, root: int, interval_s: float = 0.1) -> None:
+        self._root, self._interval_s = root, interval_s
+        self._stop = threading.Event()
+        self._peak, self._looks = 0.0, 0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def peak(self) -> Peak:
+        return Peak(self._peak, self._looks)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._peak = max(self._peak, pss_mb(self._root))
+            self._looks += 1
+            self._stop.wait(self._interval_s)
+
+
+def wait_idle(root: int, quiet_s: float = 1.0, limit_s: float = 180.0) -> float:
+    """Wait until a server has used less than 3 % of a processor for `quiet_s`; answers how long that took."""
+    started = time.monotonic()
+    since, used = started, cpu_s(root)
+    while time.monotonic() - started < limit_s:
+        time.sleep(0.1)
+        now = cpu_s(root)
+        if now - used > 0.03 * quiet_s:
+            since, used = time.monotonic(), now
+        elif time.monotonic() - since >= quiet_s:
+            break
+    return time.monotonic() - started
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on: [0] state, [1] parent, [11] user and [12] system ticks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
