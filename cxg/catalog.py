@@ -26,7 +26,8 @@ from typing import Protocol
 
 from cxg.errors import CxgError, DatasetError, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.storage import Storage, is_s3
+from cxg.listing import is_s3
+from cxg.storage import Storage
 
 NAMES_TTL_S = 10.0
 FAILURE_TTL_S = 3.0

@@ -68,6 +68,11 @@ class Listing:
         return tuple(sorted({e.path.split("/", 1)[0] for e in self.entries if "/" in e.path}))
 
 
+def is_s3(uri: str) -> bool:
+    """Tell whether a URI names an S3 object store rather than a folder."""
+    return uri.startswith("s3://")
+
+
 def list_folder(path: str) -> Listing:
     """List a folder of a file system recursively, without following links out of it.
 

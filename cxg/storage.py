@@ -25,7 +25,7 @@ import tiledb
 
 from cxg.config import Config
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
-from cxg.listing import Listing, from_pairs, list_folder
+from cxg.listing import Listing, from_pairs, is_s3, list_folder
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
 _NAME_LIMIT = 255
@@ -42,11 +42,6 @@ _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOU
 _COLUMN_BATCH_BYTES = 256 * 1024
 # One block of a row scan, for each of its two buffers.
 _ROW_BUFFER_BYTES = 16 << 20
-
-
-def is_s3(uri: str) -> bool:
-    """Tell whether a URI names an S3 object store rather than a folder."""
-    return uri.startswith("s3://")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 from cxg import config
 from cxg.errors import DatasetNotFound
 from cxg.format.inspect import Inspection, inspect_dataset
-from cxg.storage import Storage, is_s3
+from cxg.listing import is_s3
+from cxg.storage import Storage
 
 _HDF5_SUFFIXES = (".h5ad", ".h5")
 

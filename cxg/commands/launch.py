@@ -8,17 +8,14 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
 from cxg.config import Config, default_yaml
 from cxg.errors import ConfigError
+from cxg.listing import is_s3
 from cxg.memory import MemoryPlan, plan
 from cxg.server import gunicorn_command, load_config, server_environment
-from cxg.storage import is_s3
 from cxg.web.client import default_folder, load_client
 
 _START_WAIT_S = 60.0
@@ -132,12 +129,16 @@ def _open_when_ready(url: str) -> None:
     """Open the browser once the server answers; from a child process, as this one becomes gunicorn."""
     if os.fork():
         return
+    # Loaded here, in the child alone: the server needs neither, and starts sooner without.
+    import urllib.request
+    import webbrowser
+
     deadline = time.monotonic() + _START_WAIT_S
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{url}health/live", timeout=1):  # noqa: S310  (our own address)
                 webbrowser.open(url)
                 break
-        except (OSError, urllib.error.URLError):
+        except OSError:
             threading.Event().wait(0.1)
     os._exit(0)

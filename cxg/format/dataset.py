@@ -23,8 +23,8 @@ from cxg.format.columns import ColumnValues, Text
 from cxg.format.genesets import read_genesets
 from cxg.format.selection import shown
 from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array
-from cxg.listing import Listing
-from cxg.storage import Storage, is_s3, translated
+from cxg.listing import Listing, is_s3
+from cxg.storage import Storage, translated
 
 KNOWN_VERSIONS = frozenset({"0.0", "0.1", "0.2.0", "0.3.0"})
 # "Looks like counts" when the values of X span more than this; rest of the rule in cxg.compute.diffexp.

@@ -64,7 +64,7 @@ def create_app(
 
     app = Flask("cxg", static_folder=None)
     app.extensions["cxg"] = site
-    app.secret_key = config.server.flask_secret_key
+    app.secret_key = env.get("CXG_SECRET_KEY") or config.server.flask_secret_key
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
     # Werkzeug keeps forms in memory up to half a megabyte; a long gene set is more.
     app.config["MAX_FORM_MEMORY_SIZE"] = 2 * data.SUMMARY_BODY_MAX_BYTES

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARROWS = {
     "cxg": (),  # the version, nothing else
     "aws": ("config",),
-    "catalog": ("format", "storage"),
+    "catalog": ("format", "listing", "storage"),
     "cli": ("commands", "config"),
     "commands": (
         *("aws", "catalog", "compute", "config", "convert", "doctor", "format", "listing", "memory", "mounts", "reach"),
