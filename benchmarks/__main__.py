@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import resource
 import shlex
@@ -33,7 +34,9 @@ class Bench:
     """One run of the command."""
 
     def __init__(self, sizes: Sizes, sections: frozenset[str], results: Results, port: int, *, ours_only: bool) -> None:
-        self.sizes, self.sections, self.results, self.port = sizes, sections, results, port
+        self.sizes, self.sections, self.results = sizes, sections, results
+        # A port that was just used may still be taken, so every server gets another one.
+        self._ports = itertools.count(port) if port else itertools.repeat(0)
         self.ours = Kind(OURS)
         self.ours_only = ours_only
 
@@ -113,7 +116,7 @@ class Bench:
         self, kind: Kind, data: Data, number: int, note: str = "", *, fresh_cache: bool = False
     ) -> Iterator[Run]:
         began = time.monotonic()
-        with running(kind, data, self.port, fresh_cache=fresh_cache and kind.name == OURS) as server:
+        with running(kind, data, next(self._ports), fresh_cache=fresh_cache and kind.name == OURS) as server:
             yield Run(server, self.sizes, self.results, number)
         say(f"round {number + 1}: {kind.label} on {data.name}{note and f', {note}'}: {time.monotonic() - began:.0f} s")
 
@@ -197,7 +200,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ours-only", action="store_true", help="leave the published server out")
     parser.add_argument("--only", type=_sections, metavar="SECTION,...", help=f"some of: {', '.join(SECTIONS)}")
     parser.add_argument("--rounds", type=int, help="how often each server is started and measured")
-    parser.add_argument("--port", type=int, default=0, help="port of the servers (default: a free one)")
+    parser.add_argument("--port", type=int, default=0, help="first of the ports the servers take (default: any free ones)")
     parser.add_argument("--out", type=Path, help="where to write (default: docs/benchmarks.md)")
     parser.add_argument("--report", action="store_true", help="write the report again from the last results")
     return parser.parse_args(argv)

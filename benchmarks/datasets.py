@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -44,7 +45,8 @@ def make(data: Data, form: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".part")
     arguments = ["--cells", str(data.cells), "--genes", str(data.genes), "--density", str(data.density)]
-    make_h5ad.main([str(half), *arguments, "--format", form, "--seed", str(SEED)])
+    with contextlib.redirect_stdout(sys.stderr):
+        make_h5ad.main([str(half), *arguments, "--format", form, "--seed", str(SEED)])
     half.replace(path)
     stamp.write_text(wanted)
     return path

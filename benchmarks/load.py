@@ -191,6 +191,7 @@ def run(
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],
+        check=False,
         input=json.dumps(job).encode(),
         capture_output=True,
         timeout=warm_s + load_s + 2 * _SILENCE_S,

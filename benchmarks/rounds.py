@@ -59,23 +59,22 @@ class Run:
         self.add(goals.PSS_START, [pss_mb(self.server.pid)])
 
     def open(self, connection: Connection, encoding: str) -> None:
-        """First request to the dataset, then its schema, which tells the name of the gene column."""
+        """First request to the dataset, then its schema."""
         api = self.server.api
         reply = connection.ask(f"{api}config")
         _check(reply, "config")
         self.add(goals.OPEN, [reply.seconds], encoding=encoding, when=FIRST, sizes=(reply.size,))
         path = f"{api}schema"
-        first = connection.ask(path, keep=True)
-        self._learn(first)
+        first = connection.ask(path)
+        _check(first, path)
+        self.prepare()
         again = [connection.ask(path) for _ in range(4 * self.sizes.repeats)]
         self._keep(goals.SCHEMA, encoding, [first], again)
 
     def prepare(self) -> None:
-        """Read the schema, untimed, for runs that measure something else."""
-        with Connection(self.server.port) as connection:
-            self._learn(connection.ask(f"{self.server.api}schema", keep=True))
-
-    def _learn(self, reply: Reply) -> None:
+        """Read the name of the gene column from the schema, untimed."""
+        with Connection(self.server.port, "gzip") as connection:
+            reply = connection.ask(f"{self.server.api}schema", keep=True)
         _check(reply, "schema")
         text = gzip.decompress(reply.body) if reply.encoding == "gzip" else reply.body
         index, data = json.loads(text)["schema"]["annotations"]["var"]["index"], self.server.data
@@ -106,8 +105,14 @@ class Run:
 
     def _keep(self, row: Row, encoding: str, first: Sequence[Reply], again: Sequence[Reply]) -> None:
         for when, replies in ((FIRST, first), (REPEAT, again)):
-            sizes = tuple(reply.size for reply in replies) if when == FIRST else ()
-            self.add(row, [reply.seconds for reply in replies], encoding=encoding, when=when, sizes=sizes)
+            self.add(
+                row,
+                [reply.seconds for reply in replies],
+                encoding=encoding,
+                when=when,
+                sizes=tuple(reply.size for reply in replies) if when == FIRST else (),
+                extra={"content_encodings": sorted({reply.encoding for reply in replies})},
+            )
 
     def diffexp(self, *, undecoded: bool = False) -> None:
         """Comparisons of sets of cells, each asked once."""

@@ -45,7 +45,8 @@ class Annotations:
         if schema.sparse or schema.ndim != 1:
             raise DatasetInvalid(f"{axis} is not a one-dimensional dense array, so this is not a CXG.")
         self.n = int(schema.shape[0])
-        self.meta: dict[str, Any] = dict(array.meta)
+        with translated(f"the metadata of {axis}"):
+            self.meta: dict[str, Any] = dict(array.meta)
         hints = parse_json(self.meta.get(SCHEMA_KEY), f"{SCHEMA_KEY} of {axis}", self.warnings)
         self._hints: Mapping[str, Any] = hints if isinstance(hints, dict) else {}
         self._stored = {schema.attr(i).name: schema.attr(i) for i in range(schema.nattr)}

@@ -314,7 +314,9 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
     listing = listing if listing is not None else storage.listing(uri)
     if not listing.entries:
         raise DatasetNotFound("There is no dataset of that name here.")
-    return Dataset(storage, uri, name, listing)
+    # Each read says what it was about; this is for what damage nobody thought of makes TileDB say.
+    with translated("the dataset"):
+        return Dataset(storage, uri, name, listing)
 
 
 def label_texts(values: ColumnValues) -> list[str]:
