@@ -122,7 +122,8 @@ def push_to_ecr(
         digests = _image(engine, local).attrs.get("RepoDigests") or []
         if f"{place.name}@{held}" not in digests:
             raise AssemblyError(
-                f"{target.reference} is another image already, and tags are not moved; commit and build again, or use --tag"
+                f"{target.reference} is another image already, and tags are not moved; "
+                "commit and build again, or use --tag"
             )
         say(f"push: {target.reference} is there already")
         return Pushed(target.reference, held)

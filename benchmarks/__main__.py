@@ -200,7 +200,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ours-only", action="store_true", help="leave the published server out")
     parser.add_argument("--only", type=_sections, metavar="SECTION,...", help=f"some of: {', '.join(SECTIONS)}")
     parser.add_argument("--rounds", type=int, help="how often each server is started and measured")
-    parser.add_argument("--port", type=int, default=0, help="first of the ports the servers take (default: any free ones)")
+    parser.add_argument(
+        "--port", type=int, default=0, help="first of the ports the servers take (default: any free ones)"
+    )
     parser.add_argument("--out", type=Path, help="where to write (default: docs/benchmarks.md)")
     parser.add_argument("--report", action="store_true", help="write the report again from the last results")
     return parser.parse_args(argv)

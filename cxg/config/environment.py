@@ -30,7 +30,7 @@ ENVIRONMENT = (
         "CXG_AWS_SECRET_REGION_NAME",
         "Region of that secret; without it, the region of the dataroot's bucket, else of the configuration file's.",
     ),
-    EnvironmentVariable("CXG_S3_MOUNT", "1 serves the dataroot's bucket mounted as a file system, in the container alone."),
+    EnvironmentVariable("CXG_S3_MOUNT", "1: the container serves the dataroot's bucket mounted as a file system."),
     EnvironmentVariable("CXG_MOUNT_POINT", "Where a dataroot that is a file system is mounted; else /mnt/cxg."),
     EnvironmentVariable("CXG_RUN_AS", "User to go on as when the container starts as root, to mount; else cxg."),
     EnvironmentVariable("CXG_WORKERS", "Worker processes; without it, from CPUs and memory."),

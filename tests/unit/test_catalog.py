@@ -1,0 +1,274 @@
+"""The catalog: leases counted and bounded, datasets independent of each other, replacements noticed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cxg import catalog as catalog_module
+from cxg.catalog import Catalog
+from cxg.config import default
+from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
+from cxg.format.dataset import Dataset
+from cxg.listing import Listing
+from cxg.storage import Dataroot, Storage
+from tests import cxgs
+
+
+class Recorder(Storage):
+    """A storage that counts listings, and can hold one up or fail."""
+
+    def __init__(self) -> None:
+        super().__init__(default())
+        self.listed: list[str] = []
+        self.hold: dict[str, threading.Event] = {}
+        self.held = threading.Event()
+        self.away = False
+
+    def listing(self, uri: str) -> Listing:
+        name = Path(uri).name
+        self.listed.append(name)
+        if self.away:
+            raise StorageUnavailable("The storage did not answer.")
+        if name in self.hold:
+            self.held.set()
+            assert self.hold[name].wait(30)
+        return super().listing(uri)
+
+
+@pytest.fixture
+def storage() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for number, name in enumerate(("a.cxg", "b.cxg", "c.cxg")):
+        cxgs.build(folder / name, n_obs=12, n_var=6, seed=number)
+    return folder
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+    close = Dataset.close
+
+    def record(dataset: Dataset) -> None:
+        names.append(dataset.name)
+        close(dataset)
+
+    monkeypatch.setattr(Dataset, "close", record)
+    return names
+
+
+@pytest.fixture
+def always_recheck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every lease lists the files again."""
+    for name in ("_CHECK_INTERVAL_S", "_CHECK_INTERVAL_S3_S", "_CHECK_INTERVAL_MAX_S"):
+        monkeypatch.setattr(catalog_module, name, -1.0)
+    return iter(())
+
+
+def make(storage: Storage, root: Path, most: int = 8, **options: float) -> Catalog:
+    return Catalog(storage, Dataroot(storage, str(root)), most, **options)
+
+
+def test_a_dataset_is_opened_once_and_shared(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg") as first, catalog.lease("a.cxg") as second:
+        assert first is second
+    with catalog.lease("a.cxg") as third:
+        assert third is first
+    assert storage.listed == ["a.cxg"]
+
+
+def test_the_least_recently_used_is_closed_first(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root, most=2)
+    for name in ("a.cxg", "b.cxg", "a.cxg", "c.cxg"):
+        with catalog.lease(name):
+            pass
+    assert closed == ["b.cxg"]
+
+
+def test_a_leased_dataset_is_closed_when_its_last_lease_ends(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root, most=1)
+    with catalog.lease("a.cxg") as dataset:
+        with catalog.lease("a.cxg"), catalog.lease("b.cxg"):
+            pass
+        assert closed == []
+        assert dataset.read_embedding("umap").shape == (12, 2)
+    assert closed == ["a.cxg"]
+
+
+def test_an_idle_dataset_is_closed(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root, timelimit_s=1e-9)
+    for name in ("a.cxg", "b.cxg", "c.cxg"):
+        with catalog.lease(name):
+            pass
+    assert closed == ["a.cxg", "b.cxg"]
+
+
+def test_closing_the_catalog_waits_for_leases(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg"):
+        with catalog.lease("b.cxg"):
+            pass
+        catalog.close()
+        assert closed == ["b.cxg"]
+    assert closed == ["b.cxg", "a.cxg"]
+
+
+def test_an_error_while_leased_keeps_the_dataset_open(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root)
+    with pytest.raises(RuntimeError), catalog.lease("a.cxg"):
+        raise RuntimeError("a bad request")
+    assert closed == []
+    assert catalog.fresh_fingerprint("a.cxg") is not None
+
+
+def test_opening_one_makes_no_other_wait(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    storage.hold["a.cxg"] = threading.Event()
+    opened: list[str] = []
+
+    def lease() -> None:
+        with catalog.lease("a.cxg") as dataset:
+            opened.append(dataset.name)
+
+    slow = threading.Thread(target=lease)
+    slow.start()
+    assert storage.held.wait(30)
+    with catalog.lease("b.cxg") as other:
+        assert other.name == "b.cxg"
+    assert opened == []
+    storage.hold["a.cxg"].set()
+    slow.join(30)
+    assert opened == ["a.cxg"]
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_a_slow_recheck_makes_nobody_else_wait(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg") as first:
+        pass
+    storage.hold["a.cxg"] = threading.Event()
+
+    def lease() -> None:
+        with catalog.lease("a.cxg"):
+            pass
+
+    slow = threading.Thread(target=lease)
+    slow.start()
+    assert storage.held.wait(30)
+    with catalog.lease("a.cxg") as meanwhile:
+        assert meanwhile is first
+    storage.hold["a.cxg"].set()
+    slow.join(30)
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_a_replaced_dataset_is_noticed_and_running_leases_finish(
+    storage: Recorder, root: Path, tmp_path: Path, closed: list[str]
+) -> None:
+    catalog = make(storage, root)
+    cxgs.build(tmp_path / "new", n_obs=20, n_var=6, seed=9)
+    with catalog.lease("a.cxg") as old:
+        (root / "a.cxg").rename(tmp_path / "old")
+        (tmp_path / "new").rename(root / "a.cxg")
+        with catalog.lease("a.cxg") as new:
+            assert (old.n_obs, new.n_obs) == (12, 20)
+            assert old.fingerprint != new.fingerprint
+        assert closed == []
+    assert closed == ["a.cxg"]
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_a_removed_dataset_is_not_found(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg"):
+        pass
+    shutil.rmtree(root / "a.cxg")
+    with pytest.raises(DatasetNotFound), catalog.lease("a.cxg"):
+        pass
+    assert catalog.fresh_fingerprint("a.cxg") is None
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_what_is_open_stays_usable_while_the_storage_is_away(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg") as before:
+        pass
+    storage.away = True
+    with catalog.lease("a.cxg") as during:
+        assert during is before
+    with pytest.raises(StorageUnavailable), catalog.lease("b.cxg"):
+        pass
+
+
+def test_a_suspect_dataset_is_looked_at_again(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg"):
+        pass
+    catalog.suspect("a.cxg")
+    assert catalog.fresh_fingerprint("a.cxg") is None
+    with catalog.lease("a.cxg"):
+        pass
+    assert storage.listed == ["a.cxg", "a.cxg"]
+
+
+def test_a_damaged_dataset_fails_alone_and_is_not_opened_for_every_request(storage: Recorder, root: Path) -> None:
+    shutil.rmtree(root / "a.cxg" / "obs")
+    catalog = make(storage, root)
+    for _ in range(5):
+        with pytest.raises(DatasetInvalid, match="no obs array"), catalog.lease("a.cxg"):
+            pass
+    assert storage.listed == ["a.cxg"]
+    with catalog.lease("b.cxg") as other:
+        assert other.name == "b.cxg"
+
+
+def test_failures_are_remembered_within_bounds(storage: Recorder, root: Path) -> None:
+    catalog = make(storage, root)
+    for number in range(600):
+        with pytest.raises(DatasetNotFound), catalog.lease(f"no-{number}.cxg"):
+            pass
+    assert len(catalog._failures) == 512
+
+
+def test_names_are_listed_at_most_every_ten_seconds(storage: Recorder, root: Path, monkeypatch) -> None:
+    catalog = make(storage, root)
+    assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg")
+    (root / "d.cxg").mkdir()
+    assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg")
+    monkeypatch.setattr(catalog_module, "NAMES_TTL_S", 0.0)
+    assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg", "d.cxg")
+
+
+def test_many_threads_share_few_datasets(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = make(storage, root, most=1)
+    failures: list[BaseException] = []
+
+    def use(seed: int) -> None:
+        try:
+            for step in range(30):
+                name = "abc"[(seed + step) % 3] + ".cxg"
+                with catalog.lease(name) as dataset:
+                    assert dataset.name == name
+                    dataset.read_embedding("umap")
+        except BaseException as error:  # noqa: BLE001 - told by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert len(catalog._entries) == 1
+    assert all(entry.leases == 0 for entry in catalog._entries.values())
