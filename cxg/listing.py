@@ -8,6 +8,7 @@ where asking TileDB about each array would be dozens.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 MAX_ENTRIES = 50_000
+# A link that leads nowhere or round in circles, or a file that was removed since its folder was read.
+_GONE = frozenset({errno.ENOENT, errno.ELOOP})
 
 
 @dataclass(frozen=True, order=True)
@@ -101,8 +104,12 @@ def _collect(entries: Iterable[Entry]) -> Listing:
 def _walk(path: str, prefix: str) -> Iterator[Entry]:
     with os.scandir(path) as items:
         for item in items:
-            if item.is_dir(follow_symlinks=False):
-                yield from _walk(item.path, f"{prefix}{item.name}/")
-            else:
-                status = item.stat()
-                yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns)
+            try:
+                if item.is_dir(follow_symlinks=False):
+                    yield from _walk(item.path, f"{prefix}{item.name}/")
+                else:
+                    status = item.stat()
+                    yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise

@@ -32,6 +32,9 @@ ENVIRONMENT = (
     ),
     EnvironmentVariable("CXG_S3_MOUNT", "1: the container serves the dataroot's bucket mounted as a file system."),
     EnvironmentVariable("CXG_MOUNT_POINT", "Where a dataroot that is a file system is mounted; else /mnt/cxg."),
+    EnvironmentVariable(
+        "CXG_PUBLIC_URL", "Address to print when the container has started; only whoever publishes it knows."
+    ),
     EnvironmentVariable("CXG_RUN_AS", "User to go on as when the container starts as root, to mount; else cxg."),
     EnvironmentVariable("CXG_WORKERS", "Worker processes; without it, from CPUs and memory."),
     EnvironmentVariable("CXG_THREADS", "Threads of each worker; without it, from the CPUs."),

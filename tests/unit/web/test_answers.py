@@ -128,7 +128,7 @@ def test_the_tag_depends_on_dataset_release_and_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "encoding"),
+    "header, encoding",
     [
         ("", IDENTITY),
         ("gzip", GZIP),
@@ -146,7 +146,7 @@ def test_negotiation(header: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "allowed"),
+    "header, allowed",
     [
         (None, True),
         ("", True),
@@ -162,7 +162,7 @@ def test_accept(header: str | None, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "unchanged"),
+    "header, unchanged",
     [('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ('"b"', False), ("", False)],
 )
 def test_if_none_match(header: str, unchanged: bool) -> None:

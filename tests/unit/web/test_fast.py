@@ -78,7 +78,7 @@ def test_a_repeat_is_the_same_answer(
 
 
 @pytest.mark.parametrize(
-    ("url", "headers"),
+    "url, headers",
     [
         ("/d/plain.cxg/api/v0.2/layout/obs?layout-name=umap", {"Accept": "text/html"}),
         ("/d/plain.cxg/api/v0.2/schema/", {}),
