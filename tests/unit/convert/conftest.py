@@ -8,6 +8,12 @@ import pytest
 from cxg.convert.command import add_arguments, run
 
 
+@pytest.fixture(autouse=True)
+def no_flush(monkeypatch):
+    """Bringing every file to the disk takes longer than all the rest of a small conversion; one test does it."""
+    monkeypatch.setattr("cxg.convert.publish._flush", lambda root: None)
+
+
 @pytest.fixture
 def convert(tmp_path):
     """Run `cxg convert` with arguments; returns (exit code, report as a dict)."""
