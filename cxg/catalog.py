@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from cxg.errors import CxgError, DatasetError, StorageUnavailable
+from cxg.errors import CxgError, DatasetError, DatasetInvalid, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import is_s3
 from cxg.storage import Storage
@@ -37,6 +37,7 @@ _CHECK_SHARE = 0.02
 _CHECK_INTERVAL_S = 1.0
 _CHECK_INTERVAL_S3_S = 5.0
 _CHECK_INTERVAL_MAX_S = 30.0
+_OPEN_TRIES = 3
 
 
 class Root(Protocol):
@@ -71,6 +72,9 @@ class _Entry:
         self.interval_s = interval_s
         self.checked_s = self.used_s = time.monotonic()
 
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.checked_s <= self.interval_s
+
 
 class Catalog:
     """Open datasets of one root, bounded and counted; safe to share between threads, not between processes."""
@@ -89,7 +93,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
-        self._failures: OrderedDict[str, tuple[float, CxgError]] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[float, type[CxgError], str]] = OrderedDict()
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
 
@@ -110,8 +114,13 @@ class Catalog:
             return self._names[1]
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[Dataset]:
+    def lease(self, name: str, *, wait: bool = False) -> Iterator[Dataset]:
         """Lease the dataset called `name`, opening it if need be.
+
+        Parameters
+        ----------
+        wait : while another thread looks whether the files changed, wait for what it finds
+            instead of taking what is open
 
         Raises
         ------
@@ -120,7 +129,7 @@ class Catalog:
         StorageUnavailable
             The store did not answer, and the dataset was not open yet.
         """
-        entry = self._acquire(name)
+        entry = self._acquire(name, wait=wait)
         try:
             yield entry.dataset
         finally:
@@ -129,7 +138,7 @@ class Catalog:
     def fresh_fingerprint(self, name: str) -> str | None:
         """Fingerprint of an open dataset that was checked a moment ago, else None; no I/O."""
         entry = self._entries.get(name)
-        if entry is None or time.monotonic() - entry.checked_s > entry.interval_s:
+        if entry is None or not entry.is_fresh():
             return None
         entry.used_s = time.monotonic()
         return entry.dataset.fingerprint
@@ -147,27 +156,29 @@ class Catalog:
         for entry in entries:
             self._retire(entry)
 
-    def _acquire(self, name: str) -> _Entry:
+    def _acquire(self, name: str, *, wait: bool) -> _Entry:
         with self._lock:
             holder = self._name_locks.setdefault(name, _Lock())
         entry = self._count(name)
         if entry is not None:
-            if time.monotonic() - entry.checked_s <= entry.interval_s:
+            if entry.is_fresh():
                 return entry
             # One thread looks whether the files changed; the others go on with what is open.
-            if not holder.lock.acquire(blocking=False):
+            if not holder.lock.acquire(blocking=wait):
                 return entry
-            try:
-                return self._recheck(name, entry)
-            finally:
-                holder.lock.release()
-        self._raise_recent_failure(name)
-        with holder.lock:
+            # Whoever held the lock before may have replaced it.
+            self._release(entry)
+        else:
+            self._raise_recent_failure(name)
+            holder.lock.acquire()
+        try:
             entry = self._count(name)
             if entry is None:
                 self._raise_recent_failure(name)
-                entry = self._open(name)
-        return entry
+                return self._open(name)
+            return entry if entry.is_fresh() else self._recheck(name, entry)
+        finally:
+            holder.lock.release()
 
     def _count(self, name: str) -> _Entry | None:
         with self._lock:
@@ -180,18 +191,15 @@ class Catalog:
 
     def _open(self, name: str) -> _Entry:
         try:
-            uri = self.root.dataset_uri(name)
-            started = time.monotonic()
-            listing = self.storage.listing(uri)
-            cost_s = time.monotonic() - started
-            dataset = open_dataset(self.storage, uri, name, listing)
+            dataset, cost_s = self._open_whole(name)
         except CxgError as error:
+            # Only its kind and sentence: a traceback would keep alive the request that met it first.
             with self._lock:
-                self._failures[name] = (time.monotonic() + FAILURE_TTL_S, error)
+                self._failures[name] = (time.monotonic() + FAILURE_TTL_S, type(error), str(error))
                 if len(self._failures) > _MAX_FAILURES:
                     self._failures.popitem(last=False)
             raise
-        least = _CHECK_INTERVAL_S3_S if is_s3(uri) else _CHECK_INTERVAL_S
+        least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
         entry = _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
         entry.leases = 1
         with self._lock:
@@ -201,10 +209,37 @@ class Catalog:
             self._retire(old)
         return entry
 
+    def _open_whole(self, name: str) -> tuple[Dataset, float]:
+        """Open a dataset whose files stay the same meanwhile; also how long one listing of them takes, in seconds.
+
+        A dataset that is replaced at this moment would be opened half old and half new.
+        """
+        for _ in range(_OPEN_TRIES):
+            uri = self.root.dataset_uri(name)
+            started = time.monotonic()
+            listing = self.storage.listing(uri)
+            cost_s = time.monotonic() - started
+            try:
+                dataset = open_dataset(self.storage, uri, name, listing)
+            except DatasetInvalid:
+                if self.storage.listing(uri).fingerprint == listing.fingerprint:
+                    raise
+                continue
+            unchanged = False
+            try:
+                unchanged = self.storage.listing(uri).fingerprint == listing.fingerprint
+            finally:
+                if not unchanged:
+                    dataset.close()
+            if unchanged:
+                return dataset, cost_s
+        raise StorageUnavailable("This dataset is being written or replaced; try again soon.")
+
     def _recheck(self, name: str, entry: _Entry) -> _Entry:
         """List the files again; the same entry when nothing changed, else a newly opened one."""
         try:
-            listing = self.storage.listing(self.root.dataset_uri(name))
+            uri = self.root.dataset_uri(name)
+            listing = self.storage.listing(uri)
         except StorageUnavailable:
             # What is open stays usable; ask again after the usual interval.
             entry.checked_s = time.monotonic()
@@ -212,7 +247,8 @@ class Catalog:
         except DatasetError:
             self._drop(name, entry)
             raise
-        if listing.fingerprint == entry.dataset.fingerprint:
+        # A link may lead to an equal copy elsewhere, so that the files that are open may soon be gone.
+        if (uri, listing.fingerprint) == (entry.dataset.uri, entry.dataset.fingerprint):
             entry.checked_s = time.monotonic()
             return entry
         self._drop(name, entry)
@@ -255,4 +291,4 @@ class Catalog:
                 del self._failures[name]
                 failure = None
         if failure is not None:
-            raise failure[1].with_traceback(None)
+            raise failure[1](failure[2])

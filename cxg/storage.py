@@ -25,7 +25,7 @@ import tiledb
 
 from cxg.config import Config
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
-from cxg.listing import Listing, from_pairs, is_s3, list_folder
+from cxg.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
 _NAME_LIMIT = 255
@@ -37,6 +37,8 @@ _AWAY = re.compile(
     r"ExpiredToken|NoSuchBucket|transport endpoint|stale file|input/output error",
     re.IGNORECASE,
 )
+# Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
+_PATHS = re.compile(r"[^\s'\"]*/[^\s'\"]*")
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
@@ -57,9 +59,9 @@ def translated(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (tiledb.TileDBError, OSError, MemoryError) as error:
+    except (tiledb.TileDBError, OSError, MemoryError, UnicodeDecodeError) as error:
         text = str(error)
-        if getattr(error, "errno", None) in _AWAY_ERRNO or _AWAY.search(text):
+        if getattr(error, "errno", None) in _AWAY_ERRNO or _AWAY.search(_PATHS.sub(" ", text)):
             raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
         subject = what[0].upper() + what[1:]
         damage = DatasetInvalid(
@@ -124,7 +126,7 @@ class Storage:
         def take(path: str, size: int) -> bool:
             if path.startswith(prefix) and not path.endswith("/"):
                 pairs.append((path[len(prefix) :], size))
-            return True  # go on
+            return len(pairs) <= MAX_ENTRIES  # go on
 
         with self._store_errors():
             self._vfs.ls_recursive(prefix, take)
@@ -267,8 +269,12 @@ class SingleDataset:
 
 def is_dataset_name(name: str) -> bool:
     """Tell whether `name` can be a dataset: one visible path component, not one of our own routes."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:  # a folder whose name is not UTF-8, which no URL can spell
+        return False
     return (
-        0 < len(name.encode("utf-8", "surrogateescape")) <= _NAME_LIMIT
+        0 < length <= _NAME_LIMIT
         and not name.startswith(".")
         and name not in RESERVED_NAMES
         and not any(char in "/\\" or ord(char) < 32 or ord(char) == 127 for char in name)

@@ -8,6 +8,7 @@ TileDB attribute and the hints in the array's `cxg_schema` metadata. The table i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -159,14 +160,22 @@ def _as_wire_number(raw: np.ndarray) -> np.ndarray:
 
 
 def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
-    """Parse JSON metadata; anything else becomes None and a warning. Bytes are never unpickled."""
+    """Parse JSON metadata; anything else becomes None and a warning. Bytes are never unpickled.
+
+    NaN and Infinity, which some writers put there and JSON does not have, become None.
+    """
     if value is None:
         return None
     if isinstance(value, bytes):
         warnings.append(f"{what} holds binary data, perhaps a pickle, which is never read.")
         return None
     try:
-        return json.loads(value)
-    except (TypeError, ValueError):
+        return json.loads(value, parse_constant=lambda _: None, parse_float=_finite)
+    except (TypeError, ValueError, RecursionError):
         warnings.append(f"{what} is not JSON and is ignored.")
         return None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None

@@ -164,6 +164,11 @@ class Dataset:
                 values, meta = array[:], dict(array.meta)
         finally:
             array.close()
+        # An array of that name may be somebody else's.
+        if not isinstance(values, dict) or not {"sum", "sum_squares"} <= values.keys():
+            return None
+        if len(values["sum"]) != self.n_var:
+            return None
         return Totals(values["sum"], values["sum_squares"], meta.get("transform") == "log1p")
 
     @cached_property

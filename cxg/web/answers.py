@@ -68,7 +68,7 @@ class AnswerCache:
 
     Parameters
     ----------
-    budget_bytes : bodies and a fixed overhead for each are counted
+    budget_bytes : bodies, URLs and a fixed overhead for each are counted
     version : mixed into every ETag, so that an answer of another release or configuration is never revalidated
     cache_control : value of that header on every stored answer
     """
@@ -144,18 +144,22 @@ class AnswerCache:
         return Answer(body, headers["Content-Type"])
 
     def _keep(self, key: Key, stored: Stored) -> None:
-        cost = len(stored.body) + _ENTRY_OVERHEAD_BYTES
+        cost = _cost_bytes(key, stored)
         if cost > self.budget_bytes // 2:
             return
         with self._lock:
             previous = self._stored.pop(key, None)
             if previous is not None:
-                self.used_bytes -= len(previous.body) + _ENTRY_OVERHEAD_BYTES
+                self.used_bytes -= _cost_bytes(key, previous)
             self._stored[key] = stored
             self.used_bytes += cost
             while self.used_bytes > self.budget_bytes:
-                _, oldest = self._stored.popitem(last=False)
-                self.used_bytes -= len(oldest.body) + _ENTRY_OVERHEAD_BYTES
+                self.used_bytes -= _cost_bytes(*self._stored.popitem(last=False))
+
+
+def _cost_bytes(key: Key, stored: Stored) -> int:
+    # A query may be longer than the answer to it.
+    return len(stored.body) + len(key[1]) + len(key[2]) + _ENTRY_OVERHEAD_BYTES
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from cxg.compute.embedding import scale_embedding
-from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnsupportedMedia
+from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.selection import Filter, select, shown
@@ -70,8 +70,9 @@ def read_layout(dataset: str) -> Response:
         columns: list[ColumnData] = []
         labels: list[str] = []
         for name in wanted:
-            # An embedding left out by configuration is as unknown as one that does not exist.
-            scaled = scale_embedding(opened.read_embedding(name if name in offered else f"{name} "))
+            if name not in offered:  # left out by configuration, or not there at all
+                raise UnknownColumn(f"There is no embedding called {shown(name)}.")
+            scaled = scale_embedding(opened.read_embedding(name))
             for dimension in (0, 1):
                 columns.append(np.ascontiguousarray(scaled[:, dimension]))
                 labels.append(f"{name}_{dimension}")

@@ -154,7 +154,7 @@ def genesets_csv(opened: Dataset) -> bytes:
             writer.writerow(
                 (entry["geneset_name"], entry["geneset_description"], gene["gene_symbol"], gene["gene_description"])
             )
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "replace")
 
 
 @health.get("/health/live")
@@ -182,7 +182,9 @@ def _health(problem: str | None) -> Response:
 
 def _json_route(dataset: str, make: Any) -> Response:
     def answer(opened: Dataset) -> Answer:
-        return Answer(json.dumps(make(opened), ensure_ascii=False, allow_nan=False).encode(), JSON)
+        text = json.dumps(make(opened), ensure_ascii=False, allow_nan=False)
+        # Metadata may hold half a surrogate pair, which UTF-8 cannot.
+        return Answer(text.encode("utf-8", "replace"), JSON)
 
     return current_site().serve(dataset, answer, None)
 

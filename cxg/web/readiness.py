@@ -39,6 +39,11 @@ class Readiness:
             return "The dataroot has not answered yet."
         except CxgError as error:
             problem = str(error)
+        finally:
+            # Whatever came of it, the next one asks anew.
+            with self._lock:
+                if asked.done() and self._asked is asked:
+                    self._asked = None
         with self._lock:
-            self._known, self._asked = (time.monotonic(), problem), None
+            self._known = (time.monotonic(), problem)
         return problem

@@ -86,10 +86,14 @@ class Site:
             except (DatasetInvalid, StorageUnavailable) as error:
                 failure = error
         self.catalog.suspect(name)
-        with self.catalog.lease(name) as dataset:
-            if dataset.fingerprint == before:
-                raise failure
-            return read(dataset)
+        try:
+            with self.catalog.lease(name, wait=True) as dataset:
+                if dataset.fingerprint == before:
+                    raise failure
+                return read(dataset)
+        finally:
+            # It refers to this frame, and so would keep the request's body until the next garbage collection.
+            del failure
 
 
 def current_site() -> Site:
