@@ -56,16 +56,12 @@ def plain(values: ColumnValues) -> list[Any]:
     return values.values.tolist()
 
 
-def by_gene(var: np.ndarray, value: np.ndarray) -> dict[int, list[float]]:
-    """Non-zero values of each gene, sorted: equal for equal rows in whatever order."""
-    found: dict[int, list[float]] = {}
-    for gene, number in zip(var.tolist(), value.tolist(), strict=True):
-        if number != 0:
-            found.setdefault(gene, []).append(number)
-    return {gene: sorted(numbers, key=repr) for gene, numbers in found.items()}
+def by_gene(var: np.ndarray, value: np.ndarray) -> list[tuple[int, str]]:
+    """Gene and value of everything that is not zero: equal for equal rows read in whatever order."""
+    return sorted((gene, repr(number)) for gene, number in zip(var.tolist(), value.tolist(), strict=True) if number != 0)
 
 
-def rows_by_gene(dataset: Dataset, cells: np.ndarray) -> dict[int, list[float]]:
+def rows_by_gene(dataset: Dataset, cells: np.ndarray) -> list[tuple[int, str]]:
     var, value = [np.zeros(0, int)], [np.zeros(0, np.float32)]
     for block in dataset.iter_X_rows(cells):
         if isinstance(block, SparseBlock):
@@ -88,7 +84,7 @@ def test_sizes_names_and_metadata(made, opened, name: str) -> None:
     assert dataset.about == truth.about
     assert dataset.colors == truth.colors
     assert dataset.genesets == truth.genesets
-    assert dataset.default_embedding == truth.default_embedding
+    assert dataset.default_embedding == (None if name == "umap-without-commit" else truth.default_embedding)
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -140,7 +136,7 @@ def test_expression_of_cells(made, opened, name: str) -> None:
     for cells in {(0,), (n - 1,), tuple(range(n)), tuple(range(0, n, 2)), tuple(range(n // 3, n // 2 + 1))}:
         rows = truth.X[list(cells)]
         picked, genes = np.nonzero(rows)
-        assert rows_by_gene(dataset, np.array(cells, np.int64)) == pytest.approx(by_gene(genes, rows[picked, genes]), nan_ok=True)
+        assert rows_by_gene(dataset, np.array(cells, np.int64)) == by_gene(genes, rows[picked, genes])
 
 
 @pytest.mark.parametrize("name", WITH_X)
