@@ -38,7 +38,7 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 # Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
-_PATHS = re.compile(r"[^\s'\"]*/[^\s'\"]*")
+_PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024

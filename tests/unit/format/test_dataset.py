@@ -58,7 +58,9 @@ def plain(values: ColumnValues) -> list[Any]:
 
 def by_gene(var: np.ndarray, value: np.ndarray) -> list[tuple[int, str]]:
     """Gene and value of everything that is not zero: equal for equal rows read in whatever order."""
-    return sorted((gene, repr(number)) for gene, number in zip(var.tolist(), value.tolist(), strict=True) if number != 0)
+    return sorted(
+        (gene, repr(number)) for gene, number in zip(var.tolist(), value.tolist(), strict=True) if number != 0
+    )
 
 
 def rows_by_gene(dataset: Dataset, cells: np.ndarray) -> list[tuple[int, str]]:
@@ -99,7 +101,9 @@ def test_every_column(made, opened, name: str, axis: str) -> None:
         values = dataset.read_column(axis, column.name)
         np.testing.assert_array_equal(
             np.array(plain(values), dtype=object) if expected.categories or isinstance(values, Text) else plain(values),
-            np.array(expected.values, dtype=object) if expected.categories or isinstance(values, Text) else expected.values,
+            np.array(expected.values, dtype=object)
+            if expected.categories or isinstance(values, Text)
+            else expected.values,
             column.name,
         )
 
@@ -191,7 +195,11 @@ def test_gene_positions(made, opened) -> None:
 
 def test_what_is_not_there(opened, storage: Storage, tmp_path: Path) -> None:
     dataset = opened["Xr-Xc"]
-    for read in (lambda: dataset.read_column("obs", "nope"), lambda: dataset.read_column("var", "nope"), lambda: dataset.read_embedding("nope")):
+    for read in (
+        lambda: dataset.read_column("obs", "nope"),
+        lambda: dataset.read_column("var", "nope"),
+        lambda: dataset.read_embedding("nope"),
+    ):
         with pytest.raises(UnknownColumn, match="nope"):
             read()
     with pytest.raises(DatasetNotFound):
@@ -248,7 +256,10 @@ DAMAGE: dict[str, tuple[Callable[[cxgs.Truth], Any], str]] = {
         lambda t: (shutil.rmtree(t.path / "obs"), tiledb.group_create(str(t.path / "obs"))),
         "!it has no obs array",
     ),
-    "obs is a matrix": (lambda t: replace_array(t.path / "obs", {"": np.zeros((3, 3))}), "!not a one-dimensional dense array"),
+    "obs is a matrix": (
+        lambda t: replace_array(t.path / "obs", {"": np.zeros((3, 3))}),
+        "!not a one-dimensional dense array",
+    ),
     "obs without names": (lambda t: replace_array(t.path / "obs", {"a": np.zeros(30)}), "!no column of names"),
     "metadata without hints": (lambda t: put_meta(t.path / "obs", cxg_schema="{"), "is not JSON"),
     "hints are a list": (lambda t: put_meta(t.path / "var", cxg_schema="[]"), ""),
@@ -257,8 +268,14 @@ DAMAGE: dict[str, tuple[Callable[[cxgs.Truth], Any], str]] = {
     "unknown version": (lambda t: put_meta(t.path / "cxg_group_metadata", cxg_version="9.9"), "9.9"),
     "no emb": (lambda t: shutil.rmtree(t.path / "emb"), "no embedding"),
     "emb is a file": (lambda t: (shutil.rmtree(t.path / "emb"), (t.path / "emb").write_text("x")), "no embedding"),
-    "one-dimensional embedding": (lambda t: replace_array(t.path / "emb" / "umap", {"": np.zeros(30)}), "'umap' is left out"),
-    "narrow embedding": (lambda t: replace_array(t.path / "emb" / "umap", {"": np.zeros((30, 1))}), "'umap' is left out"),
+    "one-dimensional embedding": (
+        lambda t: replace_array(t.path / "emb" / "umap", {"": np.zeros(30)}),
+        "'umap' is left out",
+    ),
+    "narrow embedding": (
+        lambda t: replace_array(t.path / "emb" / "umap", {"": np.zeros((30, 1))}),
+        "'umap' is left out",
+    ),
     "a link to nowhere": (lambda t: (t.path / "note").symlink_to("/no/such/file"), ""),
     "a link in circles": (lambda t: (t.path / "note").symlink_to(t.path / "note"), ""),
     "datetimes": (
@@ -288,6 +305,16 @@ def test_damage_is_told(tmp_path: Path, storage: Storage, what: str) -> None:
 
 
 # Files of an array that may be cut short or emptied, and what is then said when it is read.
+def read_everything(storage: Storage, path: Path) -> None:
+    with closing(open_dataset(storage, str(path), "a.cxg")) as dataset:
+        for axis in ("obs", "var"):
+            for column in dataset.annotations(axis).columns:
+                dataset.read_column(axis, column.name)
+        for name in dataset.embeddings:
+            dataset.read_embedding(name)
+        dataset.read_X_columns(np.array([0, 3]))
+
+
 @pytest.mark.parametrize(
     "part, file, sentence",
     [
@@ -305,13 +332,7 @@ def test_a_file_cut_short(tmp_path: Path, storage: Storage, part: str, file: str
     for path in (truth.path / part).rglob(file):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DatasetInvalid) as told:
-        with closing(open_dataset(storage, str(truth.path), "a.cxg")) as dataset:
-            for axis in ("obs", "var"):
-                for column in dataset.annotations(axis).columns:
-                    dataset.read_column(axis, column.name)
-            for name in dataset.embeddings:
-                dataset.read_embedding(name)
-            dataset.read_X_columns(np.array([0, 3]))
+        read_everything(storage, truth.path)
     assert str(told.value).startswith(sentence)
     assert str(tmp_path) not in str(told.value)
 
@@ -319,7 +340,11 @@ def test_a_file_cut_short(tmp_path: Path, storage: Storage, part: str, file: str
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_json_does_not_have(tmp_path: Path, storage: Storage, constant: str) -> None:
     truth = cxgs.build(tmp_path / "a.cxg")
-    put_meta(truth.path / "cxg_group_metadata", cxg_properties=f'{{"title": "T", "about": {constant}}}', corpora=f'{{"a": [{constant}]}}')
+    put_meta(
+        truth.path / "cxg_group_metadata",
+        cxg_properties=f'{{"title": "T", "about": {constant}}}',
+        corpora=f'{{"a": [{constant}]}}',
+    )
     with closing(open_dataset(storage, str(truth.path), "a.cxg")) as dataset:
         assert (dataset.title, dataset.about, dataset.corpora) == ("T", None, {"a": [None]})
 
