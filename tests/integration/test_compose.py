@@ -134,9 +134,12 @@ def screenshots(project: Path) -> Path:
 
 
 def listed(url: str) -> set[str]:
-    """Names of the datasets on the list, with a working link each."""
-    page = requests.get(f"{url}/", timeout=30)
-    page.raise_for_status()
+    """Names of the datasets on the list, with a working link each, once none of them is still being read."""
+    for _ in range(20):
+        page = requests.get(f"{url}/", timeout=30)
+        page.raise_for_status()
+        if 'http-equiv="refresh"' not in page.text:
+            break
     return set(re.findall(r'href="(?:\./)?d/([^"/]+)/"', page.text))
 
 
