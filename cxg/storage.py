@@ -143,7 +143,7 @@ class Storage:
         if not is_s3(uri):
             try:
                 with os.scandir(uri) as items:
-                    return tuple(sorted(item.name for item in items if item.is_dir()))
+                    return tuple(sorted(item.name for item in items if _is_folder(item)))
             except OSError as error:
                 raise StorageUnavailable(f"The dataroot cannot be listed ({error.strerror}).") from error
         prefix = uri.rstrip("/") + "/"
@@ -265,6 +265,13 @@ class SingleDataset:
             It cannot be listed, or there is nothing.
         """
         self.storage.children(self.uri)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link in circles, say; one odd entry must not hide the others
+        return False
 
 
 def is_dataset_name(name: str) -> bool:

@@ -16,10 +16,10 @@ import numpy as np
 
 from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
+from cxg.format.layout import SCHEMA_KEY
 from cxg.format.selection import shown
 from cxg.storage import translated
 
-SCHEMA_KEY = "cxg_schema"
 _INT32 = np.iinfo(np.int32)
 
 

@@ -21,14 +21,12 @@ from cxg.format import matrix
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, Text
 from cxg.format.genesets import read_genesets
+from cxg.format.layout import COUNT_RANGE, KNOWN_VERSIONS
 from cxg.format.selection import shown
 from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
-KNOWN_VERSIONS = frozenset({"0.0", "0.1", "0.2.0", "0.3.0"})
-# "Looks like counts" when the values of X span more than this; rest of the rule in cxg.compute.diffexp.
-COUNTS_SPAN = 24.0
 _OPEN_THREADS = 8
 _X_FILES = {
     "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
@@ -184,7 +182,7 @@ class Dataset:
             finite = values[np.isfinite(values)]
             if finite.size:
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            if high - low > COUNTS_SPAN:
+            if high - low > COUNT_RANGE:
                 return True
         return False
 

@@ -14,7 +14,13 @@ from cxg.listing import Entry, Listing, from_pairs, list_folder
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     top = tmp_path / "a.cxg"
-    for path, text in (("obs/__schema/s", "schema"), ("obs/data", "12345"), ("emb/b/x", ""), ("emb/a/x", "1"), ("note", "n")):
+    for path, text in (
+        ("obs/__schema/s", "schema"),
+        ("obs/data", "12345"),
+        ("emb/b/x", ""),
+        ("emb/a/x", "1"),
+        ("note", "n"),
+    ):
         (top / path).parent.mkdir(parents=True, exist_ok=True)
         (top / path).write_text(text)
     return top

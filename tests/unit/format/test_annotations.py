@@ -31,11 +31,23 @@ COLUMNS: dict[str, tuple[Any, Any, str, Any, Any]] = {
     "unsigned codes": (np.uint8([1, 0, 255]), CODED, "categorical", ("x", "y"), [1, 0, 255]),
     "codes without a type": (np.int8([1, 0, 1]), {"categories": ["x", "y"]}, "categorical", ("x", "y"), [1, 0, 1]),
     "labels": (["y", "x", "y"], CODED, "categorical", ("x", "y"), [1, 0, 1]),
-    "labels called string": (["y", "x", "y"], {"type": "string", "categories": ["x", "y"]}, "categorical", ("x", "y"), [1, 0, 1]),
+    "labels called string": (
+        ["y", "x", "y"],
+        {"type": "string", "categories": ["x", "y"]},
+        "categorical",
+        ("x", "y"),
+        [1, 0, 1],
+    ),
     "labels outside the list": (["y", "z", "x"], CODED, "categorical", ("x", "y"), [1, 2, 0]),
     "text": (["y", "", "é"], {"type": "string"}, "string", None, ["y", "", "é"]),
     "text without a hint": (["y", "x", "y"], None, "string", None, ["y", "x", "y"]),
-    "empty list of labels": (["y", "x", "y"], {"type": "categorical", "categories": []}, "string", None, ["y", "x", "y"]),
+    "empty list of labels": (
+        ["y", "x", "y"],
+        {"type": "categorical", "categories": []},
+        "string",
+        None,
+        ["y", "x", "y"],
+    ),
     "booleans": (np.uint8([1, 0, 2]), {"type": "boolean"}, "boolean", None, [True, False, True]),
     "real booleans": (np.array([True, False, True]), None, "boolean", None, [True, False, True]),
     "numbers as labels": (np.int32([5, -1, 7]), {"type": "categorical"}, "categorical", None, [5, -1, 7]),
@@ -65,7 +77,16 @@ def test_columns(tmp_path: Path, case: str) -> None:
 
 
 def test_numbers_have_a_type_that_the_wire_has(tmp_path: Path) -> None:
-    kinds = {"i1": "int32", "u2": "int32", "i4": "int32", "u4": "uint32", "i8": "float64", "u8": "float64", "f4": "float32", "f8": "float32"}
+    kinds = {
+        "i1": "int32",
+        "u2": "int32",
+        "i4": "int32",
+        "u4": "uint32",
+        "i8": "float64",
+        "u8": "float64",
+        "f4": "float32",
+        "f8": "float32",
+    }
     found = annotations(tmp_path, {name: np.ones(3, name) for name in kinds})
     assert {name: found.read(name).values.dtype.name for name in kinds} == kinds
 
@@ -89,7 +110,9 @@ def test_the_index(tmp_path: Path, hints: dict[str, Any], columns: dict[str, Any
 
 
 def test_an_index_that_is_not_named_is_guessed_with_a_warning(tmp_path: Path) -> None:
-    cxgs._write_dense(tmp_path / "var", {"n": np.zeros(3), "gene": np.array(["a", "b", "c"]), "more": np.array(["a", "b", "c"])})
+    cxgs._write_dense(
+        tmp_path / "var", {"n": np.zeros(3), "gene": np.array(["a", "b", "c"]), "more": np.array(["a", "b", "c"])}
+    )
     found = Annotations(tiledb.open(str(tmp_path / "var")), "var")
     assert found.index == "gene"
     assert len(found.warnings) == 1
@@ -98,7 +121,9 @@ def test_an_index_that_is_not_named_is_guessed_with_a_warning(tmp_path: Path) ->
 
 def test_a_sparse_array_is_not_one(tmp_path: Path) -> None:
     schema = tiledb.ArraySchema(
-        domain=tiledb.Domain(tiledb.Dim("d", domain=(0, 9), tile=5, dtype=np.uint32)), attrs=[tiledb.Attr("a", dtype=np.float32)], sparse=True
+        domain=tiledb.Domain(tiledb.Dim("d", domain=(0, 9), tile=5, dtype=np.uint32)),
+        attrs=[tiledb.Attr("a", dtype=np.float32)],
+        sparse=True,
     )
     tiledb.Array.create(str(tmp_path / "obs"), schema)
     with pytest.raises(DatasetInvalid, match="one-dimensional dense"):
@@ -117,7 +142,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     [
         (None, None, 0),
         ('{"a": [1, null]}', {"a": [1, None]}, 0),
-        ('[NaN, Infinity, -Infinity, 1e999, -1e999, 0.5]', [None, None, None, None, None, 0.5], 0),
+        ("[NaN, Infinity, -Infinity, 1e999, -1e999, 0.5]", [None, None, None, None, None, 0.5], 0),
         ("", None, 1),
         ("{", None, 1),
         (b"{}", None, 1),

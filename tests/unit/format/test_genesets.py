@@ -52,9 +52,17 @@ def test_sets_without_a_name_of_their_own_are_left_out() -> None:
 
 
 def test_genes_may_be_plain_names_and_odd_ones_are_passed_over() -> None:
-    stored = [{"geneset_name": "s", "genes": ["A", {"gene_symbol": "B", "gene_description": 3}, 5, None, {"gene_symbol": 1}, []]}]
+    stored = [
+        {
+            "geneset_name": "s",
+            "genes": ["A", {"gene_symbol": "B", "gene_description": 3}, 5, None, {"gene_symbol": 1}, []],
+        }
+    ]
     (found,) = read_genesets(stored, [])
-    assert found["genes"] == [{"gene_symbol": "A", "gene_description": ""}, {"gene_symbol": "B", "gene_description": ""}]
+    assert found["genes"] == [
+        {"gene_symbol": "A", "gene_description": ""},
+        {"gene_symbol": "B", "gene_description": ""},
+    ]
     assert read_genesets([{"geneset_name": "s", "genes": "A"}], [])[0]["genes"] == []
 
 

@@ -35,25 +35,45 @@ def test_an_array_has_a_schema(listing: Listing) -> None:
 
 
 def test_arrays_of_a_group() -> None:
-    listing = files("emb/umap/__schema/x", "emb/pca/__array_schema.tdb", "emb/folder/file", "emb/note", "obs/__schema/x")
+    listing = files(
+        "emb/umap/__schema/x", "emb/pca/__array_schema.tdb", "emb/folder/file", "emb/note", "obs/__schema/x"
+    )
     assert arrays_below(listing, "emb") == ("pca", "umap")
 
 
 GOOD = {
     "commit file": (files(SCHEMA, COMMIT, *fragment(NEW)), (NEW,)),
     "consolidated commits": (files(SCHEMA, "a/__commits/__1_1_x_22.con", *fragment(NEW)), (NEW,)),
-    "ok file, format 8": (files("a/__schema/x", f"a/{EIGHT}.ok", f"a/{EIGHT}/__fragment_metadata.tdb", f"a/{EIGHT}/a0.tdb"), (EIGHT,)),
-    "no mark, format 4": (files("a/__array_schema.tdb", f"a/{FOUR}/__fragment_metadata.tdb", f"a/{FOUR}/__attr.tdb"), (FOUR,)),
+    "ok file, format 8": (
+        files("a/__schema/x", f"a/{EIGHT}.ok", f"a/{EIGHT}/__fragment_metadata.tdb", f"a/{EIGHT}/a0.tdb"),
+        (EIGHT,),
+    ),
+    "no mark, format 4": (
+        files("a/__array_schema.tdb", f"a/{FOUR}/__fragment_metadata.tdb", f"a/{FOUR}/__attr.tdb"),
+        (FOUR,),
+    ),
     "other fragments not committed": (files(SCHEMA, COMMIT, *fragment(NEW), *fragment("__2_2_bb_22")), (NEW,)),
-    "texts that are all empty": (files(SCHEMA, COMMIT, *fragment(NEW), empty=[f"a/__fragments/{NEW}/a0_var.tdb"]), (NEW,)),
+    "texts that are all empty": (
+        files(SCHEMA, COMMIT, *fragment(NEW), empty=[f"a/__fragments/{NEW}/a0_var.tdb"]),
+        (NEW,),
+    ),
 }
 BAD = {
-    "two generations": (files(SCHEMA, COMMIT, "a/__array_schema.tdb", *fragment(NEW)), "two versions of the array are mixed"),
+    "two generations": (
+        files(SCHEMA, COMMIT, "a/__array_schema.tdb", *fragment(NEW)),
+        "two versions of the array are mixed",
+    ),
     "no commit": (files(SCHEMA, *fragment(NEW)), "commit files are missing"),
-    "no ok file, format 8": (files(SCHEMA, f"a/{EIGHT}/__fragment_metadata.tdb", f"a/{EIGHT}/a0.tdb"), "commit files are missing"),
+    "no ok file, format 8": (
+        files(SCHEMA, f"a/{EIGHT}/__fragment_metadata.tdb", f"a/{EIGHT}/a0.tdb"),
+        "commit files are missing",
+    ),
     "never written": (files(SCHEMA), "never written"),
     "no data": (files(SCHEMA, COMMIT, f"a/__fragments/{NEW}/__fragment_metadata.tdb"), "data files are missing"),
-    "empty data": (files(SCHEMA, COMMIT, *fragment(NEW, "a1.tdb"), empty=[f"a/__fragments/{NEW}/a0.tdb"]), "missing or empty"),
+    "empty data": (
+        files(SCHEMA, COMMIT, *fragment(NEW, "a1.tdb"), empty=[f"a/__fragments/{NEW}/a0.tdb"]),
+        "missing or empty",
+    ),
     "a needed file is missing": (files(SCHEMA, COMMIT, *fragment(NEW, "a0.tdb", "d0.tdb")), "data files are missing"),
 }
 NEEDED = frozenset({"a0.tdb", "a1.tdb"})
