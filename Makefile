@@ -22,7 +22,7 @@ run: env client sample  ## the sample dataset in your browser, on this machine o
 env: $(VENV)/.runtime  ## .venv with the `cxg` command in it
 
 test: $(VENV)/.dev  ## the unit tests (no Docker, no network)
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .

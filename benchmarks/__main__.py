@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -172,7 +171,7 @@ def _measure(args: argparse.Namespace) -> Results:
     sections = frozenset(args.only or SECTIONS)
     python = None if args.ours_only else reference_python()
     facts = {
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "command": _command(args),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": machine(),
         "versions": {OURS: versions(Path(sys.executable)), **({REFERENCE: versions(python)} if python else {})},
@@ -187,6 +186,15 @@ def _measure(args: argparse.Namespace) -> Results:
     facts["minutes"] = round(elapsed / 60, 1)
     facts["other_programs_cpus"] = max(0.0, machine_busy_s() - busy - (_own_cpu_s() - own)) / elapsed
     return results
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line that makes the same measurements; where it wrote is left out."""
+    words = ["python", "-m", "benchmarks"]
+    words += ["--quick"] * args.quick + ["--ours-only"] * args.ours_only
+    words += ["--only", ",".join(args.only)] if args.only else []
+    words += ["--rounds", str(args.rounds)] if args.rounds else []
+    return " ".join(words)
 
 
 def _own_cpu_s() -> float:

@@ -37,7 +37,7 @@ def _serve(listener: socket.socket) -> None:
 def byte_server() -> Iterator[int]:
     """A process that sends as many bytes as it is asked for; yields its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=(listener,), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(listener,), daemon=True)
     process.start()
     try:
         yield int(listener.getsockname()[1])

@@ -139,8 +139,10 @@ def _run(selector: selectors.BaseSelector, until: float, tally: Tally) -> bool:
             if visitor.ask():
                 if closed:
                     selector.register(visitor.sock, selectors.EVENT_READ, visitor)
-            elif not closed:
-                selector.unregister(key.fileobj)
+            else:
+                if not closed:
+                    selector.unregister(key.fileobj)
+                visitor.sock.close()
     return False
 
 

@@ -73,7 +73,7 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     workers = _positive(env, "CXG_WORKERS") or _positive(env, "WEB_CONCURRENCY") or min(cpus, fits, 8)
     threads = _positive(env, "CXG_THREADS") or 8
     spare = max(0, int(total_mb * (1 - PAGE_CACHE_SHARE)) // workers - WORKER_BASE_MB)
-    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, int(spare * _ANSWERS_SHARE)))
+    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, min(int(spare * _ANSWERS_SHARE), spare - _SCAN_MIN_MB)))
     scan = min(_SCAN_MAX_MB, max(_SCAN_MIN_MB, spare - answers))
     return MemoryPlan(total_mb, workers, threads, answers, scan)
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _OWNER = "owner"
 _NEW = "new"
 _REPLACED = "replaced"
 _SCRATCH = "scratch"
+_SIGNED_WITHIN_S = 60.0
 
 
 class Workplace:
@@ -135,18 +137,29 @@ def remove_stale(target: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    # The host is compared because a lock may not reach from one machine to another.
+    # The host is compared because a lock may not reach from one machine to another. A folder that nobody signed
+    # is being made at this moment, or was left by a process that was killed while making it.
     try:
         owner = os.open(folder / _OWNER, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _is_old(folder)
     except OSError:
         return False
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.read(owner, 256) == socket.gethostname().encode()
+        host = os.read(owner, 256)
+        return host == socket.gethostname().encode() if host else _is_old(folder)
     except OSError:
         return False
     finally:
         os.close(owner)
+
+
+def _is_old(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _SIGNED_WITHIN_S
+    except OSError:
+        return False
 
 
 def _escaped(name: str) -> str:

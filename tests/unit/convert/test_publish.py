@@ -50,6 +50,8 @@ for i in range(rounds):
     seen.append(names)
     if "out.cxg" in names:
         (folder / "out.cxg").rename(folder / f"whole{i}")
+for left in folder.glob(".*.partial"):  # one that was killed before it signed its folder is swept up a minute later
+    os.utime(left, (0, 0))
 assert os.waitpid(child(), 0)[1] == 0
 print(json.dumps(seen))
 """
@@ -177,6 +179,11 @@ def test_stale_folders(tmp_path):
     leftover(".b.cxg.00000004.partial", host)
     leftover(".a.cxg.b.00000005.partial", host)
     (tmp_path / ".a.cxg.00000006.partial").mkdir()
+    (tmp_path / ".a.cxg.00000007.partial").mkdir()
+    leftover(".a.cxg.00000008.partial", "")
+    leftover(".a.cxg.00000009.partial", "")
+    for unsigned in ("00000007", "00000008"):  # killed before they were signed, long ago
+        os.utime(tmp_path / f".a.cxg.{unsigned}.partial", (0, 0))
     with (tmp_path / ".a.cxg.00000003.partial" / "owner").open() as running:
         fcntl.flock(running, fcntl.LOCK_EX)
         remove_stale(tmp_path / "a.cxg")
@@ -184,6 +191,7 @@ def test_stale_folders(tmp_path):
         ".a.cxg.00000002.partial",
         ".a.cxg.00000003.partial",
         ".a.cxg.00000006.partial",
+        ".a.cxg.00000009.partial",
         ".a.cxg.b.00000005.partial",
         ".b.cxg.00000004.partial",
     ]

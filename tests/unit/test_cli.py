@@ -1,0 +1,202 @@
+"""The `cxg` command: exit codes, and one line for whatever cannot be used."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxg import __version__, cli
+from cxg.commands import launch
+from cxg.errors import ConversionError
+from tests import cxgs
+from tests.served import stand_in_client
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = cli.main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Instead of becoming gunicorn, remember the command and the environment."""
+    calls: list[Any] = []
+    monkeypatch.setattr(launch, "_become", lambda command, env: calls.append((command, env)) or 0)
+    return calls
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one dataset; the client is a stand-in."""
+    cxgs.build(tmp_path / "data" / "a.cxg", n_obs=5, n_var=5)
+    monkeypatch.setenv("CXG_CLIENT_DIR", str(stand_in_client(tmp_path / "client")))
+    return tmp_path / "data"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version") == (0, f"cellxgene-eb {__version__}\n", "")
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("launch", "convert", "inspect", "config", "doctor"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("nope",), ("launch", "--nope"), ("config",), ("config", "nope"), ("launch", "--port", "x")]
+)
+def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("cxg")
+    assert "Traceback" not in err
+
+
+def test_the_default_configuration_can_be_dumped_and_used(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("launch", "--dump-default-config")
+    assert (code, err) == (0, "")
+    (tmp_path / "config.yaml").write_text(out)
+    code, out, err = run("config", "check", str(tmp_path / "config.yaml"))
+    assert (code, err) == (0, "")
+
+
+def test_a_folder_is_served(run: Run, data: Path, started: list[Any]) -> None:
+    port = free_port()
+    code, out, err = run("launch", str(data), "--port", str(port))
+    assert (code, err) == (0, "")
+    assert f"Serving {data}" in out
+    assert f"http://localhost:{port}/" in out
+    assert "all workers at most" in out
+    ((command, env),) = started
+    assert f"127.0.0.1:{port}" in command
+    assert (env["CXG_DATAROOT"], env["CXG_DATAPATH"]) == (str(data), "")
+
+
+def test_one_dataset_is_served(run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    monkeypatch.setenv("CXG_DATAROOT", "/elsewhere")
+    assert run("launch", "a.cxg", "--port", str(free_port()))[0] == 0
+    ((_, env),) = started
+    assert (env["CXG_DATAROOT"], env["CXG_DATAPATH"]) == ("", str(data / "a.cxg"))
+
+
+@pytest.mark.parametrize(
+    "uri, name",
+    [
+        ("s3://bucket/data", "CXG_DATAROOT"),
+        ("s3://bucket/data/a.cxg", "CXG_DATAPATH"),
+        ("s3://bucket/a.cxg/", "CXG_DATAPATH"),
+    ],
+)
+@pytest.mark.usefixtures("data")
+def test_s3(run: Run, started: list[Any], uri: str, name: str) -> None:
+    assert run("launch", uri, "--port", str(free_port()))[0] == 0
+    assert started[0][1][name] == uri
+
+
+@pytest.mark.usefixtures("data")
+def test_the_command_line_wins_over_the_file(run: Run, data: Path, tmp_path: Path, started: list[Any]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"server: {{port: 1, host: 127.0.0.2}}\nmulti_dataset: {{dataroot: {data}}}\n")
+    port = str(free_port())
+    assert run("launch", "--config", str(file), "--port", port, "--host", "127.0.0.1", "--verbose")[0] == 0
+    ((command, env),) = started
+    assert f"127.0.0.1:{port}" in command
+    assert env["CXG_VERBOSE"] == "true"
+    assert env["CXG_CONFIG_FILE"] == str(file)
+
+
+# Arguments, and what the one line must say. {data} and {tmp} are folders, {busy} is a port in use.
+BAD_LAUNCHES = [
+    (("{tmp}/my.h5ad",), "Convert it first: cxg convert {tmp}/my.h5ad"),
+    (("{tmp}/MY.H5AD",), "Convert it first: cxg convert {tmp}/MY.H5AD"),
+    (("s3://bucket/my.h5ad",), "Convert it first"),
+    (("{tmp}/nope",), "There is no folder {tmp}/nope"),
+    (("{data}/a.cxg/cxg_group_metadata/__schema/none",), "There is no folder"),
+    ((), "Say what to serve"),
+    (("{data}", "--config", "{tmp}/nope.yaml"), "nope.yaml"),
+    (("{data}", "--config", "{tmp}"), "{tmp}"),
+    (("{data}", "--client", "{tmp}/nope"), "make build-client"),
+    (("{data}", "--port", "{busy}"), "Cannot listen on 127.0.0.1:{busy}"),
+    (("{data}", "--port", "70000"), "70000"),
+    (("{data}", "--port", "-1"), "-1"),
+    (("{data}", "--host", "no.such.host.invalid"), "no.such.host.invalid"),
+    (("{data}", "--host", "192.0.2.1"), "192.0.2.1"),
+    (("s3://", "--port", "1"), "s3://"),
+]
+
+
+@pytest.mark.parametrize("arguments, said", BAD_LAUNCHES)
+def test_a_launch_that_cannot_be(
+    run: Run, data: Path, tmp_path: Path, started: list[Any], arguments: tuple[str, ...], said: str
+) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        places = {"data": data, "tmp": tmp_path, "busy": busy.getsockname()[1]}
+        code, out, err = run("launch", *(argument.format(**places) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert started == []
+    assert err.startswith("cxg: ")
+    assert err.count("\n") == 1
+    assert said.format(**places) in err
+
+
+def test_every_problem_of_a_configuration_has_a_line(run: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("server: {prot: 1, port: many}\n")
+    code, out, err = run("launch", str(data), "--config", str(tmp_path / "config.yaml"))
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 2
+    assert all(line.startswith("cxg: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (ConversionError("It is broken."), 2, "cxg: It is broken.\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_how_a_command_ends(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(launch, "run", fail)
+    assert run("launch", "x") == (code, "", said)
+
+
+def test_the_installed_command_shows_no_traceback(project: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(project)}
+    command = [sys.executable, "-m", "cxg.cli", "launch", str(tmp_path / "a.h5ad")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert (
+        done.stderr
+        == f"cxg: {tmp_path}/a.h5ad is an AnnData file, which is not served directly. Convert it first: cxg convert {tmp_path}/a.h5ad\n"
+    )
