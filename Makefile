@@ -52,10 +52,10 @@ push: $(VENV)/.build  ## the image to a registry (IMAGE=registry/name:tag)
 screenshot: $(VENV)/.integration client sample  ## docs/screenshot.png again (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshot
 
-bench: env client  ## compare with the published cellxgene, write docs/benchmarks.md (about an hour)
+bench: env client  ## compare with the published cellxgene, write docs/benchmarks.md (hours; ARGS="--only SECTION,...")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: env client  ## the same on small sizes
+bench-quick: env client  ## the same on small sizes (two minutes)
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
 lock:  ## resolve requirements*.in again (needs `uv`)

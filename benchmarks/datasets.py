@@ -52,6 +52,13 @@ def make(data: Data, form: str) -> Path:
     return path
 
 
+def forget(data: Data) -> None:
+    """Remove the h5ad that is converted."""
+    path = h5ad_path(data, data.convert_from)
+    for made in (path, path.with_suffix(".made-from")):
+        made.unlink(missing_ok=True)
+
+
 def convert(data: Data, *, again: bool) -> dict[str, Any] | None:
     """Convert the h5ad with `cxg convert`; None when the CXG is there already and `again` is not asked.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.report import Tables, short
+from benchmarks import goals, scale, stages
+from benchmarks.report import Tables, short, table
 from benchmarks.results import Results
 from benchmarks.servers import OURS, REFERENCE
 from benchmarks.sizes import Data, Sizes
@@ -12,12 +13,10 @@ from benchmarks.sizes import Data, Sizes
 _FULL = """\
 # Benchmarks
 
-This page is written by `{command}` ({date}, {minutes} minutes). Do not edit it.
-Repeat it with `make bench`; `make bench-quick` does the same on small data and judges nothing.
+This page is written by `python -m benchmarks`. Do not edit it. Repeat it with `make bench`; `make bench-quick` does the same on small data and
+judges nothing. Its parts can be measured one by one: [what was measured when](#what-was-measured-when) is at the end.
 
 {machine}
-
-{noise}
 
 *big* is {big}, with 15 obs columns and 2 embeddings; *small* is {small}, dense. Both are made by
 `benchmarks/make_h5ad.py` with a fixed seed. *Ours* reads the CXG that `cxg convert` makes of it, from local disk, started by
@@ -25,7 +24,9 @@ Repeat it with `make bench`; `make bench-quick` does the same on small data and 
 
 How it is measured: one server at a time on loopback, in turn ({rounds} rounds; {turns}), each started anew. One request at a time on a
 connection that is kept, timed from the first byte sent to the last one received. *First time* is a URL that this server process was never
-asked before; the dataset is open and its files are in the operating system's page cache. *Repeat* is the same URL again. Values are medians over all
+asked before; the dataset is open, its files are in the operating system's page cache, and nothing of it is decoded yet. *X decoded* is the first time
+too, some time after somebody opened the dataset: our server then has decoded X in the background and keeps that on local disk. *Repeat* is the
+same URL again. Values are medians over all
 rounds, with the 95th percentile in brackets where there are at least 20. *Floor* is a memory copy of as many bytes and the same socket. Ratios compare with
 the faster form of 1.3.0: first time / repeat. A goal is met when the median is within it.
 
@@ -39,29 +40,53 @@ the faster form of 1.3.0: first time / repeat. A goal is met when the median is 
 {identity}
 ## Differential expression
 
-Seconds, medians. Each pair of sets is compared once. Some seconds after the first comparison our server has decoded the rows in the background
-and keeps them on local disk; the third column is with that switched off (`CXG_CACHE_MB=0`). The floor is one thread of numpy over the same
+Seconds, medians. Each pair of sets is compared once. *Not decoded yet* is with decoding switched off (`CXG_CACHE_MB=0`). The floor is one thread of numpy over the same
 cells' values, held in memory, without the t-test; sets of neighbouring cells read less.
 
 {comparisons}
 ## Start and memory
 
 Memory is the proportional set size (PSS) over all processes of a server, looked at ten times a second in a run of its own in which everything on
-this page is asked, 64 clients included.
+this page is asked, 64 clients included. It also counts the pages of mapped files, which the operating system takes back when it needs them.
 
 {start}
+{plan}
+
 ## Many clients
 
 Each client asks again as soon as it has its answer, choosing among {popular} genes, {warm:.0f} s to warm up, then {load:.0f} s measured. The clients are one
-process on the same machine; what it and the server used is stated in processors, so their sum shows when the machine was the limit.
+process on the same machine; what it and the server used is stated in processors, so their sum shows when the machine was the limit. X was decoded before.
 
 {throughput}
 ## Conversion
 
 {convert}
+{more}
+## What was measured when
 
+{sections}
+{noise}
 All values of all rounds: `build/bench/results.json`.
 """
+
+_PROFILE = """
+## Where the time goes
+
+Our server, *big*, each URL for the first time, X not decoded; milliseconds, medians of each stage, so they need not add up. *Seen by the client* is through
+a socket. The other columns are of the same URLs asked of the application inside one process: *TileDB* reads and decompresses, *decoding* makes numpy arrays of it
+(for genes it scatters the values over all cells), *encoding* makes the FlatBuffer or JSON, *compression* is gzip, *the rest* is routing and bookkeeping.
+*HTTP* is what the client sees beyond that: gunicorn, the socket, handing over between threads.
+
+{table}"""
+
+_SCALE = """
+## Cost against cells
+
+Our server alone, one run, {genes:,} genes and the same share of values not zero each time. First-time medians as browsers ask; *X decoded* as above.
+Memory is the largest PSS while everything is asked, X decoded meanwhile and 64 clients served, beside what the server plans and prints at start (all workers
+at most); {routes} routes of the API were asked, and all answered.
+
+{table}"""
 
 
 def full(results: Results, sizes: Sizes) -> str:
@@ -69,9 +94,6 @@ def full(results: Results, sizes: Sizes) -> str:
     tables, facts = Tables(results, sizes, judged=True), results.facts
     theirs = ", ".join(tables.theirs)
     return _FULL.format(
-        command=facts["command"],
-        date=facts["date"],
-        minutes=facts.get("minutes", "?"),
         machine=_machine(facts),
         noise=_noise(facts),
         big=describe(sizes.big),
@@ -82,11 +104,14 @@ def full(results: Results, sizes: Sizes) -> str:
         identity=tables.latency("identity"),
         comparisons=tables.comparisons(),
         start=tables.start_and_memory(),
+        plan=_plan(results),
         popular=sizes.popular,
         warm=sizes.warm_s,
         load=sizes.load_s,
         throughput=tables.throughput(),
         convert=_conversion(facts.get("convert")),
+        more=_more(facts, sizes),
+        sections=_sections(facts),
     )
 
 
@@ -99,6 +124,8 @@ def quick(results: Results, sizes: Sizes) -> str:
         tables.comparisons(),
         tables.start_and_memory(),
         tables.throughput(),
+        _more(results.facts, sizes),
+        _sections(results.facts),
     ]
     return "\n".join(parts)
 
@@ -120,12 +147,53 @@ def _machine(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _more(facts: dict[str, Any], sizes: Sizes) -> str:
+    """The sections that have a chapter of their own, where they were measured."""
+    parts = []
+    if "profile" in facts:
+        parts.append(_PROFILE.format(table=stages.section(facts["profile"])))
+    if facts.get("scale"):
+        largest = facts["scale"][-1]
+        parts.append(
+            _SCALE.format(
+                genes=largest["genes"], routes=largest["values"]["routes"], table=scale.section(facts["scale"], sizes)
+            )
+        )
+    if "s3" in facts:
+        # Loaded here: it needs packages that only the integration tests bring.
+        from benchmarks import s3
+
+        parts.append("\n" + s3.section(facts["s3"]))
+    return "".join(parts)
+
+
+def _sections(facts: dict[str, Any]) -> str:
+    lines = [["section", "begun, UTC", "minutes", "other programs, processors", "command"]]
+    for name, about in facts.get("sections", {}).items():
+        note = "" if about["finished"] else ", **stopped before its end**"
+        minutes, others = f"{about['minutes']:.1f}{note}", f"{about['other_programs_cpus']:.2f}"
+        lines.append([name, about["date"], minutes, others, f"`{about['command']}`"])
+    return table(lines)
+
+
 def _noise(facts: dict[str, Any]) -> str:
-    others = facts.get("other_programs_cpus", 0.0)
-    text = (
-        f"Programs that had nothing to do with it used {others:.2f} of {facts['machine']['cpus']} processors meanwhile"
+    most = max((about["other_programs_cpus"] for about in facts.get("sections", {}).values()), default=0.0)
+    text = f"Programs that had nothing to do with it used up to {most:.2f} of {facts['machine']['cpus']} processors meanwhile"
+    return text + (": read the figures with that in mind.\n" if most > 0.1 else ".\n")
+
+
+def _plan(results: Results) -> str:
+    """Peak memory beside the plan that our server prints."""
+    found = results.find(server=OURS, row=goals.PSS_PEAK.key)
+    if not found or "plan" not in found[-1].extra:
+        return "(the plan of memory: not measured)"
+    extra, plan = found[-1].extra, found[-1].extra["plan"]
+    crowd = results.median(server=OURS, row=goals.PSS_64.key)
+    return (
+        f"Our server planned {plan['mb']:,} MB for its {plan['workers']} workers at most (of {plan['total_mb']:,} MB), and prints that at start. Its peak was "
+        f"{extra['mb']:,.0f} MB, {crowd or 0:,.0f} MB with 64 clients; at most {extra['anonymous_mb']:,.0f} MB was anonymous and at most "
+        f"{extra['file_mb']:,.0f} MB pages of mapped files."
     )
-    return text + (": read the figures with that in mind." if others > 0.1 else ".")
 
 
 def _conversion(found: dict[str, Any] | None) -> str:

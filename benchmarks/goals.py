@@ -34,8 +34,10 @@ LATENCY = (OPEN, SCHEMA, CATEGORICAL, FLOAT, EMBEDDING, GENE, MEAN)
 
 PSS_START = Row("pss-start", "memory (PSS) after start, MB", 120)
 PSS_PEAK = Row("pss-peak", "peak memory over everything, MB", 600)
+PSS_ANONYMOUS = Row("pss-anonymous", "of it anonymous, at most, MB")
+PSS_64 = Row("pss-64", "peak memory with 64 clients, MB")
 PSS_LOAD = Row("pss-load", "memory after the load, MB")
-MEMORY = (PSS_START, PSS_PEAK, PSS_LOAD)
+MEMORY = (PSS_START, PSS_PEAK, PSS_ANONYMOUS, PSS_64, PSS_LOAD)
 
 BUSY = Row("busy", "`/schema` while another user's diffexp runs, ms", 0.005)
 

@@ -28,22 +28,43 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def pss_mb(root: int) -> float:
-    """Proportional set size of a process and its descendants, in MB: shared pages are counted once."""
-    total = 0
+class Memory(NamedTuple):
+    """Proportional set size in MB: shared pages are counted once.
+
+    Attributes
+    ----------
+    mb : all of it
+    anonymous_mb : what only this server can give back
+    file_mb : pages of mapped files, which the operating system takes back when it needs them
+    """
+
+    mb: float
+    anonymous_mb: float
+    file_mb: float
+
+
+def memory(root: int) -> Memory:
+    """Memory of a process and its descendants."""
+    kilobytes = dict.fromkeys(("Pss", "Pss_Anon", "Pss_File"), 0)
     for pid in tree(root):
         try:
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        match = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
-        total += int(match[1]) * 1024 if match else 0
-    return total / MB
+        for name in kilobytes:
+            match = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
+            kilobytes[name] += int(match[1]) if match else 0
+    return Memory(*(count * 1024 / MB for count in kilobytes.values()))
 
 
 def cpu_s(root: int) -> float:
     """Processor time that a process and its descendants have used; what ended before is not in it."""
     return sum(float(fields[11]) + float(fields[12]) for fields in map(_stat, tree(root)) if fields) / _TICKS
+
+
+def own_cpu_s() -> float:
+    """Processor time of this process and all that it started, what ended before included."""
+    return sum(sum(map(float, fields[11:15])) for fields in map(_stat, tree(os.getpid())) if fields) / _TICKS
 
 
 def machine_busy_s() -> float:
@@ -68,9 +89,11 @@ def machine() -> dict[str, Any]:
 
 
 class Peak(NamedTuple):
-    """Largest sum seen, and how often it was looked at."""
+    """The largest of each kind that was seen, not all at one moment, and how often it was looked at."""
 
     mb: float
+    anonymous_mb: float
+    file_mb: float
     looks: int
 
 
@@ -83,7 +106,7 @@ class PeakWatch:
     def __init__(self, root: int, interval_s: float = 0.1) -> None:
         self._root, self._interval_s = root, interval_s
         self._stop = threading.Event()
-        self._peak, self._looks = 0.0, 0
+        self._peak, self._looks = Memory(0.0, 0.0, 0.0), 0
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> PeakWatch:
@@ -96,11 +119,11 @@ class PeakWatch:
 
     @property
     def peak(self) -> Peak:
-        return Peak(self._peak, self._looks)
+        return Peak(*self._peak, self._looks)
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._peak = max(self._peak, pss_mb(self._root))
+            self._peak = Memory(*map(max, self._peak, memory(self._root)))
             self._looks += 1
             self._stop.wait(self._interval_s)
 
@@ -120,7 +143,10 @@ def wait_idle(root: int, quiet_s: float = 1.0, limit_s: float = 180.0) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on: [0] state, [1] parent, [11] user and [12] system ticks."""
+    """Fields of /proc/PID/stat from the state on.
+
+    [0] state, [1] parent; in ticks [11] user, [12] system time, [13], [14] the same of its ended children.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import goals
 from benchmarks.goals import Row
-from benchmarks.results import FIRST, REPEAT, UNDECODED, Results
+from benchmarks.results import DECODED, FIRST, REPEAT, UNDECODED, Results
 from benchmarks.servers import OURS, REFERENCE
 from benchmarks.sizes import Sizes
 
@@ -25,7 +25,7 @@ class Tables:
     def latency(self, encoding: str) -> str:
         """Answers of every kind, first-time and repeated."""
         compare = encoding == "browser"
-        head = ["*big*", "floor", "ours, first time", "ours, repeat", "kB"]
+        head = ["*big*", "floor", "ours, first time", "the same, X decoded", "ours, repeat", "kB"]
         head += [name for name in self._named(self.theirs) for name in (f"{name}, first", "repeat")] if compare else []
         head += ["kB", "ratio"] if compare else []
         lines = [[*head, "goal", "met"]]
@@ -34,7 +34,7 @@ class Tables:
             if not self.results.find(**ours):
                 continue
             floor = self.results.median(server="floor", row=row.key, encoding=encoding)
-            line = [row.text, ms(floor), *(self._spread(ours | {"when": when}) for when in (FIRST, REPEAT))]
+            line = [row.text, ms(floor), *(self._spread(ours | {"when": when}) for when in (FIRST, DECODED, REPEAT))]
             line.append(kb(self.results.size(**ours)))
             if compare:
                 for server in self.theirs:
@@ -45,8 +45,8 @@ class Tables:
 
     def comparisons(self) -> str:
         """Differential expression."""
-        head = ["diffexp on *big*", "floor", "ours", "ours, rows not decoded yet", *self._named(self.theirs), "ratio"]
-        lines = [[*head, "goal", "met"]]
+        head = ["diffexp on *big*", "floor", "ours, X decoded", "ours, not decoded yet"]
+        lines = [[*head, *self._named(self.theirs), "ratio", "goal", "met"]]
         rows = [goals.random_row(cells) for cells, _, _ in self.sizes.diffexp]
         rows += [goals.contiguous_row(cells) for cells in self.sizes.contiguous]
         rows += [goals.rest_row(cells) for cells in self.sizes.rest]
@@ -69,6 +69,8 @@ class Tables:
             (goals.START, seconds, "start"),
             (goals.PSS_START, whole, ""),
             (goals.PSS_PEAK, whole, ""),
+            (goals.PSS_ANONYMOUS, whole, ""),
+            (goals.PSS_64, whole, ""),
             (goals.PSS_LOAD, whole, ""),
             (goals.BUSY, None, "busy"),
         ):

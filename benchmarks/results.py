@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-FIRST, REPEAT, UNDECODED = "first", "repeat", "undecoded"
+FIRST, REPEAT, DECODED, UNDECODED = "first", "repeat", "decoded", "undecoded"
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,11 @@ class Record:
     ----------
     row : key of a row in `benchmarks.goals`
     encoding : "browser", "identity", or "" where it makes no difference
-    when : `FIRST` for a URL never asked before in that server process, `REPEAT`, or "" where neither is meant
+    when : `FIRST` for a URL never asked before in that server process, `REPEAT`, or "" where neither is meant;
+        of our server also `DECODED` for the first time with X decoded, `UNDECODED` for comparisons without
     values : seconds, MB, or requests per second
     sizes : bytes of the bodies as they travelled, where there are any
+    section : the part of the command that measured it; a later run replaces sections as a whole
     """
 
     server: str
@@ -35,20 +38,35 @@ class Record:
     round: int = 0
     sizes: tuple[int, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    section: str = ""
 
 
 class Results:
-    """All records of one command, and the facts that go with them."""
+    """Records and the facts that go with them, section by section.
+
+    Attributes
+    ----------
+    facts : `machine`, `versions`, `quick`; `sections`, which says for each when and how it was measured; and
+        under a section's own name what it measured beside records
+    section : given to the records that are added
+    """
 
     def __init__(self, facts: dict[str, Any] | None = None, records: Sequence[Record] = ()) -> None:
         self.facts = facts if facts is not None else {}
         self.records = list(records)
+        self.section = ""
 
     def add(self, *args: Any, **kwargs: Any) -> Record:
-        """Keep one more record; the arguments are those of `Record`."""
-        record = Record(*args, **kwargs)
+        """Keep one more record; the arguments are those of `Record`, without the section."""
+        record = Record(*args, **kwargs, section=self.section)
         self.records.append(record)
         return record
+
+    def begin(self, section: str, about: dict[str, Any]) -> None:
+        """Start a section anew: what was measured for it before is dropped, the other sections stay."""
+        self.records = [record for record in self.records if record.section != section]
+        self.facts.pop(section, None)
+        self.facts.setdefault("sections", {})[section] = about
 
     def find(self, **wanted: Any) -> list[Record]:
         """Records whose attributes equal the ones named."""
@@ -81,9 +99,12 @@ class Results:
         return top / bottom if top is not None and bottom else None
 
     def save(self, path: Path) -> None:
+        """Write the file as a whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         document = {"facts": self.facts, "records": [asdict(record) for record in self.records]}
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        half = path.with_suffix(f".{os.getpid()}.part")
+        half.write_text(json.dumps(document, indent=1) + "\n")
+        half.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Results:

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import goals, load
 from benchmarks.connection import BROWSER, IDENTITY, Connection, Reply
 from benchmarks.goals import Row
-from benchmarks.processes import PeakWatch, pss_mb, wait_idle
+from benchmarks.processes import PeakWatch, memory, wait_idle
 from benchmarks.questions import (
     CATEGORICAL,
     EMBEDDINGS,
@@ -25,15 +25,16 @@ from benchmarks.questions import (
     random_sets,
     set_and_rest,
 )
-from benchmarks.results import FIRST, REPEAT, UNDECODED, Results
-from benchmarks.servers import OURS, Running
+from benchmarks.results import DECODED, FIRST, REPEAT, UNDECODED, Results
+from benchmarks.servers import OURS, Running, planned
 from benchmarks.sizes import Sizes
 
 ENCODINGS = {BROWSER: "browser", IDENTITY: "identity"}
 _BROWSER_CONNECTIONS = 6
 _LISTED_VISITS = 20_000
-# Our server starts to decode rows a moment after it is first asked to compare; this long without work means done.
-_DECODING_QUIET_S = 3.5
+# Our server starts to decode X a moment after it is first asked to compare; this long without work means done.
+_DECODING_QUIET_S = 3.0
+_DECODING_LIMIT_S = 1800.0
 
 
 class Run:
@@ -46,6 +47,7 @@ class Run:
         # Every gene is asked for in one of the parts only, so that first-time means what it says.
         self._genes = iter(self.questions.genes_in_order(number))
         self._seed = 1000 * (number + 1)
+        self._decoded_s: float | None = None
 
     def add(self, row: Row, values: Iterable[float], **more: Any) -> None:
         """Write down one record of this run."""
@@ -56,7 +58,7 @@ class Run:
         """Time to the first healthy answer, memory when it has come to rest."""
         self.add(goals.START, [self.server.healthy_s])
         wait_idle(self.server.pid, 0.5, 20)
-        self.add(goals.PSS_START, [pss_mb(self.server.pid)])
+        self.add(goals.PSS_START, [memory(self.server.pid).mb])
 
     def open(self, connection: Connection, encoding: str) -> None:
         """First request to the dataset, then its schema."""
@@ -103,6 +105,23 @@ class Run:
                     _check(reply, row.key)
                 self._keep(row, encoding, first, again)
 
+    def latency_decoded(self, header: str) -> None:
+        """First-time latency of what X is read for, once our server has decoded X in the background."""
+        self.decode()
+        sets = [list(itertools.islice(self._genes, GENES_PER_SET)) for _ in range(self.sizes.sets)]
+        genes = list(itertools.islice(self._genes, self.sizes.genes))
+        with Connection(self.server.port, header) as connection:
+            # Another worker than before may answer this connection; let it open the dataset.
+            _check(connection.ask(f"{self.server.api}schema"), "schema")
+            for row, paths in (
+                (goals.GENE, [self.questions.gene(gene) for gene in genes]),
+                (goals.MEAN, [self.questions.mean(genes) for genes in sets]),
+            ):
+                replies = [connection.ask(path) for path in paths]
+                for reply in replies:
+                    _check(reply, row.key)
+                self.add(row, [reply.seconds for reply in replies], encoding=ENCODINGS[header], when=DECODED)
+
     def _keep(self, row: Row, encoding: str, first: Sequence[Reply], again: Sequence[Reply]) -> None:
         for when, replies in ((FIRST, first), (REPEAT, again)):
             self.add(
@@ -119,8 +138,9 @@ class Run:
         n_cells, theirs = self.server.data.cells, self.server.kind.name != OURS
         when = UNDECODED if undecoded else FIRST
         if not undecoded:
-            self._wait_for_decoding()
+            self.decode()
         with Connection(self.server.port) as connection:
+            self._first_comparison(connection)
             for cells, ours_times, their_times in self.sizes.diffexp:
                 times = 1 if undecoded else their_times if theirs else ours_times
                 self._compare(connection, goals.random_row(cells), when, times, random_sets, n_cells, cells)
@@ -141,13 +161,27 @@ class Run:
         sizes = tuple(reply.size for reply in replies)
         self.add(row, [reply.seconds for reply in replies], when=when, sizes=sizes)
 
-    def _wait_for_decoding(self) -> None:
-        """Let our server finish what it prepares in the background after the first comparison."""
-        with Connection(self.server.port) as connection:
-            body = diffexp_body(*random_sets(self.server.data.cells, 5, self._seed))
-            _check(connection.ask(f"{self.server.api}diffexp/obs", body), "diffexp")
-        if self.server.kind.name == OURS:
-            wait_idle(self.server.pid, _DECODING_QUIET_S)
+    def decode(self) -> float:
+        """Let our server finish what it prepares in the background after the first comparison.
+
+        Returns
+        -------
+        float
+            Seconds from that comparison until it was done; 0.0 for a server that prepares nothing.
+        """
+        if self._decoded_s is None:
+            with Connection(self.server.port) as connection:
+                self._first_comparison(connection)
+            self._decoded_s = 0.0
+            if self.server.kind.name == OURS:
+                waited_s = wait_idle(self.server.pid, _DECODING_QUIET_S, _DECODING_LIMIT_S)
+                self._decoded_s = max(0.0, waited_s - _DECODING_QUIET_S)
+        return self._decoded_s
+
+    def _first_comparison(self, connection: Connection) -> None:
+        """Pay, untimed, for what the process at the other end loads when it is first asked to compare."""
+        body = diffexp_body(*random_sets(self.server.data.cells, 5, self._seed))
+        _check(connection.ask(f"{self.server.api}diffexp/obs", body), "diffexp")
 
     def throughput(self, row: Row, clients: int, *, again: bool = True, header: str = BROWSER) -> dict[str, Any]:
         """Requests per second from many visitors at once."""
@@ -207,11 +241,15 @@ class Run:
             apart.diffexp()
             apart.throughput(goals.LOAD_8, 8)
             apart.busy()
-            apart.throughput(goals.LOAD_64, 64)
+            with PeakWatch(self.server.pid) as crowd:
+                apart.throughput(goals.LOAD_64, 64)
             apart.throughput(goals.LOAD_NEW, 8, again=False)
-        self.add(goals.PSS_PEAK, [watch.peak.mb], extra={"looks": watch.peak.looks})
-        wait_idle(self.server.pid, 2.0, 30)
-        self.add(goals.PSS_LOAD, [pss_mb(self.server.pid)])
+        plan = {"plan": planned(self.server.kind)} if self.server.kind.name == OURS else {}
+        self.add(goals.PSS_PEAK, [watch.peak.mb], extra=watch.peak._asdict() | plan)
+        self.add(goals.PSS_ANONYMOUS, [watch.peak.anonymous_mb])
+        self.add(goals.PSS_64, [crowd.peak.mb], extra=crowd.peak._asdict())
+        wait_idle(self.server.pid, 1.0, 30)
+        self.add(goals.PSS_LOAD, [memory(self.server.pid).mb])
 
 
 def _check(reply: Reply, what: str) -> None:

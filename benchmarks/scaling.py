@@ -50,6 +50,7 @@ class Prices:
     cdn_free_gb: float = 1000
     cdn_request: float = 1e-6
     traffic_free_gb: float = 100
+    balancer_gb: float = 0.008  # a unit of the load balancer carries 1 GB
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Load:
     peak: float = 4.0  # the busiest hour against the average hour
     usable: float = 0.6  # share of an instance's processors planned for
     processors: int = 2
+    network_mb_s: float = 97.0  # what an m7i.large may send for hours, 0.78 Gbit/s
     found: float = 0.7  # of data requests, the share that was asked before
     at_the_edge: float = 0.9  # with a CDN: of data requests, the share answered there
     visits: tuple[int, ...] = field(default=(100, 10_000, 1_000_000))
@@ -88,8 +90,9 @@ def costs(results: Results, visit: Visit) -> Costs | None:
         return None
     counts = (visit.columns, visit.embeddings, visit.genes, visit.means)
     data = sum(count * size for count, size in zip(counts, sizes, strict=True) if size is not None)
-    # A comparison is timed alone on the machine and uses all processors, so its time is doubled.
-    return Costs(warm, new, 2 * compared, data / 1e6 + visit.client_mb, rate)
+    # A comparison is timed alone on the machine and uses its processors (four at most): counted as if all of it did.
+    processors = min(4, results.facts["machine"]["cpus"])
+    return Costs(warm, new, processors * compared, data / 1e6 + visit.client_mb, rate)
 
 
 def _processor_s(results: Results, row: goals.Row) -> float | None:
@@ -108,13 +111,16 @@ def plan(cost: Costs, visit: Visit, load: Load, prices: Prices, *, cdn: bool) ->
         data = visit.requests - visit.comparisons
         each = data * reaching * (load.found * cost.warm_s + (1 - load.found) * cost.new_s)
         processors = peak * (each + visit.comparisons * cost.compare_s)
-        instances = max(1 if visits < 1000 else 2, math.ceil(processors / (load.usable * load.processors)))
+        for_work = processors / (load.usable * load.processors)
+        for_bytes = peak * cost.visit_mb * reaching / (load.usable * load.network_mb_s)
+        instances = max(1 if visits < 1000 else 2, math.ceil(for_work), math.ceil(for_bytes))
         traffic_gb = visits * _DAYS * cost.visit_mb / 1000
         if cdn:
             traffic = max(0.0, traffic_gb - prices.cdn_free_gb) * prices.cdn_gb
             traffic += visits * _DAYS * visit.requests * prices.cdn_request
         else:
             traffic = max(0.0, traffic_gb - prices.traffic_free_gb) * prices.traffic_gb
+        traffic += traffic_gb * reaching * prices.balancer_gb
         machines = instances * (prices.instance_hour * _HOURS + prices.instance_disk_month)
         lines.append(
             [
@@ -143,7 +149,8 @@ On paper: nothing on this page was run at this scale. The figures marked *measur
 | answer | header | kept by | for |
 |---|---|---|---|
 | client files with a hash in their name | `public, max-age=31536000, immutable` | browser, CDN | a year |
-| schema, obs and var columns, embeddings, genes, means (GET) | `public, no-cache`, ETag | browser, CDN | until the dataset changes; asked about each time (304, no body) |
+| schema, obs and var columns, embeddings, genes, means (GET) | `public, no-cache`, ETag | browser, CDN \
+| until the dataset changes; asked about each time (304, no body) |
 | gene set means by POST, differential expression | `no-store` | nobody | – |
 | `/health` | `no-store` | nobody | – |
 
@@ -155,38 +162,44 @@ ETags follow from the dataset's files, the configuration and the version, so all
 ## Many instances
 
 Instances share nothing but the bucket, so a load balancer may send any request to any of them; sessions that stick
-are not needed. Each keeps its own encoded answers and its own decoded rows on local disk. A new instance is useful as
+are not needed. Each keeps its own encoded answers and its own decoded copies on local disk. A new instance is useful as
 soon as it is healthy ({start} s, *measured*), and makes its caches as it is asked. Scale on processor use, not on
 requests: a comparison costs as much as {ratio} warm requests.
 
 ## One visit
 
 {requests} requests: {columns} obs and var columns, {embeddings} embeddings, {genes} genes, {means} gene set means,
-{comparisons} comparison of 10,000 with 10,000 cells, {small} small ones. With the sizes of *big* (100,000 cells), compressed: {visit_mb} MB.
+{comparisons} comparison of 10,000 with 10,000 cells, {small} small ones; and {client_mb} MB of the web client's files,
+as if no browser had kept them. With the sizes of *big* (100,000 cells), compressed: {visit_mb} MB.
 
 | cost of one request | |
 |---|---:|
 | asked before (*measured*, all processors, 8 clients) | {warm_ms} ms |
 | gene asked for the first time (*measured*, the same) | {new_ms} ms |
-| comparison (*measured* alone, counted on both processors) | {compare_ms} ms |
+| comparison (*measured* alone, counted on all processors) | {compare_ms} ms |
 
 ## Requests, machines, dollars
 
-Assumed: the busiest hour has {peak:.0f} times the visits of the average one; {found:.0%} of the data requests were asked
-before; machines are planned to {usable:.0%} of their processors; two of them from 1,000 visits a day, so that one may
-fail. List prices in us-east-1, on demand, without tax: m7i.large (2 processors, 8 GB) ${instance:.2f} an hour, load
-balancer, addresses, disk, 100 GB in S3 and logs ${fixed:.0f} a month, traffic ${traffic:.2f} per GB. Check them before you rely on
-them.
+Assumed: the busiest hour has {peak:.0f} times the visits of the average one; {found:.0%} of the data requests were
+asked before; instances are planned to {usable:.0%} of their processors and of their network ({network:.0f} MB/s each,
+sustained), whichever needs more of them; two of them from 1,000 visits a day, so that one may fail. Processors of the
+instances are taken to be as fast as the ones that were measured.
+
+List prices in us-east-1, on demand, without tax: m7i.large (2 processors, 8 GB) ${instance:.2f} an hour; load balancer,
+addresses, disk, 100 GB in S3 and logs ${fixed:.0f} a month; traffic ${traffic:.2f} per GB, and ${balancer:.3f} per GB
+through the load balancer. Traffic is at the price of the first 10 TB; from there list prices fall, to about half. Check
+them before you rely on them.
 
 {direct}
 The same behind a CDN that answers {edge:.0%} of the GETs itself (${cdn:.3f} per GB, the first {free:,.0f} GB free,
-${million:.2f} per million requests):
+${million:.2f} per million requests). That share needs a lifetime at the edge, see above:
 
 {with_cdn}
 What to see in it: at 100 visits a day one small machine idles, and the fixed parts are the bill. At 10,000 two
-machines are there for safety more than for work. At a million, traffic is nearly all of the cost, with or without a
-CDN: a CDN saves machines, a negotiated price for traffic saves money, and so does every per cent of compression. Larger
-datasets move all of it in proportion to the cells: ten times the cells are about ten times the bytes per answer.
+machines are there for safety more than for work. At a million, traffic is most of the cost, with or without a CDN: a
+negotiated price for traffic saves money, and so does every per cent of compression. {share:.0%} of the processors are
+then at work on comparisons, which no CDN answers; it saves the rest. Larger datasets move all of it in proportion to
+the cells: ten times the cells are about ten times the bytes per answer.
 """
 
 _HEAD = ["visits a day", "requests/s at the peak", "processors", "instances", "GB a month", "machines and fixed, $"]
@@ -199,10 +212,13 @@ def page(results: Results) -> str | None:
     cost = costs(results, visit)
     if cost is None:
         return None
+    data_s = (visit.requests - visit.comparisons) * (load.found * cost.warm_s + (1 - load.found) * cost.new_s)
+    compare_s = visit.comparisons * cost.compare_s
     tables = [table([_HEAD, *plan(cost, visit, load, prices, cdn=cdn)]) for cdn in (False, True)]
     return _PAGE.format(
         cpus=results.facts["machine"]["cpus"],
         start=short(results.median(server=OURS, row=goals.START.key) or 0.0),
+        share=compare_s / (compare_s + data_s),
         ratio=f"{cost.compare_s / cost.warm_s:,.0f}",
         requests=visit.requests,
         columns=visit.columns,
@@ -212,6 +228,9 @@ def page(results: Results) -> str | None:
         comparisons=visit.comparisons,
         small=visit.small,
         visit_mb=short(cost.visit_mb),
+        client_mb=visit.client_mb,
+        network=load.network_mb_s,
+        balancer=prices.balancer_gb,
         warm_ms=short(cost.warm_s * 1000),
         new_ms=short(cost.new_s * 1000),
         compare_ms=short(cost.compare_s * 1000),

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.connection import Connection
 from benchmarks.datasets import FOLDER, ROOT, cxg_name, dataroot, h5ad_path
 from benchmarks.sizes import Data
+from cxg.memory import plan
 
 OURS, REFERENCE = "ours", "1.3.0"
 _POLL_S = 0.005
@@ -30,6 +31,7 @@ class Kind:
     name: str
     form: str = ""
     environment: tuple[tuple[str, str], ...] = ()
+    place: str = ""  # dataroot, where it is not the usual folder
 
     @property
     def label(self) -> str:
@@ -61,6 +63,21 @@ def reference_python() -> Path:
     return ensure()
 
 
+def environment(kind: Kind) -> dict[str, str]:
+    """Environment of a server of ours; nothing of the caller's own configuration may change what is measured."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("CXG_") or name == "CXG_CLIENT_DIR"
+    }
+    ours = {"CXG_CACHE_DIR": str(FOLDER / "cache"), "AWS_EC2_METADATA_DISABLED": "true"}
+    return {**kept, **ours, **dict(kind.environment)}
+
+
+def planned(kind: Kind) -> dict[str, int]:
+    """What a server of ours prints as its memory plan: all workers at most, in MB, how many, and of how much."""
+    shares = plan(environment(kind))
+    return {"mb": shares.workers * shares.worker_mb, "workers": shares.workers, "total_mb": shares.total_mb}
+
+
 @contextlib.contextmanager
 def running(kind: Kind, data: Data, port: int = 0, *, fresh_cache: bool = False) -> Iterator[Running]:
     """Start a server, wait until it is healthy, end it with the block.
@@ -78,12 +95,12 @@ def running(kind: Kind, data: Data, port: int = 0, *, fresh_cache: bool = False)
     if fresh_cache:
         shutil.rmtree(FOLDER / "cache", ignore_errors=True)
     port = port or _free_port()
-    command, environment, api = _ours(kind, data, port) if kind.name == OURS else _theirs(kind, data, port)
+    command, env, api = _ours(kind, data, port) if kind.name == OURS else _theirs(kind, data, port)
     log = FOLDER / f"{kind.name}.log"
     with log.open("wb") as out:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True
+            command, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True
         )
     try:
         healthy_s = _wait_healthy(process, port, started, log)
@@ -98,18 +115,13 @@ def _ours(kind: Kind, data: Data, port: int) -> tuple[list[str], dict[str, str],
         "-m",
         "cxg.cli",
         "launch",
-        str(dataroot(data)),
+        kind.place or str(dataroot(data)),
         "--host",
         "127.0.0.1",
         "--port",
         str(port),
     ]
-    # Nothing of the caller's own configuration may change what is measured.
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("CXG_") or name == "CXG_CLIENT_DIR"
-    }
-    ours = {"CXG_CACHE_DIR": str(FOLDER / "cache"), "AWS_EC2_METADATA_DISABLED": "true"}
-    return command, {**kept, **ours, **dict(kind.environment)}, f"/d/{cxg_name(data)}/api/v0.2/"
+    return command, environment(kind), f"/d/{cxg_name(data)}/api/v0.2/"
 
 
 def _theirs(kind: Kind, data: Data, port: int) -> tuple[list[str], dict[str, str], str]:
@@ -118,8 +130,8 @@ def _theirs(kind: Kind, data: Data, port: int) -> tuple[list[str], dict[str, str
     command = [str(program), "--no-upgrade-check", "launch", str(h5ad_path(data, kind.form)), *options]
     home = FOLDER / "home"
     home.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": "", "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
-    return command, environment, "/api/v0.2/"
+    env = {**os.environ, "PYTHONPATH": "", "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
+    return command, env, "/api/v0.2/"
 
 
 def _wait_healthy(process: subprocess.Popen[bytes], port: int, started: float, log: Path) -> float:

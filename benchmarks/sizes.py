@@ -27,16 +27,21 @@ class Sizes:
     Attributes
     ----------
     rounds : how often each server is started and measured, in turn
+    plain : whether uncompressed answers are measured too
     genes, sets, repeats : first-time requests per round, and how often each is asked again
     diffexp : (cells in each set, comparisons per round for us, for cellxgene 1.3.0)
     load_s, warm_s : measured seconds of load, and seconds before they begin
     popular : number of genes that the simulated visitors choose from
     busy_s : seconds of `/schema` beside another visitor's differential expression
+    scale : datasets of growing size, for our server alone
+    scale_sets : cells in each of the two sets that are compared on them, where there are so many
+    small_memory_mb : memory that the server of the largest of them is also given, to see that it keeps to it; or None
     """
 
     big: Data
     small: Data
     rounds: int
+    plain: bool
     genes: int
     sets: int
     repeats: int
@@ -48,17 +53,22 @@ class Sizes:
     popular: int
     busy_s: float
     busy_cells: int
-    starts: int
+    scale: tuple[Data, ...]
+    scale_sets: tuple[int, ...]
+    small_memory_mb: int | None
 
     @property
     def largest_set(self) -> int:
         return max(cells for cells, _, _ in self.diffexp)
 
 
+_BIG = Data("big", 100_000, 20_000, 0.0696, ("csr", "csc"))
+
 FULL = Sizes(
-    big=Data("big", 100_000, 20_000, 0.0696, ("csr", "csc")),
+    big=_BIG,
     small=Data("small", 2_638, 1_838, 0.0708, ("dense",)),
     rounds=3,
+    plain=True,
     genes=40,
     sets=10,
     repeats=5,
@@ -70,23 +80,28 @@ FULL = Sizes(
     popular=200,
     busy_s=12.0,
     busy_cells=50_000,
-    starts=3,
+    scale=(Data("ten", 10_000, 20_000, 0.0696, ("csr",)), _BIG, Data("million", 1_000_000, 20_000, 0.0696, ("csr",))),
+    scale_sets=(1_000, 10_000, 50_000),
+    small_memory_mb=2048,
 )
 
 QUICK = Sizes(
     big=Data("big", 3_000, 2_000, 0.0708, ("csr",)),
     small=Data("small", 500, 300, 0.0708, ("dense",)),
     rounds=1,
+    plain=False,
     genes=15,
     sets=4,
     repeats=3,
     diffexp=((100, 3, 2), (500, 3, 2), (1_500, 2, 1)),
     contiguous=(500,),
     rest=(100,),
-    load_s=2.0,
-    warm_s=1.0,
+    load_s=1.0,
+    warm_s=0.5,
     popular=50,
-    busy_s=2.0,
+    busy_s=1.0,
     busy_cells=1_500,
-    starts=1,
+    scale=(Data("one", 1_000, 300, 0.0708, ("csr",)), Data("three", 3_000, 300, 0.0708, ("csr",))),
+    scale_sets=(100, 1_000),
+    small_memory_mb=None,
 )

@@ -11,7 +11,7 @@ per dataset: none of them makes a request for another dataset wait.
 
 A dataset's files are listed again at short intervals. When their fingerprint has
 changed, the dataset was replaced: new leases get the new one, running ones finish on
-the old.
+the old. When the storage is slow to list them, visitors go on with what is open.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from cxg.errors import CxgError, DatasetError, DatasetInvalid, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.listing import is_s3
+from cxg.listing import Listing, is_s3
 from cxg.storage import Storage
 
 NAMES_TTL_S = 10.0
@@ -37,6 +38,9 @@ _CHECK_SHARE = 0.02
 _CHECK_INTERVAL_S = 1.0
 _CHECK_INTERVAL_S3_S = 5.0
 _CHECK_INTERVAL_MAX_S = 30.0
+# Whoever comes first after an interval waits this long for the listing.
+_CHECK_WAIT_S = 1.0
+_CHECK_THREADS = 4
 _OPEN_TRIES = 3
 
 
@@ -63,13 +67,14 @@ class _Lock:
 
 
 class _Entry:
-    __slots__ = ("checked_s", "dataset", "interval_s", "leases", "retired", "used_s")
+    __slots__ = ("checked_s", "dataset", "interval_s", "leases", "look", "retired", "used_s")
 
     def __init__(self, dataset: Dataset, interval_s: float) -> None:
         self.dataset = dataset
         self.leases = 0
         self.retired = False
         self.interval_s = interval_s
+        self.look: Future[tuple[str, Listing]] | None = None
         self.checked_s = self.used_s = time.monotonic()
 
     def is_fresh(self) -> bool:
@@ -96,6 +101,7 @@ class Catalog:
         self._failures: OrderedDict[str, tuple[float, type[CxgError], str]] = OrderedDict()
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
+        self._looks = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="recheck")
 
     def names(self) -> tuple[str, ...]:
         """Names of all datasets, no older than `NAMES_TTL_S` seconds.
@@ -149,6 +155,16 @@ class Catalog:
         if entry is not None:
             entry.checked_s = float("-inf")
 
+    def prefetch(self, dataset: Dataset) -> None:
+        """In the background, fetch from S3 what a visitor will ask of a leased dataset first; returns at once."""
+        if dataset.take_prefetch():
+            threading.Thread(target=self._prefetch, args=(dataset.name,), name="prefetch", daemon=True).start()
+
+    def _prefetch(self, name: str) -> None:
+        # Whatever is wrong, those who ask for it are told.
+        with suppress(CxgError), self.lease(name) as dataset:
+            dataset.prefetch()
+
     def close(self) -> None:
         """Close every dataset that is not leased, and the others as their leases end."""
         with self._lock:
@@ -176,7 +192,7 @@ class Catalog:
             if entry is None:
                 self._raise_recent_failure(name)
                 return self._open(name)
-            return entry if entry.is_fresh() else self._recheck(name, entry)
+            return entry if entry.is_fresh() else self._recheck(name, entry, wait=wait)
         finally:
             holder.lock.release()
 
@@ -235,12 +251,11 @@ class Catalog:
                 return dataset, cost_s
         raise StorageUnavailable("This dataset is being written or replaced; try again soon.")
 
-    def _recheck(self, name: str, entry: _Entry) -> _Entry:
+    def _recheck(self, name: str, entry: _Entry, *, wait: bool) -> _Entry:
         """List the files again; the same entry when nothing changed, else a newly opened one."""
         try:
-            uri = self.root.dataset_uri(name)
-            listing = self.storage.listing(uri)
-        except StorageUnavailable:
+            uri, listing = self._look(name) if wait else self._look_for_a_moment(name, entry)
+        except (StorageUnavailable, TimeoutError):
             # What is open stays usable; ask again after the usual interval.
             entry.checked_s = time.monotonic()
             return entry
@@ -253,6 +268,16 @@ class Catalog:
             return entry
         self._drop(name, entry)
         return self._open(name)
+
+    def _look(self, name: str) -> tuple[str, Listing]:
+        uri = self.root.dataset_uri(name)
+        return uri, self.storage.listing(uri)
+
+    def _look_for_a_moment(self, name: str, entry: _Entry) -> tuple[str, Listing]:
+        """What `_look` finds; TimeoutError while it takes too long, and it goes on in the background."""
+        if entry.look is None or entry.look.done():
+            entry.look = self._looks.submit(self._look, name)
+        return entry.look.result(_CHECK_WAIT_S)
 
     def _drop(self, name: str, entry: _Entry) -> None:
         with self._lock:

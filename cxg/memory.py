@@ -18,9 +18,10 @@ WORKER_BASE_MB = 110
 PAGE_CACHE_SHARE = 0.35
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
-_ANSWERS_SHARE = 0.4
-_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 512
-_SCAN_MIN_MB, _SCAN_MAX_MB = 64, 256
+# More would seldom be asked for again: an answer that fell out is made anew within milliseconds.
+_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 80
+# Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
+SCAN_MB = 110
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class MemoryPlan:
     total_mb : memory of the container or machine, or `CXG_MEMORY_MB`
     workers, threads : gunicorn processes, and threads in each
     answers_mb : encoded answers kept by each worker
-    scan_mb : buffers for reading rows (differential expression, gene set means) in each worker
+    scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
     """
 
     total_mb: int
@@ -53,7 +54,7 @@ class MemoryPlan:
             ("workers x threads", f"{self.workers} x {self.threads}"),
             ("each worker: program and open datasets", f"{WORKER_BASE_MB} MB"),
             ("each worker: encoded answers kept", f"{self.answers_mb} MB"),
-            ("each worker: buffers for reading rows", f"{self.scan_mb} MB"),
+            ("each worker: one long read at a time", f"{self.scan_mb} MB"),
             ("all workers at most", f"{self.workers * self.worker_mb:,} MB"),
         ]
         width = max(len(label) for label, _ in rows)
@@ -69,13 +70,13 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     """
     total_mb = _positive(env, "CXG_MEMORY_MB") or available_bytes() // MB
     cpus = available_cpus()
-    fits = max(1, int(total_mb * (1 - PAGE_CACHE_SHARE)) // (WORKER_BASE_MB + _ANSWERS_MIN_MB + _SCAN_MIN_MB))
+    shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
+    fits = max(1, shared_mb // (WORKER_BASE_MB + _ANSWERS_MIN_MB + SCAN_MB))
     workers = _positive(env, "CXG_WORKERS") or _positive(env, "WEB_CONCURRENCY") or min(cpus, fits, 8)
     threads = _positive(env, "CXG_THREADS") or 8
-    spare = max(0, int(total_mb * (1 - PAGE_CACHE_SHARE)) // workers - WORKER_BASE_MB)
-    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, min(int(spare * _ANSWERS_SHARE), spare - _SCAN_MIN_MB)))
-    scan = min(_SCAN_MAX_MB, max(_SCAN_MIN_MB, spare - answers))
-    return MemoryPlan(total_mb, workers, threads, answers, scan)
+    spare = shared_mb // workers - WORKER_BASE_MB - SCAN_MB
+    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, spare))
+    return MemoryPlan(total_mb, workers, threads, answers, SCAN_MB)
 
 
 def available_bytes() -> int:

@@ -50,7 +50,9 @@ def gunicorn_command(host: str, port: int, workers: int, threads: int) -> list[s
         *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108
         *("--keep-alive", str(_KEEPALIVE_S), "--graceful-timeout", str(_GRACEFUL_TIMEOUT_S), "--timeout", "120"),
         *("--limit-request-line", str(_REQUEST_LINE_BYTES)),
-        *("--forwarded-allow-ips", "*", "--no-control-socket", "--log-level", "warning"),
+        # The path prefix comes in X-Forwarded-Prefix; gunicorn's own SCRIPT_NAME and PATH_INFO headers stay unread.
+        *("--forwarded-allow-ips", "*", "--forwarder-headers", ""),
+        *("--no-control-socket", "--log-level", "warning"),
     ]
 
 

@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ConfigError
-        The path, the configuration, the client or the port cannot be used.
+        The path, the configuration, the client, the port, the secret or the bucket cannot be used.
+    StorageUnavailable
+        AWS cannot be reached.
     """
     if args.dump_default_config:
         sys.stdout.write(default_yaml())
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     host, port = config.server.host, config.server.port
     _check_data(config)
     _check_port(host, port)
+    _ask_aws(config, env, "cxg launch" if args.path is not None else None)
     url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}/"  # noqa: S104
     sys.stdout.write(_banner(config, url, shares))
     sys.stdout.flush()
@@ -106,6 +109,39 @@ def _check_data(config: Config) -> None:
     where = str(dataroot or datapath)
     if not is_s3(where) and not Path(where).is_dir():
         raise ConfigError(f"There is no folder {where}: correct the dataroot.")
+
+
+def _ask_aws(config: Config, env: dict[str, str], setting: str | None) -> None:
+    """Do what a container's start does on AWS: fetch the secret key, see that the bucket lists, find its region.
+
+    Key and region are left in `env`.
+
+    Parameters
+    ----------
+    setting : what named the data, for messages; None to find the variable or key that did
+    """
+    on_s3 = is_s3(str(config.multi_dataset.dataroot or config.single_dataset.datapath))
+    if not on_s3 and not env.get("CXG_AWS_SECRET_NAME"):
+        return
+    # Loaded here: a server on plain files needs none of it, and starts sooner without.
+    from cxg.reach import check_data, data_setting
+    from cxg.secret_key import find_secret_key
+
+    warnings: list[str] = []
+    if env.get("CXG_AWS_SECRET_NAME"):
+        key = find_secret_key(config, env)
+        del env["CXG_AWS_SECRET_NAME"]  # asked already; the workers need no way to it
+        if key is not None:
+            env["CXG_SECRET_KEY"] = key.value
+            warnings += [f"{key.weakness}."] if key.weakness else []
+    if on_s3:
+        uri, found_setting = data_setting(config, env)
+        reached = check_data(uri, setting or found_setting, config, env)
+        warnings += reached.warnings
+        if reached.region:
+            env["AWS_REGION"] = reached.region
+    for warning in warnings:
+        sys.stderr.write(f"cxg: warning: {warning}\n")
 
 
 def _check_port(host: str, port: int) -> None:

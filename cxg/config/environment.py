@@ -43,7 +43,8 @@ ENVIRONMENT = (
     ),
     EnvironmentVariable("CXG_CLIENT_DIR", "Folder of the built web client: index.html and static/."),
     EnvironmentVariable(
-        "CXG_CACHE_DIR", "Folder for decoded rows, which make differential expression fast; else a temporary one."
+        "CXG_CACHE_DIR",
+        "Folder for decoded copies of the datasets in use, and copies of small files from S3; else a temporary one.",
     ),
     EnvironmentVariable(
         "CXG_CACHE_MB", "Most that folder may hold, in MB; else a quarter of its free space. 0 switches it off."

@@ -1,11 +1,13 @@
 """One open CXG: everything the server reads from it, as numpy arrays and plain values.
 
-Opening reads no values. On S3 the arrays of a dataset are opened side by side, since
-each open is several requests one after the other; X is opened when first asked for.
+Opening reads no values. On S3 the arrays of a dataset are opened side by side, from local
+copies of their small files where there is room for them (`cxg.copies`), since each open is
+a dozen requests, most of them one after the other; X is opened when first asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tiledb import TileDBError
 
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, StorageUnavailable, UnknownColumn
 from cxg.format import matrix
@@ -22,12 +25,13 @@ from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, Text
 from cxg.format.genesets import read_genesets
 from cxg.format.layout import COUNT_RANGE, KNOWN_VERSIONS
+from cxg.format.nearby import NearArray, open_nearby
 from cxg.format.selection import shown
-from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array
+from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array, small_arrays
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
-_OPEN_THREADS = 8
+_OPEN_THREADS = 16
 _X_FILES = {
     "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
     "Xc": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
@@ -79,6 +83,10 @@ class Dataset:
             part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_array(listing, part)
         }
         self._has_totals = has_array(listing, "X_totals")
+        self._copies = storage.copies(uri, listing)
+        self._parts = small_arrays(listing) if self._copies is not None else {}
+        self._near: dict[str, NearArray] = {}
+        self._is_prefetched = self._copies is None
         self._open(listing)
         self.n_obs, self.n_var = self.obs.n, self.var.n
         self.x_kind, self.x_problem = self._inspect_x()
@@ -147,8 +155,8 @@ class Dataset:
         return self.expression().iter_rows(cells)
 
     @property
-    def has_decodable_rows(self) -> bool:
-        """Whether a decoded copy of the rows would be smaller than dense rows: X is sparse, without a shift."""
+    def is_decodable(self) -> bool:
+        """Whether a decoded copy of X would be smaller than a dense one: X is sparse, without a shift."""
         return self.x_problem is None and self.expression().is_sparse
 
     @cached_property
@@ -156,7 +164,7 @@ class Dataset:
         """Stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
-        array = self._storage.open_array(f"{self.uri}/X_totals", self._storage.column_ctx, "X_totals")
+        array = self._array("X_totals")
         try:
             with translated("X_totals"):
                 values, meta = array[:], dict(array.meta)
@@ -211,6 +219,33 @@ class Dataset:
                 self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
             return self._matrix
 
+    def take_prefetch(self) -> bool:
+        """Whether `prefetch` should be called: once, for a dataset on S3."""
+        with self._lock:
+            taken, self._is_prefetched = not self._is_prefetched, True
+            return taken
+
+    def prefetch(self) -> None:
+        """Fetch what a visitor's browser will ask for first, so that none of it costs its own wait; blocks.
+
+        The columns of obs without the names of the cells, the embeddings, the names of the genes, the sums over all
+        cells, and what opens the matrix by gene. What fails is left to those who ask for it.
+        """
+        wanted = {part: array.names for part, array in self._near.items() if part.startswith("emb/")}
+        wanted["obs"] = [column.name for column in self.obs.columns if column.name != self.obs.index]
+        wanted["var"] = [self.var.index]
+        jobs: list[Callable[[], Any]] = [
+            partial(self._near[part].prepare, names) for part, names in wanted.items() if part in self._near
+        ]
+        if self._copies is not None and "X_totals" in self._parts:
+            jobs.append(partial(self._copies.have, self._parts["X_totals"].files))
+        if self.x_kind == "Xr/Xc" and self.x_problem is None and self.n_var:
+            jobs.append(lambda: self.read_X_columns(np.zeros(1, np.int64)))
+        with ThreadPoolExecutor(_OPEN_THREADS) as pool:
+            for future in [pool.submit(job) for job in jobs]:
+                with contextlib.suppress(CxgError, TileDBError, OSError):
+                    future.result()
+
     def close(self) -> None:
         """Close every array."""
         for part in (self.obs, self.var, *self._emb.values()):
@@ -254,7 +289,14 @@ class Dataset:
             self._warnings.append("There is no embedding with two dimensions, so no cells can be drawn.")
 
     def _array(self, part: str) -> Any:
-        return self._storage.open_array(f"{self.uri}/{part}", self._storage.column_ctx, part)
+        uri = f"{self.uri}/{part}"
+        if self._copies is None:
+            return self._storage.open_array(uri, self._storage.column_ctx, part)
+        with translated(part):
+            array = open_nearby(self._storage, uri, part, self._copies, self._parts.get(part))
+        if isinstance(array, NearArray):
+            self._near[part] = array
+        return array
 
     def _open_embedding(self, listing: Listing, name: str) -> Any:
         problem = array_files(listing, f"emb/{name}").problem

@@ -62,8 +62,15 @@ class Matrix(Protocol):
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Values of `cells` (sorted, unique), in blocks of bounded size."""
 
-    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Stored values of consecutive cells, sorted by cell: how many each has, (k,) genes, (k,) values."""
+    def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.
+
+        Returns
+        -------
+        counts : (stop - start,) int64, how many values each has
+        other : (k,) position of each value on the other axis
+        value : (k,) float32
+        """
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Every stored value once, in blocks, in no particular order."""
@@ -131,9 +138,10 @@ class _Sparse:
         out = np.zeros((self._n_obs, len(genes)), np.float32, order="F")
         if len(genes):
             for array in self._columns.open_each():
-                with translated("the expression matrix"):
-                    found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
-                out[found["obs"], np.searchsorted(genes, found["var"])] = found[value_name(array)]
+                # Of a single gene the answer need not say which it is.
+                found = self._read_parts(array, genes, ["obs"] if len(genes) == 1 else ["obs", "var"])
+                column = np.searchsorted(genes, found["var"]) if len(genes) > 1 else 0
+                out[found["obs"], column] = found[value_name(array)]
             if self._shift is not None:
                 out += self._shift[genes]
         return out
@@ -143,45 +151,55 @@ class _Sparse:
         if not len(genes) or self._columns.may_repeat:
             return _sum_rows(self.read_columns(genes))
         array = self._columns.open()
-        with translated("the expression matrix"):
-            found = array.query(order="U").multi_index[self._select(genes.tolist(), "var")]
+        found = self._read_parts(array, genes, ["obs"])
         total = np.bincount(found["obs"], found[value_name(array)], self._n_obs).astype(np.float64, copy=False)
         return total if self._shift is None else total + self._shift[genes].sum(dtype=np.float64)
+
+    def _read_parts(self, array: Any, genes: IndexArray, coordinates: list[str]) -> Any:
+        """Values of whole columns, and those coordinates of them that are asked for."""
+        with translated("the expression matrix"):
+            query = array.query(**_wanted(array, coordinates), order="U")
+            return query.multi_index[self._select(genes.tolist(), "var")]
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
         if self._rows.may_repeat:
             for start in range(0, len(cells), _BLOCK_ROWS):
-                _, var, value = self._read_cells(as_ranges(cells[start : start + _BLOCK_ROWS]))
+                _, var, value = self._read_lines("obs", as_ranges(cells[start : start + _BLOCK_ROWS]))
                 yield SparseBlock(var, value)
             return
         array = self._rows.open()
         for found in _submit(array, ["var"], self._select(as_ranges(cells), "obs")):
             yield SparseBlock(found["var"], _float32(found[value_name(array)]))
 
-    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Read consecutive rows; see `Matrix`."""
-        obs, var, value = self._read_cells([slice(start, stop - 1)])
-        return np.bincount(obs - start, minlength=stop - start).astype(np.int64), var, value
+    def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Read consecutive cells or genes; see `Matrix`."""
+        line, other, value = self._read_lines(axis, [slice(start, stop - 1)])
+        return np.bincount(line - start, minlength=stop - start).astype(np.int64), other, value
 
-    def _read_cells(self, ranges: list[Any]) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
-        """Cell, gene and value of everything stored for some rows, sorted by cell, each place once."""
+    def _read_lines(self, axis: str, ranges: list[Any]) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
+        """Cells and genes, or genes and cells, and values of all that is stored for some of the former.
+
+        Sorted by the former, then by the latter; each place once.
+        """
+        handle = self._rows if axis == "obs" else self._columns
+        name, n_other = ("var", self._n_var) if axis == "obs" else ("obs", self._n_obs)
         parts = []
-        for array in self._rows.open_each():
+        for array in handle.open_each():
             with translated("the expression matrix"):
-                found = array.query(order="U").multi_index[self._select(ranges, "obs")]
-            parts.append((found["obs"], found["var"], _float32(found[value_name(array)])))
-        obs, var, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-        if self._rows.may_repeat:
+                found = array.query(order="U").multi_index[self._select(ranges, axis)]
+            parts.append((found[axis], found[name], _float32(found[value_name(array)])))
+        line, other, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+        place = line.astype(np.int64) * n_other + other
+        if handle.may_repeat:
             # Turned round, so that of equal places the one written last comes first and is kept.
-            place = obs.astype(np.int64) * self._n_var + var
             _, kept = np.unique(place[::-1], return_index=True)
             order = len(place) - 1 - kept
-        elif np.any(obs[1:] < obs[:-1]):
-            order = np.argsort(obs, kind="stable")
+        elif np.any(place[1:] < place[:-1]):
+            order = np.argsort(place, kind="stable")
         else:
-            return obs, var, value
-        return obs[order], var[order], value[order]
+            return line, other, value
+        return line[order], other[order], value[order]
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
@@ -221,7 +239,7 @@ class Sparse2D(_Sparse):
         step = max(1, _BLOCK_VALUES // self._n_var)
         for start in range(0, len(cells), step):
             part = cells[start : start + step]
-            obs, var, value = self._read_cells(as_ranges(part))
+            obs, var, value = self._read_lines("obs", as_ranges(part))
             values = np.repeat(self._shift[None, :], len(part), axis=0)
             values[np.searchsorted(part, obs), var] += value
             yield DenseBlock(values)
@@ -267,13 +285,16 @@ class Dense2D:
                 found = array.query().multi_index[as_ranges(cells[start : start + step]), :][value_name(array)]
             yield DenseBlock(_float32(found))
 
-    def read_row_range(self, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Read consecutive rows; see `Matrix`."""
-        array = self._rows.open()
+    def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
+        """Read consecutive cells or genes; see `Matrix`."""
+        rows = axis == "obs"
+        array = (self._rows if rows else self._columns).open()
+        lines = slice(start, stop - 1)
         with translated("the expression matrix"):
-            values = _float32(array.query().multi_index[start : stop - 1, :][value_name(array)])
-        obs, var = np.nonzero(values)
-        return np.bincount(obs, minlength=stop - start).astype(np.int64), var, values[obs, var]
+            found = array.query().multi_index[(lines, slice(None)) if rows else (slice(None), lines)]
+        values = _float32(found[value_name(array)] if rows else found[value_name(array)].T)
+        line, other = np.nonzero(values)
+        return np.bincount(line, minlength=stop - start).astype(np.int64), other, values[line, other]
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
@@ -350,11 +371,8 @@ def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
 
 def _submit(array: Any, coordinates: list[str], selection: Any) -> Iterator[dict[str, Any]]:
     """Run one unordered query and yield its results in blocks no larger than the row context's buffers."""
-    dims = [array.schema.domain.dim(i).name for i in range(array.schema.ndim)]
-    attrs = [value_name(array), *(name for name in coordinates if name not in dims)]
-    wanted = [name for name in coordinates if name in dims]
     with translated("the expression matrix"):
-        query = array.query(attrs=attrs, dims=wanted or False, order="U", return_incomplete=True)
+        query = array.query(**_wanted(array, coordinates), order="U", return_incomplete=True)
         parts = iter(query.multi_index[selection])
     while True:
         with translated("the expression matrix"):
@@ -362,6 +380,13 @@ def _submit(array: Any, coordinates: list[str], selection: Any) -> Iterator[dict
         if part is None:
             return
         yield part
+
+
+def _wanted(array: Any, coordinates: list[str]) -> dict[str, Any]:
+    """What a query of a sparse array is to give: values and some coordinates, each an attribute or a dimension."""
+    dims = [array.schema.domain.dim(i).name for i in range(array.schema.ndim)]
+    attrs = [value_name(array), *(name for name in coordinates if name not in dims)]
+    return {"attrs": attrs, "dims": [name for name in coordinates if name in dims] or False}
 
 
 def value_name(array: Any) -> str:

@@ -9,11 +9,16 @@ marked, 5 to 11 mark a fragment with `<fragment>.ok` beside it, 12 and later wit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cxg.listing import Listing
+from cxg.listing import Entry, Listing
 
 _OLD_SCHEMA = "__array_schema.tdb"
+_FRAGMENT_METADATA = "__fragment_metadata.tdb"
+# From this format on the data files of a fragment are called a0.tdb, a0_var.tdb and so on.
+_NUMBERED_FORMAT = 9
+_MOST_FILES = 64
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,62 @@ class ArrayFiles:
 
     fragments: tuple[str, ...]
     problem: str | None
+
+
+@dataclass(frozen=True)
+class ArrayParts:
+    """Files of one array of a known layout, with paths in the dataset.
+
+    Attributes
+    ----------
+    opening : what TileDB reads when it opens the array and before it reads values
+    """
+
+    name: str
+    opening: tuple[Entry, ...]
+    _data: tuple[Entry, ...]
+
+    @property
+    def files(self) -> tuple[Entry, ...]:
+        """All of them."""
+        return (*self.opening, *self._data)
+
+    def data(self, attributes: Iterable[int]) -> list[Entry]:
+        """Files with the values of some attributes, by their numbers in the schema."""
+        wanted = {f"a{number}{kind}.tdb" for number in attributes for kind in ("", "_var", "_validity")}
+        return [entry for entry in self._data if entry.path.rsplit("/", 1)[1] in wanted]
+
+
+def array_parts(listing: Listing, name: str) -> ArrayParts | None:
+    """Sort the files of an array into those that open it and those that hold values; None when it is unusual.
+
+    Unusual is what another version of the schema or of the format may have named differently, or many fragments.
+    """
+    prefix = f"{name}/"
+    files = [entry for entry in listing.entries if entry.path.startswith(prefix)]
+    schemas = [entry for entry in files if entry.path.removeprefix(f"{prefix}__schema/").count("/") == 0]
+    fragments = {entry.path.rsplit("/", 1)[0] for entry in files if entry.path.endswith(f"/{_FRAGMENT_METADATA}")}
+    if len(schemas) != 1 or not all(_is_numbered_format(fragment) for fragment in fragments) or listing.truncated:
+        return None
+    data = tuple(
+        entry
+        for entry in files
+        if not entry.path.endswith(f"/{_FRAGMENT_METADATA}") and entry.path.rsplit("/", 1)[0] in fragments
+    )
+    opening = tuple(entry for entry in files if entry not in data)
+    return ArrayParts(name, opening, data) if len(opening) <= _MOST_FILES else None
+
+
+def small_arrays(listing: Listing) -> dict[str, ArrayParts]:
+    """Parts of all arrays of a CXG but the matrix, by name; unusual ones are left out."""
+    names = ["obs", "var", "cxg_group_metadata", "X_totals", *(f"emb/{name}" for name in arrays_below(listing, "emb"))]
+    found = {name: array_parts(listing, name) for name in names}
+    return {name: parts for name, parts in found.items() if parts is not None}
+
+
+def _is_numbered_format(fragment: str) -> bool:
+    last = fragment.rsplit("_", 1)[-1]
+    return last.isdigit() and _NUMBERED_FORMAT <= int(last) < 1000
 
 
 def has_array(listing: Listing, name: str) -> bool:

@@ -27,7 +27,10 @@ Key = tuple[str, str, str, str]
 _COMPRESS_FROM_BYTES = 500
 _GZIP_LEVEL = 1
 _GZIP_WBITS = 31
-_WORTHWHILE = 0.9
+# Compressed to more than this share an answer is sent as it is: random-looking numbers, which gain
+# little and cost both sides time. A piece of a large answer shows it.
+_WORTHWHILE = 0.8
+_PIECE_BYTES = 16 << 10
 _ENTRY_OVERHEAD_BYTES = 700
 _WEB_TYPES = (
     "application/octet-stream",
@@ -183,7 +186,12 @@ def matches(if_none_match: str, etag: str) -> bool:
 
 
 def _gzip(answer: Answer) -> bytes | None:
-    if len(answer.body) < _COMPRESS_FROM_BYTES or not answer.content_type.startswith(_WEB_TYPES):
+    body = answer.body
+    if len(body) < _COMPRESS_FROM_BYTES or not answer.content_type.startswith(_WEB_TYPES):
         return None
-    packed: bytes = isal_zlib.compress(answer.body, _GZIP_LEVEL, _GZIP_WBITS)
-    return packed if len(packed) < _WORTHWHILE * len(answer.body) else None
+    if len(body) > 4 * _PIECE_BYTES:
+        piece = memoryview(body)[len(body) // 2 :][:_PIECE_BYTES]
+        if len(isal_zlib.compress(piece, _GZIP_LEVEL, _GZIP_WBITS)) > _WORTHWHILE * _PIECE_BYTES:
+            return None
+    packed: bytes = isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_WBITS)
+    return packed if len(packed) < _WORTHWHILE * len(body) else None

@@ -16,10 +16,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
 from cxg import __version__, memory, plugins
+from cxg.cachefolder import cache_folder
 from cxg.catalog import Catalog, Root
 from cxg.config import Config
+from cxg.decoded import DecodedCache
 from cxg.errors import ConfigError
-from cxg.rowcache import RowCache, cache_folder
 from cxg.storage import Dataroot, SingleDataset, Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
@@ -31,8 +32,6 @@ from cxg.web.site import Site
 
 # Two lists of a million cells each in decimal, and room to spare.
 BODY_MAX_BYTES = 64 << 20
-# Rows read at a time need buffers; more at once would go beyond the plan.
-_SCAN_MB = 64
 # Datasets the list holds open while it reads their titles and draws their pictures, and for how long.
 _LISTED_OPEN, _LISTED_OPEN_S = 4, 60.0
 
@@ -98,7 +97,7 @@ def create_app(
 
 
 def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
-    storage = Storage(config)
+    storage = Storage(config, env)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:
         raise ConfigError(
@@ -110,8 +109,8 @@ def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) 
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
-    scans = threading.BoundedSemaphore(max(1, plan.scan_mb // _SCAN_MB))
-    return Site(config, catalog, cache, plan, scans, Readiness(catalog), RowCache(catalog, *cache_folder(env)))
+    scans = threading.BoundedSemaphore(max(1, plan.scan_mb // memory.SCAN_MB))
+    return Site(config, catalog, cache, plan, scans, Readiness(catalog), DecodedCache(catalog, *cache_folder(env)))
 
 
 def _index(site: Site, config: Config, base_url: str) -> Any:

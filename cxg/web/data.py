@@ -13,6 +13,7 @@ from cxg.compute.embedding import scale_embedding
 from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
+from cxg.format.runs import read_columns, sum_columns
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers import Answer
 from cxg.web.diffexp import compare
@@ -154,8 +155,8 @@ def compare_cells(dataset: str) -> Response:
     def read(opened: Dataset) -> bytes:
         wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
         sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
-        site.rows.want(opened)
-        store = site.rows.find(opened)
+        site.decoded.want(opened)
+        store = site.decoded.find(opened, "obs")
         with site.scans:
             return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
 
@@ -169,7 +170,8 @@ def _expression(opened: Dataset, wanted: Filter) -> Answer:
         raise BadFilter(f"The request needs a filter that names genes, for example var:{opened.var.index}=NAME.")
     genes = select_genes(opened, wanted)
     _check_count(len(genes), "genes")
-    values = opened.read_X_columns(genes)
+    store = current_site().decoded.find(opened, "var")
+    values = opened.read_X_columns(genes) if store is None else read_columns(store, genes, opened.n_obs)
     return _matrix([values[:, i] for i in range(len(genes))], genes.astype(np.int32), opened.n_obs)
 
 
@@ -177,10 +179,12 @@ def _summary(opened: Dataset, query: bytes) -> Answer:
     """Mean of the matched genes; zeros when none matches, as for a set that is still empty."""
     total = np.zeros(opened.n_obs, np.float64)
     genes = _summary_genes(opened, query)
+    store = current_site().decoded.find(opened, "var")
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
     for start in range(0, len(genes), step):
+        part = genes[start : start + step]
         with current_site().scans:
-            total += opened.sum_X_columns(genes[start : start + step])
+            total += opened.sum_X_columns(part) if store is None else sum_columns(store, part, opened.n_obs)
     mean = (total / max(1, len(genes))).astype(np.float32)
     return _matrix([mean], [_query_hash(query)], opened.n_obs)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments, diffexp
 from cxg.format.dataset import Dataset
-from cxg.format.matrix import DenseBlock, SparseBlock
-from cxg.format.rowstore import RowStore
+from cxg.format.matrix import SparseBlock
+from cxg.format.runs import RunStore
 from cxg.memory import available_cpus
 
 IndexArray = NDArray[np.int64]
@@ -23,7 +22,7 @@ _MOST_THREADS = 4
 
 
 def compare(
-    opened: Dataset, store: RowStore | None, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
+    opened: Dataset, store: RunStore | None, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
 ) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
@@ -32,7 +31,7 @@ def compare(
 
     Parameters
     ----------
-    store : decoded rows of the dataset, where there are any; else rows come from the CXG itself
+    store : decoded cells of the dataset, where there are any; else they come from the CXG itself
 
     Raises
     ------
@@ -48,13 +47,11 @@ def compare(
         pair = (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
     else:
         pair = (moments(set1), moments(set2))
-    if store is not None:
-        store.forget()
     found = diffexp(*pair, top_n, lfc_cutoff)
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(opened: Dataset, store: RowStore | None, log1p: bool, cells: IndexArray) -> Moments:
+def _moments(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
     threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and store is not None else 1
     parts = np.array_split(cells, threads)
     add_up = partial(_add_up, opened, store, log1p)
@@ -68,10 +65,13 @@ def _moments(opened: Dataset, store: RowStore | None, log1p: bool, cells: IndexA
     return total
 
 
-def _add_up(opened: Dataset, store: RowStore | None, log1p: bool, cells: IndexArray) -> Moments:
+def _add_up(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
     moments = Moments(opened.n_var, len(cells), log1p=log1p)
-    blocks: Iterator[SparseBlock | DenseBlock] = opened.iter_X_rows(cells) if store is None else store.blocks(cells)
-    for block in blocks:
+    if store is not None:
+        for var, value in store.pieces(cells):
+            moments.add_sparse(var, value)
+        return moments
+    for block in opened.iter_X_rows(cells):
         if isinstance(block, SparseBlock):
             moments.add_sparse(block.var, block.value)
         else:

@@ -7,6 +7,7 @@ import logging
 import uuid
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from cxg.errors import (
@@ -54,6 +55,7 @@ def register(app: Flask) -> None:
     """Answer every exception of `app`: JSON below an API, a readable page elsewhere."""
     app.register_error_handler(CxgError, _ours)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(ParseException, _broken_body)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -79,6 +81,11 @@ def _http(error: HTTPException) -> Response:
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
     return response
+
+
+def _broken_body(_: ParseException) -> Response:
+    """The body came in chunks that are none, which gunicorn finds only when the body is read."""
+    return _render(400, "The body of the request is not framed as HTTP says.")
 
 
 def _unknown(error: Exception) -> Response:

@@ -26,7 +26,8 @@ def client_blueprint(client: Client) -> Blueprint:
         # The page itself needs nothing of the dataset, but a missing one deserves a readable answer.
         try:
             with current_site().catalog.lease(dataset) as opened:
-                current_site().rows.want(opened)
+                current_site().catalog.prefetch(opened)
+                current_site().decoded.want(opened)
         except DatasetInvalid as error:
             return gallery.error_page(404, "This dataset cannot be opened", str(error))
         response = Response(client.page, content_type="text/html; charset=utf-8")

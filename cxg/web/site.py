@@ -12,10 +12,10 @@ from flask import Response, current_app, request
 
 from cxg.catalog import Catalog
 from cxg.config import Config
+from cxg.decoded import DecodedCache
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.memory import MemoryPlan
-from cxg.rowcache import RowCache
 from cxg.web.answers import Answer, AnswerCache, Stored, accepts, matches, negotiate
 from cxg.web.readiness import Readiness
 
@@ -40,7 +40,7 @@ class Site:
     plan: MemoryPlan
     scans: threading.BoundedSemaphore
     readiness: Readiness
-    rows: RowCache
+    decoded: DecodedCache
 
     def serve(
         self, name: str, make: Callable[[Dataset], Answer], mimetype: str | None, body_key: bytes = b""
@@ -80,6 +80,8 @@ class Site:
             Whatever the lease or `read` raises, the second time.
         """
         with self.catalog.lease(name) as dataset:
+            # Each worker that is asked prepares for more, not only the one that served the page.
+            self.catalog.prefetch(dataset)
             before = dataset.fingerprint
             try:
                 return read(dataset)

@@ -12,6 +12,7 @@ every vector starts at a multiple of 8, so that any typed array can be laid over
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import struct
@@ -47,6 +48,8 @@ _MATRIX_VTABLE_AT = _COLUMN_VTABLE_AT + len(_COLUMN_VTABLE)
 _MATRIX_AT = _MATRIX_VTABLE_AT + len(_MATRIX_VTABLE)
 _COLUMNS_AT = _MATRIX_AT + 24
 _HEAD = struct.pack("<I", _MATRIX_AT) + _ARRAY_VTABLE + _COLUMN_VTABLE + _MATRIX_VTABLE
+# Labels looked up together in a categorical column, and ways to combine them that are written out for it.
+_MOST_TOGETHER, _MOST_PIECES = 4, 2500
 _PADDING = tuple(bytes(n) for n in range(8))
 
 
@@ -205,13 +208,27 @@ def json_labels(codes: NDArray[Any], categories: Sequence[str | bool | int | flo
         Strict JSON, UTF-8.
     """
     n = len(categories)
-    table = np.empty(n + 1, dtype=object)
-    table[:n] = [_json_label(label) for label in categories]
-    table[n] = b"null"
+    words = [*(_json_label(label) for label in categories), b"null"]
     present = codes < n if codes.dtype.kind == "u" else (codes >= 0) & (codes < n)
-    # Taking references and joining them is all C; a loop over the rows would be five times slower.
-    rows = table[codes] if present.all() else table[np.where(present, codes, n)]
-    return b"[" + b",".join(rows.tolist()) + b"]"
+    places = np.where(present, codes, n).astype(np.intp)
+    # Taking references and joining them is all C, and takes the longer the more pieces there are: with few
+    # labels, several rows at once are looked up among all the ways in which labels can follow each other.
+    together = 1
+    while together < _MOST_TOGETHER and (n + 1) ** (together + 1) <= min(_MOST_PIECES, len(places)):
+        together += 1
+    even = len(places) // together * together
+    pieces = np.array([b",".join(row) for row in itertools.product(words, repeat=together)] + [b""], dtype=object)
+    rows = pieces[_as_one_number(places[:even].reshape(-1, together), n + 1)].tolist()
+    return b"[" + b",".join(rows + [words[place] for place in places[even:].tolist()]) + b"]"
+
+
+def _as_one_number(digits: NDArray[np.intp], base: int) -> NDArray[np.intp]:
+    """Rows of digits, the first one the highest, as numbers."""
+    number = digits[:, 0].copy()
+    for digit in digits.T[1:]:
+        number *= base
+        number += digit
+    return number
 
 
 def _json_label(label: str | bool | int | float | None) -> bytes:

@@ -1,4 +1,7 @@
-"""The start on AWS from end to end: configuration and data on S3, the key in Secrets Manager, then a server that answers."""
+"""The start on AWS from end to end: configuration and data on S3, the key in Secrets Manager, then a server that answers.
+
+A container's start, and `cxg launch`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from tests import cxgs
+from tests.integration.launched import ROOT, launched
 from tests.integration.registry import free_port
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = "6b1f0a9cd8e24735a1f7c90b3d5e8246"
 REGION, ELSEWHERE = "eu-central-1", "eu-west-1"
 LIMIT_S = 60
@@ -158,3 +161,41 @@ def test_what_aws_does_not_have_is_one_line_and_exit_code_2(aws, tmp_path, varia
         lines = log.read_text().splitlines()
         assert len(lines) == 1
         assert lines[0].startswith(f"cellxgene-eb: error: {message}")
+
+
+def account(url):
+    """Environment of someone at a terminal, who has credentials but named no region."""
+    return {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "CXG_WORKERS": "1"}
+
+
+def test_launch_takes_secret_and_region_from_aws(aws, tmp_path):
+    with launched(tmp_path, "s3://atlas/cxg", environment={**account(aws), "CXG_AWS_SECRET_NAME": "site"}) as server:
+        schema = server.get("/d/one.cxg/api/v0.2/schema").json()["schema"]
+        assert schema["dataframe"]["nObs"] > 0
+        found = environment_of(server.process)
+        assert found["CXG_SECRET_KEY"] == KEY
+        assert found["AWS_REGION"] == REGION
+        assert "CXG_AWS_SECRET_NAME" not in found
+        assert KEY not in server.log()
+
+
+@pytest.mark.parametrize(
+    "dataroot, variables, message",
+    [
+        ("s3://absent/cxg", {}, "cxg launch s3://absent/cxg: there is no such bucket"),
+        ("s3://atlas/cxg", {"CXG_AWS_SECRET_NAME": "absent"}, f"CXG_AWS_SECRET_NAME absent ({REGION}): no such secret"),
+    ],
+)
+def test_a_launch_that_aws_refuses_is_one_line_and_exit_code_2(aws, tmp_path, dataroot, variables, message):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "index.html").write_text("<html></html>")
+    done = subprocess.run(
+        [sys.executable, "-m", "cxg.cli", "launch", dataroot, "--client", tmp_path, "--port", str(free_port())],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), **account(aws), **variables},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"cxg: {message}")

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import itertools
 import json
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import document, goals, scaling
+from benchmarks import __main__ as command
+from benchmarks import document, goals, scale, scaling, stages
 from benchmarks.connection import Connection, parse_head, request_bytes
 from benchmarks.load import drive
-from benchmarks.processes import cpu_s, machine, pss_mb, tree
+from benchmarks.processes import cpu_s, machine, memory, own_cpu_s, tree
 from benchmarks.questions import Questions, contiguous_sets, diffexp_body, random_sets, set_and_rest
 from benchmarks.report import Tables, short, table, times
 from benchmarks.results import FIRST, REPEAT, Results, percentile
+from benchmarks.sections import Sections
 from benchmarks.sizes import FULL, QUICK
 
 
@@ -93,21 +99,22 @@ def test_a_body_is_declared_with_its_length() -> None:
 
 
 def test_the_load_counts_answers_failures_and_its_own_processor_time(echo: Echo) -> None:
+    # It ends when the questions do; the seconds only bound it.
     job = {
         "port": echo.port,
         "clients": 4,
         "encoding": "gzip",
-        "warm_s": 0.05,
-        "load_s": 0.2,
+        "warm_s": 0.0,
+        "load_s": 60.0,
         "server_pid": os.getpid(),
-        "again": True,
+        "again": False,
     }
-    seen = drive({**job, "questions": [["gene", "/100"], ["obs", "/50"]]})
-    assert seen["requests"] > 10
-    assert seen["failed"] == 0
+    seen = drive({**job, "questions": [["gene", "/100"], ["obs", "/50"]] * 50})
+    assert (seen["requests"], seen["failed"]) == (100, 0)
     assert set(seen["by_kind_median_s"]) == {"gene", "obs"}
     assert seen["client_cpus"] > 0
-    assert drive({**job, "questions": [["gene", "/fail"]]})["failed"] > 0
+    failing = drive({**job, "questions": [["gene", "/fail"]] * 9})
+    assert (failing["requests"], failing["failed"]) == (0, 9)
 
 
 def test_the_load_ends_when_every_question_was_asked_once(echo: Echo) -> None:
@@ -160,8 +167,11 @@ def test_sets_of_cells_are_sorted_disjoint_and_repeatable(choose) -> None:
 
 def test_memory_and_processor_time_of_this_process_are_seen() -> None:
     assert os.getpid() in tree(os.getpid())
-    assert pss_mb(os.getpid()) > 5
-    assert cpu_s(os.getpid()) > 0
+    seen = memory(os.getpid())
+    assert seen.anonymous_mb > 5
+    assert seen.mb >= max(seen.anonymous_mb, seen.file_mb) > 0
+    used = cpu_s(os.getpid())
+    assert own_cpu_s() >= used > 0
     assert machine()["cpus"] >= 1
 
 
@@ -172,7 +182,8 @@ def _results() -> Results:
             "versions": {"ours": {"python": "3.11"}},
         }
     )
-    results.facts |= {"command": "python -m benchmarks", "date": "2026-01-01", "quick": False}
+    about = {"command": "python -m benchmarks --rounds 2", "date": "2026-01-01 10:00", "minutes": 3.14}
+    results.begin("latency", about | {"other_programs_cpus": 0.5, "finished": True})
     for server, first, again in (("ours", 0.002, 0.0005), ("1.3.0 csr", 0.2, 0.2), ("1.3.0 csc", 0.006, 0.006)):
         for when, value in ((FIRST, first), (REPEAT, again)):
             for row in (goals.GENE, goals.CATEGORICAL, goals.EMBEDDING, goals.MEAN):
@@ -212,7 +223,124 @@ def test_a_quick_report_gives_ratios_without_a_verdict() -> None:
 def test_the_document_names_machine_and_command() -> None:
     text = document.full(_results(), FULL)
     assert "Machine: P, 2 processors, 8 GB of memory, Linux 6." in text
-    assert "`python -m benchmarks`" in text
+    assert "| latency | 2026-01-01 10:00 | 3.1 | 0.50 | `python -m benchmarks --rounds 2` |" in text
+    assert "up to 0.50 of 2 processors" in text
+    assert "stopped before its end" not in text
+
+
+def test_the_document_says_what_stopped_half_way() -> None:
+    results = _results()
+    results.facts["sections"]["latency"]["finished"] = False
+    assert "3.1, **stopped before its end**" in document.full(results, FULL)
+
+
+def test_peak_memory_stands_beside_the_plan() -> None:
+    results = _results()
+    seen = {"mb": 400.4, "anonymous_mb": 250.0, "file_mb": 170.0, "looks": 9}
+    plan = {"mb": 1756, "workers": 2, "total_mb": 8000}
+    results.add("ours", "big", goals.PSS_PEAK.key, (400.4,), extra=seen | {"plan": plan})
+    results.add("ours", "big", goals.PSS_64.key, (333.0,))
+    text = document.full(results, FULL)
+    assert "planned 1,756 MB for its 2 workers at most (of 8,000 MB)" in text
+    assert "Its peak was 400 MB, 333 MB with 64 clients; at most 250 MB was anonymous" in text
+
+
+def test_a_section_measured_again_replaces_what_it_left_and_nothing_else(tmp_path) -> None:
+    stored = tmp_path / "x.json"
+    first = Results({"versions": {}})
+    sections = Sections(first, stored, "one")
+    for name, value in (("latency", 1.0), ("load", 2.0), ("latency", 3.0)):
+        with sections.measuring(name):
+            first.add("ours", "big", "gene", (value,))
+    first.facts["load"] = {"kept": True}
+    sections.finished()
+
+    second = Results.load(stored)
+    again = Sections(second, stored, "two")
+    with again.measuring("latency"):
+        second.add("ours", "big", "gene", (4.0,))
+    saved = Results.load(stored)
+    assert [(record.section, record.values) for record in saved.records] == [("load", (2.0,)), ("latency", (4.0,))]
+    assert saved.facts["load"] == {"kept": True}
+    assert [saved.facts["sections"][name]["command"] for name in ("load", "latency")] == ["one", "two"]
+    assert [saved.facts["sections"][name]["finished"] for name in ("load", "latency")] == [True, False]
+    assert list(tmp_path.iterdir()) == [stored]
+
+
+def test_what_was_measured_before_a_failure_is_saved(tmp_path) -> None:
+    results = Results()
+    sections = Sections(results, tmp_path / "x.json", "one")
+    with contextlib.suppress(RuntimeError), sections.measuring("latency"):
+        results.add("ours", "big", "gene", (1.0,))
+        raise RuntimeError("The server ended.")
+    saved = Results.load(tmp_path / "x.json")
+    assert saved.values(row="gene") == [1.0]
+    assert saved.facts["sections"]["latency"]["finished"] is False
+
+
+def test_results_of_another_machine_are_put_aside(tmp_path, capsys) -> None:
+    stored, facts = tmp_path / "results.json", {"machine": {"cpus": 2}, "versions": {"ours": {"numpy": "2"}}}
+    Results(facts | {"sections": {}}).save(stored)
+    same = command._earlier(stored, facts | {"versions": {"ours": {"numpy": "2"}, "1.3.0": {"numpy": "1"}}})
+    assert same.facts["sections"] == {}
+    assert set(same.facts["versions"]) == {"ours", "1.3.0"}
+    other = command._earlier(stored, facts | {"machine": {"cpus": 64}})
+    assert "sections" not in other.facts
+    assert (tmp_path / "results.old.json").is_file()
+    assert "another machine" in capsys.readouterr().err
+
+
+def test_s3_is_measured_only_when_named_or_in_a_full_run(monkeypatch, capsys) -> None:
+    def wanted(*words: str) -> frozenset[str]:
+        return command._wanted(command._arguments([*words]))
+
+    monkeypatch.setattr(command, "_s3_problem", lambda: None)
+    assert "s3" in wanted()
+    assert "s3" not in wanted("--quick")
+    assert wanted("--quick", "--only", "s3") == {"s3"}
+    monkeypatch.setattr(command, "_s3_problem", lambda: "there is no Docker.")
+    assert "s3" not in wanted()
+    assert "s3 is left out: there is no Docker." in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="s3 cannot be measured: there is no Docker"):
+        wanted("--only", "s3")
+
+
+def test_too_little_disk_is_told_before_anything_is_measured(monkeypatch) -> None:
+    monkeypatch.setattr(scale.shutil, "disk_usage", lambda _: SimpleNamespace(free=5e9))
+    scale.check_room(QUICK.scale)
+    with pytest.raises(RuntimeError, match=r"1,000,000 cells need \d\d GB in .*, where 5 GB are free"):
+        scale.check_room(FULL.scale)
+
+
+def test_growth_stands_between_two_sizes() -> None:
+    measured = [
+        {"cells": cells, "genes": 20, "values": {"gene": seconds, "peak-mb": 100.0}}
+        for cells, seconds in ((1000, 0.002), (10_000, 0.01))
+    ]
+    lines = scale.section(measured, QUICK).splitlines()
+    assert lines[0] == "|  | 1,000 cells | growth | 10,000 cells |"
+    assert "| gene, ms | 2 | ×5 | 10 |" in lines
+    assert "| peak memory, MB | 100 | ×1 | 100 |" in lines
+    assert not any("diffexp" in line for line in lines)
+
+
+def test_a_stage_does_not_count_what_another_counts() -> None:
+    clock = stages.Clock()
+    inner = clock.timed("TileDB", lambda: time.sleep(0.05))
+    outer = clock.timed("decoding", inner)
+    outer()
+    assert clock.spent["TileDB"] >= 0.05
+    assert clock.spent["decoding"] < clock.spent["TileDB"]
+    assert clock.calls == {"TileDB": 1, "decoding": 1, "encoding": 0, "compression": 0}
+
+
+def test_what_is_timed_is_there_and_a_name_that_is_gone_is_told() -> None:
+    for names in stages.HOOKS.values():
+        for name in names:
+            module, _, path = name.partition(":")
+            assert callable(functools.reduce(getattr, path.split("."), importlib.import_module(module)))
+    with pytest.raises(RuntimeError, match=r"cxg\.wire\.fbs:gone is gone; correct HOOKS"):
+        stages.Clock().hook("encoding", "cxg.wire.fbs:gone")
 
 
 def test_results_come_back_from_their_file(tmp_path) -> None:

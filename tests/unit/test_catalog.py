@@ -176,6 +176,24 @@ def test_a_slow_recheck_makes_nobody_else_wait(storage: Recorder, root: Path) ->
 
 
 @pytest.mark.usefixtures("always_recheck")
+def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxg.catalog._CHECK_WAIT_S", 0.01)
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg") as first:
+        pass
+    storage.hold["a.cxg"] = threading.Event()
+    for _ in range(3):
+        with catalog.lease("a.cxg") as meanwhile:
+            assert meanwhile is first
+    # One look is under way, however many visitors came.
+    assert catalog._looks._work_queue.qsize() == 0
+    shutil.rmtree(root / "a.cxg")
+    storage.hold.pop("a.cxg").set()
+    with pytest.raises(DatasetNotFound), catalog.lease("a.cxg", wait=True):
+        pass
+
+
+@pytest.mark.usefixtures("always_recheck")
 def test_a_replaced_dataset_is_noticed_and_running_leases_finish(
     storage: Recorder, root: Path, tmp_path: Path, closed: list[str]
 ) -> None:

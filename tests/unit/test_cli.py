@@ -6,15 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cxg import __version__, cli
+from cxg import __version__, cli, reach, secret_key
 from cxg.commands import launch
-from cxg.errors import ConversionError
+from cxg.config import Config
+from cxg.errors import ConfigError, ConversionError, CxgError, StorageUnavailable
 from tests import cxgs
 from tests.served import stand_in_client
 
@@ -47,6 +48,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cxgs.build(tmp_path / "data" / "a.cxg", n_obs=5, n_var=5)
     monkeypatch.setenv("CXG_CLIENT_DIR", str(stand_in_client(tmp_path / "client")))
     return tmp_path / "data"
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
 
 
 def free_port() -> int:
@@ -111,9 +119,74 @@ def test_one_dataset_is_served(run: Run, data: Path, started: list[Any], monkeyp
     ],
 )
 @pytest.mark.usefixtures("data")
-def test_s3(run: Run, started: list[Any], uri: str, name: str) -> None:
-    assert run("launch", uri, "--port", str(free_port()))[0] == 0
-    assert started[0][1][name] == uri
+def test_s3(run: Run, started: list[Any], monkeypatch: pytest.MonkeyPatch, uri: str, name: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def check(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> reach.Reached:
+        asked.append((uri, setting))
+        return reach.Reached(("It holds nothing yet.",), "eu-central-1")
+
+    monkeypatch.setattr(reach, "check_data", check)
+    code, _, err = run("launch", uri, "--port", str(free_port()))
+    assert (code, err) == (0, "cxg: warning: It holds nothing yet.\n")
+    assert asked == [(uri, "cxg launch")]
+    assert (started[0][1][name], started[0][1]["AWS_REGION"]) == (uri, "eu-central-1")
+
+
+@pytest.mark.parametrize("error", [ConfigError("there is no such bucket."), StorageUnavailable("AWS is away.")])
+@pytest.mark.usefixtures("data")
+def test_s3_that_cannot_be_read(run: Run, started: list[Any], monkeypatch: pytest.MonkeyPatch, error: CxgError) -> None:
+    monkeypatch.setattr(reach, "check_data", raising(error))
+    monkeypatch.setenv("CXG_DATAROOT", "s3://bucket/data")
+    code, out, err = run("launch", "--port", str(free_port()))
+    assert (code, out, err) == (2, "", f"cxg: {error}\n")
+    assert started == []
+
+
+def test_the_secret_of_aws_is_handed_on_and_its_name_is_not(
+    run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXG_AWS_SECRET_NAME", "site")
+    monkeypatch.setenv("CXG_SECRET_KEY", "not this one")
+    monkeypatch.setattr(secret_key, "find_secret_key", lambda config, env: secret_key.SecretKey("asd", "AWS"))
+    code, out, err = run("launch", str(data), "--port", str(free_port()))
+    assert code == 0
+    assert "asd" not in out + err
+    assert "too easy to guess" in err
+    ((_, env),) = started
+    assert env["CXG_SECRET_KEY"] == "asd"
+    assert "CXG_AWS_SECRET_NAME" not in env
+    assert env.get("AWS_REGION") == os.environ.get("AWS_REGION")
+
+
+def test_a_secret_that_cannot_be_had_stops_the_start(
+    run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXG_AWS_SECRET_NAME", "site")
+    monkeypatch.setattr(
+        secret_key, "find_secret_key", raising(ConfigError("CXG_AWS_SECRET_NAME site: no such secret."))
+    )
+    code, _, err = run("launch", str(data), "--port", str(free_port()))
+    assert (code, err) == (2, "cxg: CXG_AWS_SECRET_NAME site: no such secret.\n")
+    assert started == []
+
+
+def test_a_launch_on_plain_files_loads_nothing_of_aws(project: Path, data: Path) -> None:
+    program = (
+        "import sys\nfrom cxg import cli\nfrom cxg.commands import launch\n"
+        "launch._become = lambda *_: 0\n"
+        f"cli.main(['launch', {str(data)!r}, '--port', '{free_port()}'])\n"
+        "print([name for name in sys.modules if name in ('boto3', 'botocore', 'cxg.reach', 'cxg.secret_key')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.usefixtures("data")

@@ -15,12 +15,14 @@ ARROWS = {
     "cxg": (),  # the version, nothing else
     "aws": ("config",),
     "catalog": ("format", "listing", "storage"),
+    "cachefolder": (),
     "cli": ("commands", "config"),
     "commands": (
         *("aws", "catalog", "compute", "config", "convert", "doctor", "format", "listing", "memory", "mounts", "reach"),
         *("secret_key", "server", "storage", "web.client", "web.headers"),
     ),
     "compute": (),
+    "copies": ("cachefolder", "listing"),
     "config": (),
     "convert": ("aws", "config", "format.inspect", "format.layout", "listing", "storage"),
     "doctor": (
@@ -39,9 +41,10 @@ ARROWS = {
         ),
         *("storage", "web.client", "web.headers"),
     ),
+    "decoded": ("cachefolder", "catalog", "format"),
     "entrypoint": ("aws", "config", "memory", "mounts", "reach", "secret_key", "server", "storage"),
     "errors": (),
-    "format": ("listing", "storage"),
+    "format": ("copies", "listing", "storage"),
     "listing": (),
     "memory": (),
     "mounts": ("aws", "config"),
@@ -49,11 +52,11 @@ ARROWS = {
     "reach": ("aws", "config"),
     "secret_key": ("aws", "config"),
     "server": ("config", "memory"),
-    "storage": ("aws", "config", "listing"),
-    "rowcache": ("catalog", "format", "memory"),
+    "objects": (),
+    "storage": ("aws", "cachefolder", "config", "copies", "listing", "objects"),
     "web": (
-        *("catalog", "compute", "config", "format", "listing", "memory", "plugins", "rowcache", "server", "storage"),
-        "wire",
+        *("cachefolder", "catalog", "compute", "config", "decoded", "format", "listing", "memory", "plugins"),
+        *("server", "storage", "wire"),
     ),
     "wire": ("format.columns", "format.selection"),
 }
@@ -65,7 +68,7 @@ LIBRARIES = {
     "flask": {"web", "plugins"},
     "h5py": {"convert"},
     "scipy": {"compute", "convert"},
-    "tiledb": {"storage", "format", "convert"},
+    "tiledb": {"objects", "storage", "format", "convert"},
     "werkzeug": {"web", "plugins"},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -20,13 +21,13 @@ def test_the_workers_fit(monkeypatch: pytest.MonkeyPatch, total: int, cpus: int)
     assert 1 <= found.workers <= min(cpus, 8)
     assert found.workers * found.worker_mb <= total * 0.65 or found.workers == 1
     assert found.answers_mb >= 16
-    assert found.scan_mb >= 64
+    assert found.scan_mb >= memory.SCAN_MB
 
 
 def test_more_memory_is_never_less_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_cpus", lambda: 2)
     plans = [plan({"CXG_MEMORY_MB": str(total), "CXG_WORKERS": "2"}) for total in range(500, 20_000, 250)]
-    for smaller, larger in zip(plans, plans[1:], strict=False):
+    for smaller, larger in itertools.pairwise(plans):
         assert larger.answers_mb >= smaller.answers_mb
         assert larger.scan_mb >= smaller.scan_mb
 

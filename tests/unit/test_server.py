@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -31,10 +32,12 @@ print(json.dumps([loaded, contexts, threads, answer.status_code]))
 def test_the_command() -> None:
     command = gunicorn_command("0.0.0.0", 8000, 2, 8)
     assert command[:4] == [sys.executable, "-m", "gunicorn", "cxg.web.wsgi:app"]
-    options = dict(zip(command, command[1:], strict=False))
+    options = dict(itertools.pairwise(command))
     assert options["--bind"] == "0.0.0.0:8000"
     assert (options["--workers"], options["--threads"], options["--worker-class"]) == ("2", "8", "gthread")
     assert "--preload" in command
+    # Anyone could otherwise choose where the application believes it is, by a header.
+    assert options["--forwarder-headers"] == ""
     # A load balancer keeps connections for 60 s; the server's must outlive them.
     assert int(options["--keep-alive"]) > 60
     assert int(options["--graceful-timeout"]) < 30

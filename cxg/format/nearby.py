@@ -1,0 +1,107 @@
+"""A small array of a dataset on S3, read from local copies of its files.
+
+Only arrays of the plain kind are copied: one schema, few fragments, and a format in which
+the files of an attribute are named after its number (9 and later). Everything else, and
+whatever there is no room for, is read where it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import tiledb
+
+from cxg.copies import DatasetCopies
+from cxg.format.structure import ArrayParts
+from cxg.storage import Storage, is_away
+
+# A column or array larger than this is read in place: TileDB may need a part of it only.
+_MOST_BYTES = 64 << 20
+_MOST_OPENING_BYTES = 16 << 20
+
+
+class NearArray:
+    """Stands for an open TileDB array of S3: schema, metadata, and whole attributes.
+
+    Attributes
+    ----------
+    schema : tiledb.ArraySchema
+    """
+
+    def __init__(self, storage: Storage, uri: str, what: str, copies: DatasetCopies, parts: ArrayParts) -> None:
+        self._storage, self._uri, self._what = storage, uri, what
+        self._copies, self._parts = copies, parts
+        self._lock = threading.Lock()
+        self._far: Any = None
+        self._near = storage.open_array(str(copies.root / parts.name), storage.column_ctx, what)
+        self.schema = self._near.schema
+        self._numbers = {self.schema.attr(i).name: i for i in range(self.schema.nattr)}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all attributes."""
+        return list(self._numbers)
+
+    @property
+    def meta(self) -> Any:
+        """Metadata."""
+        return self._near.meta
+
+    def query(self, attrs: Sequence[str], **options: Any) -> Any:
+        """As `tiledb.Array.query`, for dense arrays."""
+        return self._with(attrs).query(attrs=attrs, **options)
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Read all attributes."""
+        return self._with(self.names)[selection]
+
+    def close(self) -> None:
+        """Close the array."""
+        self._near.close()
+        with self._lock:
+            if self._far is not None:
+                self._far.close()
+
+    def prepare(self, attrs: Sequence[str]) -> bool:
+        """Copy what is needed to read some attributes; False when they are read in place."""
+        entries = [*self._parts.opening, *self._parts.data([self._numbers[name] for name in attrs])]
+        # The rows of an embedding of many dimensions are much more than the two that are drawn.
+        few = self.schema.ndim == 1 or self.schema.shape[1] == 2
+        size = sum(entry.size for entry in entries)
+        return size <= (_MOST_BYTES if few else _MOST_BYTES // 16) and _have(self._copies, entries)
+
+    def _with(self, attrs: Sequence[str]) -> Any:
+        if self.prepare(attrs):
+            return self._near
+        with self._lock:
+            if self._far is None:
+                self._far = self._storage.open_array(self._uri, self._storage.column_ctx, self._what)
+            return self._far
+
+
+def open_nearby(storage: Storage, uri: str, what: str, copies: DatasetCopies, parts: ArrayParts | None) -> Any:
+    """Open the array at `uri` from copies where that is possible, else in place.
+
+    Raises
+    ------
+    DatasetInvalid, StorageUnavailable
+        As `Storage.open_array`.
+    tiledb.TileDBError
+        The store did not answer.
+    """
+    is_small = parts is not None and sum(entry.size for entry in parts.opening) <= _MOST_OPENING_BYTES
+    if parts is not None and is_small and _have(copies, parts.opening):
+        return NearArray(storage, uri, what, copies, parts)
+    return storage.open_array(uri, storage.column_ctx, what)
+
+
+def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:
+    try:
+        return copies.have(entries)
+    except (tiledb.TileDBError, OSError) as error:
+        if is_away(error):
+            raise
+        # The local disk is full, say, or the object is gone: reading in place gives the right answer or error.
+        return False

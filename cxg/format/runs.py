@@ -1,0 +1,157 @@
+"""A decoded copy of X, by cell or by gene, in plain files that are mapped into memory.
+
+TileDB decompresses every tile that a line of X touches; a thousand random cells touch most
+of a large dataset. Here the values of each line (a cell, or a gene) lie side by side,
+decoding was done once, and reading lines is copying their runs.
+
+Folder: `indptr.npy` (lines + 1) int64; `other.u2` or `other.u4` (nnz) little-endian position
+of each value on the other axis; `value.f4` (nnz) little-endian float32. Together they are the
+arrays of a compressed sparse matrix.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IndexArray = NDArray[np.int64]
+ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.float32]]]
+"""From the first line and the one after the last: how many values each has, their other positions, the values."""
+
+# Values in one piece: small enough to stay in the processor's cache while they are added up.
+_PIECE_VALUES = 1 << 20
+# Lines are decoded in groups of about this many values.
+_BUILD_VALUES = 1 << 20
+_OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
+_VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
+
+
+class RunStore:
+    """The decoded lines of one dataset; safe to share between threads.
+
+    Parameters
+    ----------
+    folder : as `build` left it
+
+    Raises
+    ------
+    OSError, ValueError
+        The folder is not complete.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._indptr: IndexArray = np.load(folder / "indptr.npy")
+        name = next((name for name in _OTHER if (folder / name).exists()), "other.u4")
+        self._other = _Mapped(folder / name, _OTHER[name])
+        self._value = _Mapped(folder / _VALUE, _VALUE_DTYPE)
+        if not len(self._other.array) == len(self._value.array) == self._indptr[-1]:
+            raise ValueError("The decoded copy is incomplete.")
+
+    def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Positions on the other axis, ascending, and values of one line: (k,) each, parts of the mapped files."""
+        start, stop = self._indptr[number : number + 2].tolist()
+        return self._other.array[start:stop], self._value.array[start:stop]
+
+    def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+        """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece.
+
+        What was read is unmapped behind the reader, so that a long scan does not count as memory of this process;
+        the operating system keeps the pages or drops them, as it sees fit.
+        """
+        lengths = self._indptr[lines + 1] - self._indptr[lines]
+        ends = np.cumsum(lengths)
+        cuts = np.searchsorted(ends, np.arange(_PIECE_VALUES, ends[-1] if len(ends) else 0, _PIECE_VALUES))
+        for part in np.split(lines, np.unique(cuts) + 1):
+            if len(part):
+                starts, stops = self._runs(part)
+                yield self._other.gather(starts, stops), self._value.gather(starts, stops)
+                self._other.forget(starts[0], stops[-1])
+                self._value.forget(starts[0], stops[-1])
+
+    def _runs(self, lines: IndexArray) -> tuple[list[int], list[int]]:
+        """Positions in the files of runs of consecutive lines."""
+        breaks = np.flatnonzero(np.diff(lines) != 1) + 1
+        first = lines[np.concatenate(([0], breaks))]
+        last = lines[np.concatenate((breaks - 1, [len(lines) - 1]))]
+        return self._indptr[first].tolist(), self._indptr[last + 1].tolist()
+
+
+class _Mapped:
+    """A file of equal items, mapped."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        with path.open("rb") as file:
+            empty = path.stat().st_size == 0  # which cannot be mapped
+            self._mapping = None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # A plain array: slicing numpy's own mapped arrays costs more than copying a row.
+        self.array: NDArray[Any] = np.frombuffer(b"" if self._mapping is None else self._mapping, dtype)
+
+    def gather(self, starts: list[int], stops: list[int]) -> Any:
+        """The runs from each start to its stop, one after the other."""
+        array = self.array
+        if len(starts) == 1:
+            return array[starts[0] : stops[0]]
+        return np.concatenate([array[a:b] for a, b in zip(starts, stops, strict=True)])
+
+    def forget(self, start: int, stop: int) -> None:
+        """Unmap the pages of these items; reading them again maps them again."""
+        if self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            first = start * self.array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_DONTNEED, first, max(1, stop * self.array.itemsize - first))
+
+
+def read_columns(store: RunStore, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:
+    """Expression of `genes` in every cell, from a copy by gene: (n_obs, k) float32, column-major."""
+    out = np.zeros((n_obs, len(genes)), np.float32, order="F")
+    for column, gene in enumerate(genes.tolist()):
+        cells, values = store.line(gene)
+        out[cells, column] = values
+    return out
+
+
+def sum_columns(store: RunStore, genes: IndexArray, n_obs: int) -> NDArray[np.float64]:
+    """Sum of `genes` (sorted, unique) in every cell, from a copy by gene: (n_obs,) float64."""
+    total = np.zeros(n_obs)
+    for cells, values in store.pieces(genes):
+        total += np.bincount(cells, values, n_obs)
+    return total
+
+
+def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_bytes: int) -> bool:
+    """Decode all lines of a matrix into an empty folder.
+
+    Returns
+    -------
+    bool
+        False when it stopped because the files would be larger than `most_bytes`; the folder
+        is then of no use.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable.
+    DatasetInvalid, StorageUnavailable
+        The matrix cannot be read.
+    """
+    name = "other.u2" if n_other <= 1 << 16 else "other.u4"
+    indptr = np.zeros(n_lines + 1, np.int64)
+    with (folder / name).open("wb") as other_file, (folder / _VALUE).open("wb") as value_file:
+        start, step, written = 0, 256, 0
+        while start < n_lines:
+            stop = min(n_lines, start + step)
+            counts, other, value = read_range(start, stop)
+            other_file.write(other.astype(_OTHER[name]).data)
+            value_file.write(value.astype(_VALUE_DTYPE, copy=False).data)
+            indptr[start + 1 : stop + 1] = written + np.cumsum(counts)
+            written += len(other)
+            if written * (_OTHER[name].itemsize + _VALUE_DTYPE.itemsize) > most_bytes:
+                return False
+            step = max(64, int(_BUILD_VALUES * stop / max(1, written)))
+            start = stop
+    np.save(folder / "indptr.npy", indptr)
+    return True

@@ -1,0 +1,128 @@
+"""Listing and copying objects of a store through TileDB, without holding Python's lock meanwhile.
+
+TileDB-Py lists recursively and reads files with the lock held: while S3 takes its time, or
+does not answer at all, no other thread of the process would do anything. The listing
+therefore calls TileDB's C interface, which its Python package brings, by ctypes; copying is
+one of the calls of TileDB-Py that release the lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from pathlib import Path
+from typing import Any
+
+import tiledb
+from tiledb import libtiledb
+
+_OK = 0
+_TAKE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p)
+
+
+class Objects:
+    """The objects that one TileDB context reaches; safe to share between threads."""
+
+    def __init__(self, ctx: tiledb.Ctx) -> None:
+        self._ctx = ctx
+        self._vfs = tiledb.VFS(ctx=ctx)
+        self._native = _Native.find(ctx)
+
+    def below(self, prefix: str, most: int) -> list[tuple[str, int]]:
+        """Paths and sizes of all objects below `prefix`, relative to it; little more than `most` of them.
+
+        Parameters
+        ----------
+        prefix : URI with a slash at the end
+
+        Raises
+        ------
+        tiledb.TileDBError
+            The store did not answer, or refused.
+        """
+        pairs: list[tuple[str, int]] = []
+
+        def take(path: str, size: int) -> bool:
+            if path.startswith(prefix) and not path.endswith("/"):
+                pairs.append((path[len(prefix) :], size))
+            return len(pairs) <= most  # go on
+
+        if self._native is None:
+            self._vfs.ls_recursive(prefix, take)
+        else:
+            self._native.list_below(prefix, take)
+        return pairs
+
+    def children(self, prefix: str) -> list[str]:
+        """URIs of what lies directly below `prefix`.
+
+        Raises
+        ------
+        tiledb.TileDBError
+            The store did not answer, or refused.
+        """
+        return list(self._vfs.ls(prefix))
+
+    def copy(self, uri: str, target: Path) -> None:
+        """Copy an object to a file of this machine.
+
+        Raises
+        ------
+        tiledb.TileDBError
+            It is not there, the store did not answer, or the file cannot be written.
+        """
+        self._vfs.copy_file(uri, str(target))
+
+
+class _Native:
+    """TileDB's own recursive listing (`tiledb_vfs_ls_recursive` of its C interface)."""
+
+    def __init__(self, library: ctypes.CDLL, ctx: int, vfs: ctypes.c_void_p) -> None:
+        self._library, self._ctx, self._vfs = library, ctypes.c_void_p(ctx), vfs
+        weakref.finalize(self, library.tiledb_vfs_free, ctypes.byref(vfs))
+
+    @classmethod
+    def find(cls, ctx: tiledb.Ctx) -> _Native | None:
+        """Make one for a context; None where this TileDB-Py does not show what is needed."""
+        vfs = ctypes.c_void_p()
+        try:
+            library = ctypes.CDLL(libtiledb.__file__)
+            pointer = _pointer(ctx)
+            if library.tiledb_vfs_alloc(ctypes.c_void_p(pointer), None, ctypes.byref(vfs)) != _OK:
+                return None
+            library.tiledb_vfs_ls_recursive.argtypes = (
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, _TAKE),
+                ctypes.c_void_p,
+            )
+        except (OSError, AttributeError, ValueError):
+            return None
+        return cls(library, pointer, vfs)
+
+    def list_below(self, prefix: str, take: Any) -> None:
+        def receive(path: int, length: int, size: int, _: Any) -> int:
+            return int(take(ctypes.string_at(path, length).decode("utf-8", "surrogateescape"), size))
+
+        status = self._library.tiledb_vfs_ls_recursive(
+            self._ctx, self._vfs, prefix.encode("utf-8", "surrogateescape"), _TAKE(receive), None
+        )
+        if status != _OK:
+            raise tiledb.TileDBError(self._last_error())
+
+    def _last_error(self) -> str:
+        error, text = ctypes.c_void_p(), ctypes.c_char_p()
+        self._library.tiledb_ctx_get_last_error(self._ctx, ctypes.byref(error))
+        if not error:
+            return "the listing failed"
+        self._library.tiledb_error_message(error, ctypes.byref(text))
+        message = (text.value or b"").decode("utf-8", "replace")
+        self._library.tiledb_error_free(ctypes.byref(error))
+        return message
+
+
+def _pointer(ctx: tiledb.Ctx) -> int:
+    unpack = ctypes.pythonapi.PyCapsule_GetPointer
+    unpack.restype, unpack.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    found = unpack(ctx.__capsule__(), b"ctx")
+    if not found:
+        raise ValueError("the context has no address")
+    return int(found)

@@ -1,0 +1,142 @@
+"""Local copies of the files of a dataset: fetched once, bounded, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cxg.copies import Copies
+from cxg.listing import Entry, Listing, list_folder
+
+ROOM = 1 << 30
+
+
+class Source:
+    """A folder that stands for a bucket, and what was fetched from it."""
+
+    def __init__(self, root: Path, files: dict[str, int]) -> None:
+        self.root, self.fetched = root, list[str]()
+        for name, size in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(name[:1].encode() * size)
+        self.wait = threading.Event()
+        self.wait.set()
+
+    def fetch(self, uri: str, target: Path) -> None:
+        self.wait.wait(10)
+        self.fetched.append(uri.removeprefix(f"{self.root}/"))
+        shutil.copyfile(uri, target)
+
+    @property
+    def listing(self) -> Listing:
+        return list_folder(str(self.root))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path / "source", {"obs/a0.tdb": 100, "obs/a1.tdb": 200, "obs/__commits/x.wrt": 0})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "cache"
+    path.mkdir()
+    return path
+
+
+def test_files_are_fetched_once(source: Source, folder: Path) -> None:
+    listing = source.listing
+    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    assert copies.have(listing.entries)
+    assert copies.have(listing.entries)
+    # Empty files need no fetching.
+    assert sorted(source.fetched) == ["obs/a0.tdb", "obs/a1.tdb"]
+    assert (copies.root / "obs/a1.tdb").read_bytes() == b"o" * 200
+    assert (copies.root / "obs/__commits/x.wrt").read_bytes() == b""
+    assert [item.name for item in folder.iterdir()] == [copies.root.name]
+
+
+def test_another_process_finds_them(source: Source, folder: Path) -> None:
+    listing = source.listing
+    assert Copies(source.fetch, folder, ROOM).of(str(source.root), listing).have(listing.entries)
+    source.fetched.clear()
+    assert Copies(source.fetch, folder, ROOM).of(str(source.root), listing).have(listing.entries)
+    assert not source.fetched
+
+
+def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: Path) -> None:
+    listing = source.listing
+    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    source.wait.clear()
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(copies.have, listing.entries) for _ in range(8)]
+        time.sleep(0.05)
+        source.wait.set()
+        assert all(future.result() for future in asked)
+    assert sorted(source.fetched) == ["obs/a0.tdb", "obs/a1.tdb"]
+
+
+def test_a_removed_copy_is_fetched_again(source: Source, folder: Path) -> None:
+    listing = source.listing
+    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    copies.have(listing.entries)
+    shutil.rmtree(copies.root)
+    assert copies.have(listing.entries)
+    assert len(source.fetched) == 4
+
+
+def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
+    before = source.listing
+    first = Copies(source.fetch, folder, ROOM).of(str(source.root), before)
+    first.have(before.entries)
+    (source.root / "obs/a1.tdb").write_bytes(b"new")
+    after = source.listing
+    second = Copies(source.fetch, folder, ROOM).of(str(source.root), after)
+    assert second.have(after.entries)
+    assert (second.root / "obs/a1.tdb").read_bytes() == b"new"
+    assert (first.root / "obs/a1.tdb").read_bytes() == b"o" * 200
+
+
+def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> None:
+    entry = Entry("obs/a0.tdb", 99)
+    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), Listing((entry,)))
+    with pytest.raises(OSError, match="another size"):
+        copies.have([entry])
+    assert not (copies.root / entry.path).exists()
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
+    entry = Entry("obs/new", 3)
+    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), Listing((entry,)))
+    with pytest.raises(FileNotFoundError):
+        copies.have([entry])
+    (source.root / "obs/new").write_bytes(b"new")
+    assert copies.have([entry])
+
+
+def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
+    listing = source.listing
+    copies = Copies(source.fetch, folder, 4 * 250).of(str(source.root), listing)
+    assert copies.have([entry for entry in listing.entries if entry.path.endswith("a1.tdb")])
+    assert not copies.have(listing.entries)
+    assert source.fetched == ["obs/a1.tdb"]
+
+
+def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) -> None:
+    for name, age_s, size in (("s3-old", 9000.0, 800), ("s3-newer", 5000.0, 100), ("s3-used", 1.0, 800)):
+        (folder / name).mkdir()
+        (folder / name / "file").write_bytes(b"x" * size)
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    (folder / "decoded").mkdir()
+    Copies(source.fetch, folder, 4 * 1300).of(str(source.root), source.listing)
+    assert sorted(item.name for item in folder.iterdir()) == ["decoded", "s3-newer", "s3-used"]
+    Copies(source.fetch, folder, 4 * 100).of(str(source.root), source.listing)
+    # Another process may have it open.
+    assert sorted(item.name for item in folder.iterdir()) == ["decoded", "s3-used"]

@@ -1,0 +1,135 @@
+"""The cache of decoded copies: made once, found by every worker, bounded, private."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxg import decoded
+from cxg.catalog import Catalog
+from cxg.config import default
+from cxg.decoded import DecodedCache
+from cxg.storage import Dataroot, Storage
+from tests import cxgs
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    monkeypatch.setattr(decoded, "_DELAY_S", 0.0)
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("a.cxg", "b.cxg", "dense.cxg"):
+        cxgs.build(root / name, "0.3.0-dense" if name == "dense.cxg" else "Xr/Xc", n_obs=50, n_var=20, seed=len(name))
+    storage = Storage(default())
+    return Catalog(storage, Dataroot(storage, str(root)), 8)
+
+
+def make(cache: DecodedCache, name: str) -> None:
+    """What the background thread does, now."""
+    cache._make(name)
+
+
+def folders(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir() if item.is_dir())
+
+
+def test_made_once_and_found_by_others(catalog: Catalog, tmp_path: Path) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    with catalog.lease("a.cxg") as dataset:
+        assert cache.find(dataset, "obs") is None
+        make(cache, "a.cxg")
+        assert cache.find(dataset, "obs") is not None
+        assert DecodedCache(catalog, tmp_path, 1 << 20).find(dataset, "obs") is not None
+        copies = [tmp_path / f"{dataset.fingerprint}-{axis}" for axis in ("obs", "var")]
+        before = [copy.stat().st_ino for copy in copies]
+        make(cache, "a.cxg")
+        assert [copy.stat().st_ino for copy in copies] == before
+        genes = cache.find(dataset, "var")
+        assert genes is not None
+        column = dataset.read_X_columns(np.array([3]))[:, 0]
+        cells, values = genes.line(3)
+        assert values.tolist() == column[cells].tolist()
+        assert np.count_nonzero(column) == len(cells)
+
+
+def test_asking_for_it_starts_the_work(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    monkeypatch.setattr(cache, "_make", lambda name: done.set())
+    with catalog.lease("a.cxg") as dataset:
+        cache.want(dataset)
+    assert done.wait(10)
+
+
+def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    asked = threading.Semaphore(0)
+    monkeypatch.setattr(cache, "_make", lambda name: asked.release())
+    with catalog.lease("a.cxg") as dataset:
+        cache.want(dataset)
+        assert asked.acquire(timeout=10)
+        cache.want(dataset)
+        assert not asked.acquire(timeout=0.2)
+        monkeypatch.setattr(decoded, "_AGAIN_AFTER_S", 0.0)
+        cache.want(dataset)
+        assert asked.acquire(timeout=10)
+
+
+def test_dense_data_are_not_copied(catalog: Catalog, tmp_path: Path) -> None:
+    cache = DecodedCache(catalog, tmp_path / "cache", 1 << 20)
+    (tmp_path / "cache").mkdir()
+    make(cache, "dense.cxg")
+    assert folders(tmp_path / "cache") == []
+
+
+def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    cache = DecodedCache(catalog, folder, 1 << 20)
+    make(cache, "a.cxg")
+    make(cache, "b.cxg")
+    with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
+        kept = [f"{first.fingerprint}-obs", f"{first.fingerprint}-var", f"{second.fingerprint}-var"]
+        for name in kept:
+            os.utime(folder / name, (2, 2))
+        os.utime(folder / f"{second.fingerprint}-obs", (1, 1))
+        used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        DecodedCache(catalog, folder, used)._make_room(10)
+        assert folders(folder) == sorted(kept)
+
+
+def test_files_copied_from_s3_count_and_stay(catalog: Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    cache = DecodedCache(catalog, folder, 1 << 20)
+    (folder / "s3-abc").mkdir(parents=True)
+    make(cache, "a.cxg")
+    (folder / "s3-abc" / "file").write_bytes(bytes(1 << 20))
+    cache._make_room(10)
+    assert folders(folder) == ["s3-abc"]
+
+
+def test_too_large_a_dataset_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    make(DecodedCache(catalog, folder, 200), "a.cxg")
+    assert folders(folder) == []
+
+
+def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    (folder / "partial-dead").mkdir(parents=True)
+    make(DecodedCache(catalog, folder, 1 << 20), "a.cxg")
+    assert "partial-dead" not in folders(folder)
+
+
+def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    with decoded._locked(tmp_path / "lock") as held:
+        assert held
+        make(cache, "a.cxg")
+    with catalog.lease("a.cxg") as dataset:
+        assert cache.find(dataset, "obs") is None

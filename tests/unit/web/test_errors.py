@@ -1,0 +1,106 @@
+"""From exception to answer: faults of the connection, of the store, and of our own."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from flask.testing import FlaskClient
+from gunicorn.http.errors import InvalidChunkSize
+
+from cxg.errors import StorageUnavailable
+from cxg.web import errors
+from cxg.web.site import Site
+from tests import cxgs
+from tests.served import serve
+
+API = "/d/a.cxg/api/v0.2/"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    top = tmp_path_factory.mktemp("errors")
+    cxgs.build(top / "data" / "a.cxg", n_obs=5, n_var=5)
+    return serve(top / "data", top / "client")
+
+
+class BrokenChunks:
+    """A body as gunicorn hands it over when its chunks are none."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise InvalidChunkSize(b"zz")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.parametrize(
+    "method, route, kind",
+    [
+        ("POST", "diffexp/obs", "application/json"),
+        ("PUT", "data/var", "application/json"),
+        ("POST", "summarize/var", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_body_in_broken_chunks_is_the_clients_fault(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, method: str, route: str, kind: str
+) -> None:
+    response = client.open(
+        API + route,
+        method=method,
+        content_type=kind,
+        environ_overrides={
+            "wsgi.input": BrokenChunks(),
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+        },
+    )
+    assert response.status_code == 400
+    assert response.json["message"].endswith(".")
+    assert caplog.records == []
+
+
+def test_a_body_that_ends_early_is_the_clients_fault(client: FlaskClient) -> None:
+    response = client.post(
+        f"{API}diffexp/obs", data=b"{}", content_type="application/json", environ_overrides={"CONTENT_LENGTH": "50"}
+    )
+    assert response.status_code == 400
+
+
+def test_a_body_that_is_too_long_is_refused_unread(client: FlaskClient) -> None:
+    response = client.post(
+        f"{API}diffexp/obs",
+        data=b"{}",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": str(10**9)},
+    )
+    assert response.status_code == 413
+    assert response.json["message"].endswith(".")
+
+
+def test_a_store_that_is_away_is_tried_again(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StorageUnavailable("The storage did not answer; try again soon.")
+
+    monkeypatch.setattr(Site, "with_dataset", away)
+    response = client.get(f"{API}schema")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, str(errors.RETRY_AFTER_S))
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_fault_of_ours_is_logged_and_its_text_kept_back(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(Site, "with_dataset", fail)
+    with caplog.at_level(logging.ERROR):
+        response = client.get(f"{API}schema")
+    assert response.status_code == 500
+    mark = response.headers["X-Request-ID"]
+    assert mark in response.json["message"]
+    assert "secret" not in response.text
+    (record,) = caplog.records
+    assert mark in record.getMessage()
+    assert record.exc_info is not None
