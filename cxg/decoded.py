@@ -22,12 +22,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cxg.cachefolder import folder_bytes
 from cxg.catalog import Catalog
 from cxg.errors import CxgError
 from cxg.format.dataset import Dataset
-from cxg.format.runs import RunStore, build
+from cxg.format.runs import ReadRange, RunStore, build
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ _DELAY_S = 2.0
 _AGAIN_AFTER_S = 600.0
 _MOST_OPEN = 32
 _NICE = 10
+# Threads of one process share one interpreter: visitors come first, as long as they are not there all the time.
+_QUIET_S = 0.25
+_PATIENCE_S = 0.5
 
 
 class DecodedCache:
@@ -57,6 +61,11 @@ class DecodedCache:
         self._wanted: queue.Queue[str] = queue.Queue(maxsize=64)
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._thread: threading.Thread | None = None
+        self._visited_s = float("-inf")
+
+    def visited(self) -> None:
+        """Note that a visitor of this process waits for an answer: decoding pauses for a moment."""
+        self._visited_s = time.monotonic()
 
     def find(self, dataset: Dataset, axis: str) -> RunStore | None:
         """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet."""
@@ -124,12 +133,23 @@ class DecodedCache:
             partial = Path(tempfile.mkdtemp(prefix="partial-", dir=self._folder))
             lengths = (dataset.n_obs, dataset.n_var) if axis == "obs" else (dataset.n_var, dataset.n_obs)
             try:
-                read = functools.partial(dataset.expression().read_range, axis)
+                read = self._politely(functools.partial(dataset.expression().read_range, axis))
                 if build(partial, read, *lengths, self._budget_bytes // 2):
                     self._make_room(folder_bytes(partial))
                     partial.rename(target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def _politely(self, read: ReadRange) -> ReadRange:
+        """The same, but waiting while visitors ask, for a bounded time at each range."""
+
+        def read_range(start: int, stop: int) -> Any:
+            began = time.monotonic()
+            while (now := time.monotonic()) - self._visited_s < _QUIET_S and now - began < _PATIENCE_S:
+                time.sleep(0.05)
+            return read(start, stop)
+
+        return read_range
 
     def _make_room(self, needed_bytes: int) -> None:
         if self._folder is None:

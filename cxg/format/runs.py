@@ -12,6 +12,8 @@ arrays of a compressed sparse matrix.
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,9 +55,9 @@ class RunStore:
             raise ValueError("The decoded copy is incomplete.")
 
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Positions on the other axis, ascending, and values of one line: (k,) each, parts of the mapped files."""
+        """Positions on the other axis, ascending, and values of one line: (k,) each."""
         start, stop = self._indptr[number : number + 2].tolist()
-        return self._other.array[start:stop], self._value.array[start:stop]
+        return self._other.copy(start, stop), self._value.copy(start, stop)
 
     def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
         """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece.
@@ -70,8 +72,8 @@ class RunStore:
             if len(part):
                 starts, stops = self._runs(part)
                 yield self._other.gather(starts, stops), self._value.gather(starts, stops)
-                self._other.forget(starts[0], stops[-1])
-                self._value.forget(starts[0], stops[-1])
+                self._other.forget()
+                self._value.forget()
 
     def _runs(self, lines: IndexArray) -> tuple[list[int], list[int]]:
         """Positions in the files of runs of consecutive lines."""
@@ -82,12 +84,13 @@ class RunStore:
 
 
 class _Mapped:
-    """A file of equal items, mapped."""
+    """A file of equal items, open and mapped as long as this object lives."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        with path.open("rb") as file:
-            empty = path.stat().st_size == 0  # which cannot be mapped
-            self._mapping = None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        empty = path.stat().st_size == 0  # which cannot be mapped
+        self._mapping = None if empty else mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         # A plain array: slicing numpy's own mapped arrays costs more than copying a row.
         self.array: NDArray[Any] = np.frombuffer(b"" if self._mapping is None else self._mapping, dtype)
 
@@ -98,11 +101,15 @@ class _Mapped:
             return array[starts[0] : stops[0]]
         return np.concatenate([array[a:b] for a, b in zip(starts, stops, strict=True)])
 
-    def forget(self, start: int, stop: int) -> None:
-        """Unmap the pages of these items; reading them again maps them again."""
+    def copy(self, start: int, stop: int) -> NDArray[Any]:
+        """These items, read rather than mapped: a mapping takes in pages around them, which nobody would unmap."""
+        size = self.array.itemsize
+        return np.frombuffer(os.pread(self._file, (stop - start) * size, start * size), self.array.dtype)
+
+    def forget(self) -> None:
+        """Unmap all pages, also those that the system mapped around the ones asked for; reading maps them again."""
         if self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            first = start * self.array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
-            self._mapping.madvise(mmap.MADV_DONTNEED, first, max(1, stop * self.array.itemsize - first))
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_columns(store: RunStore, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:

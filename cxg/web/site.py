@@ -79,6 +79,7 @@ class Site:
         CxgError
             Whatever the lease or `read` raises, the second time.
         """
+        self.decoded.visited()
         with self.catalog.lease(name) as dataset:
             # Each worker that is asked prepares for more, not only the one that served the page.
             self.catalog.prefetch(dataset)

@@ -133,3 +133,18 @@ def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path) -> None:
         make(cache, "a.cxg")
     with catalog.lease("a.cxg") as dataset:
         assert cache.find(dataset, "obs") is None
+
+
+def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    waited: list[float] = []
+    monkeypatch.setattr(decoded.time, "sleep", waited.append)
+    monkeypatch.setattr(decoded, "_PATIENCE_S", 0.02)
+    ranges: list[tuple[int, int]] = []
+    read = cache._politely(lambda start, stop: ranges.append((start, stop)))
+    read(0, 5)
+    assert not waited
+    cache.visited()
+    read(5, 9)
+    assert waited
+    assert ranges == [(0, 5), (5, 9)]

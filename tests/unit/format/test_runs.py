@@ -106,3 +106,33 @@ def test_a_folder_without_its_files_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "indptr.npy", np.array([0, 3]))
     with pytest.raises(OSError, match="other"):
         RunStore(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages of a mapping are counted by Linux only")
+def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    lines, length = 64, 20_000
+
+    def read_range(start: int, stop: int) -> Any:
+        count = stop - start
+        values = np.ones(count * length, np.float32)
+        return np.full(count, length), np.tile(np.arange(length), count), values
+
+    assert build(copy, read_range, lines, length, 1 << 30)
+    store = RunStore(copy)
+    for number in range(lines):
+        store.line(number)
+    assert sum(len(value) for _, value in store.pieces(np.arange(0, lines, 2))) == lines // 2 * length
+    assert _resident_kb(copy) == 0
+
+
+def _resident_kb(folder: Path) -> int:
+    """Pages of the files in a folder that are mapped into this process."""
+    total, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            ours = str(folder) in line
+        elif ours and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
