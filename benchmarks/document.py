@@ -24,11 +24,12 @@ judges nothing. Its parts can be measured one by one: [what was measured when](#
 
 How it is measured: one server at a time on loopback, in turn ({rounds} rounds; {turns}), each started anew. One request at a time on a
 connection that is kept, timed from the first byte sent to the last one received. *First time* is a URL that this server process was never
-asked before; the dataset is open, its files are in the operating system's page cache, and nothing of it is decoded yet. *X decoded* is the first time
-too, some time after somebody opened the dataset: our server then has decoded X in the background and keeps that on local disk. *Repeat* is the
-same URL again. Values are medians over all
+asked before; the dataset is open, its files are in the operating system's page cache, and nothing of it is decoded yet. *Decoded* is the first time
+too, some time after somebody opened the dataset: our server then has decoded it in the background and keeps that on local disk, for all its workers and
+for the next start. *Repeat* is the same URL again. Values are medians over all
 rounds, with the 95th percentile in brackets where there are at least 20. *Floor* is a memory copy of as many bytes and the same socket. Ratios compare with
-the faster form of 1.3.0: first time / repeat. A goal is met when the median is within it.
+the faster form of 1.3.0: first time / repeat. A goal is met when the median is within it;
+*once decoded* means that only the decoded dataset is fast enough.
 
 ## Answers, as browsers ask for them (`Accept-Encoding: gzip, deflate, br, zstd`)
 
@@ -55,7 +56,7 @@ this page is asked, 64 clients included. It also counts the pages of mapped file
 ## Many clients
 
 Each client asks again as soon as it has its answer, choosing among {popular} genes, {warm:.0f} s to warm up, then {load:.0f} s measured. The clients are one
-process on the same machine; what it and the server used is stated in processors, so their sum shows when the machine was the limit. X was decoded before.
+process on the same machine; what it and the server used is stated in processors, so their sum shows when the machine was the limit. The dataset was decoded before.
 
 {throughput}
 ## Conversion
@@ -72,7 +73,7 @@ All values of all rounds: `build/bench/results.json`.
 _PROFILE = """
 ## Where the time goes
 
-Our server, *big*, each URL for the first time, X not decoded; milliseconds, medians of each stage, so they need not add up. *Seen by the client* is through
+Our server, *big*, each URL for the first time, nothing decoded; milliseconds, medians of each stage, so they need not add up. *Seen by the client* is through
 a socket. The other columns are of the same URLs asked of the application inside one process: *TileDB* reads and decompresses, *decoding* makes numpy arrays of it
 (for genes it scatters the values over all cells), *encoding* makes the FlatBuffer or JSON, *compression* is gzip, *the rest* is routing and bookkeeping.
 *HTTP* is what the client sees beyond that: gunicorn, the socket, handing over between threads.
@@ -82,8 +83,8 @@ a socket. The other columns are of the same URLs asked of the application inside
 _SCALE = """
 ## Cost against cells
 
-Our server alone, one run, {genes:,} genes and the same share of values not zero each time. First-time medians as browsers ask; *X decoded* as above.
-Memory is the largest PSS while everything is asked, X decoded meanwhile and 64 clients served, beside what the server plans and prints at start (all workers
+Our server alone, one run, {genes:,} genes and the same share of values not zero each time. First-time medians as browsers ask; *decoded* as above.
+Memory is the largest PSS while everything is asked, the dataset decoded meanwhile and 64 clients served, beside what the server plans and prints at start (all workers
 at most); {routes} routes of the API were asked, and all answered.
 
 {table}"""

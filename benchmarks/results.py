@@ -23,7 +23,7 @@ class Record:
     row : key of a row in `benchmarks.goals`
     encoding : "browser", "identity", or "" where it makes no difference
     when : `FIRST` for a URL never asked before in that server process, `REPEAT`, or "" where neither is meant;
-        of our server also `DECODED` for the first time with X decoded, `UNDECODED` for comparisons without
+        of our server also `DECODED` for the first time with the dataset decoded, `UNDECODED` for comparisons without
     values : seconds, MB, or requests per second
     sizes : bytes of the bodies as they travelled, where there are any
     section : the part of the command that measured it; a later run replaces sections as a whole

@@ -35,6 +35,8 @@ _LISTED_VISITS = 20_000
 # Our server starts to decode X a moment after it is first asked to compare; this long without work means done.
 _DECODING_QUIET_S = 3.0
 _DECODING_LIMIT_S = 1800.0
+# A parameter that means nothing to a server.
+_ANEW = "anew=1"
 
 
 class Run:
@@ -106,16 +108,21 @@ class Run:
                 self._keep(row, encoding, first, again)
 
     def latency_decoded(self, header: str) -> None:
-        """First-time latency of what X is read for, once our server has decoded X in the background."""
+        """First-time latency of the same answers, once our server has decoded the dataset in the background."""
         self.decode()
         sets = [list(itertools.islice(self._genes, GENES_PER_SET)) for _ in range(self.sizes.sets)]
         genes = list(itertools.islice(self._genes, self.sizes.genes))
         with Connection(self.server.port, header) as connection:
             # Another worker than before may answer this connection; let it open the dataset.
             _check(connection.ask(f"{self.server.api}schema"), "schema")
+            ask = self.questions
             for row, paths in (
-                (goals.GENE, [self.questions.gene(gene) for gene in genes]),
-                (goals.MEAN, [self.questions.mean(genes) for genes in sets]),
+                # These were asked for before: another URL for the same has them made again.
+                (goals.CATEGORICAL, [f"{ask.column(name)}&{_ANEW}" for name in CATEGORICAL]),
+                (goals.FLOAT, [f"{ask.column(name)}&{_ANEW}" for name in FLOATS]),
+                (goals.EMBEDDING, [f"{ask.embedding(name)}&{_ANEW}" for name in EMBEDDINGS]),
+                (goals.GENE, [ask.gene(gene) for gene in genes]),
+                (goals.MEAN, [ask.mean(chosen) for chosen in sets]),
             ):
                 replies = [connection.ask(path) for path in paths]
                 for reply in replies:

@@ -47,8 +47,8 @@ _TEXTS = {
     MEAN: f"mean of {_IN_SET} genes",
     COMPARE: "first diffexp, {cells} + {cells} cells",
     LIST: "list of datasets, first time",
-    DECODED_GENE: "gene, X decoded",
-    DECODED_COMPARE: "diffexp, {cells} + {cells} cells, X decoded",
+    DECODED_GENE: "gene, decoded",
+    DECODED_COMPARE: "diffexp, {cells} + {cells} cells, decoded",
 }
 
 
@@ -236,6 +236,6 @@ proxy that holds every request back for {delay:.0f} ms, many at a time, and coun
 Medians of {starts} starts, each with an empty cache folder; the server is up, but nobody has asked it for the dataset.
 *The first plot* is the page, the schema, one embedding and all obs columns, six at a time as browsers ask; what opens
 the matrix is fetched ahead meanwhile and counted too. The genes and comparisons after it are asked of servers whose
-workers have opened the dataset, without X decoded; *X decoded* is some time after the page was asked for.
+workers have opened the dataset, with nothing decoded; *decoded* is some time after the page was asked for.
 
 {table}"""

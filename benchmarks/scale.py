@@ -203,12 +203,12 @@ def _rows(sizes: Sizes) -> list[tuple[str, str, Any]]:
     for row in goals.LATENCY:
         rows.append((row.key, row.text, ms))
         if row in (goals.GENE, goals.MEAN):
-            rows.append((f"{row.key}-{DECODED}", f"{row.text}, X decoded", ms))
+            rows.append((f"{row.key}-{DECODED}", f"{row.text}, decoded", ms))
     rows.append((f"{goals.GENE.key}-bytes", "bytes of one gene, kB", lambda value: short(value / 1000)))
     for size in sizes.scale_sets:
         row = goals.random_row(size)
         rows.append((f"{row.key}-{UNDECODED}", row.text, seconds))
-        rows.append((row.key, f"{row.text}, X decoded", seconds))
+        rows.append((row.key, f"{row.text}, decoded", seconds))
     rows.append(("decode-seconds", "until X is decoded, s", seconds))
     rows.append(("decode-bytes", "decoded X on disk, MB", _megabytes))
     for tag, note in (("", ""), (f"-{sizes.small_memory_mb}", f", with CXG_MEMORY_MB={sizes.small_memory_mb}")):

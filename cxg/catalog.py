@@ -158,7 +158,8 @@ class Catalog:
     def prefetch(self, dataset: Dataset) -> None:
         """In the background, fetch from S3 what a visitor will ask of a leased dataset first; returns at once."""
         if dataset.take_prefetch():
-            threading.Thread(target=self._prefetch, args=(dataset.name,), name="prefetch", daemon=True).start()
+            # No daemon: those are torn out of TileDB when the process ends, which aborts it.
+            threading.Thread(target=self._prefetch, args=(dataset.name,), name="prefetch").start()
 
     def _prefetch(self, name: str) -> None:
         # Whatever is wrong, those who ask for it are told.

@@ -1,7 +1,8 @@
-"""Decoded copies of X of the datasets in use, on local disk, shared by all workers of a machine.
+"""Decoded copies of the datasets in use, on local disk, shared by all workers of a machine.
 
-One by cell, for differential expression, and one by gene (`cxg.format.runs`). They are read
-instead of TileDB once they are there. They are made in the background, one at a time, a few
+One of X by cell, for differential expression, one by gene (`cxg.format.runs`), and one of the
+columns of obs and the embeddings (`cxg.format.columnfiles`). They are read instead of TileDB
+once they are there. They are made in the background, one at a time, a few
 seconds after someone opens a dataset; until then, and wherever there is no room, TileDB is read.
 
 They are kept in the folder of `cxg.cachefolder`; the copy unused for longest goes first.
@@ -14,19 +15,23 @@ import fcntl
 import functools
 import logging
 import os
-import queue
 import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cxg.cachefolder import folder_bytes
 from cxg.catalog import Catalog
 from cxg.errors import CxgError
+from cxg.format.columnfiles import load_column, load_embedding, write_columns
+from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
 from cxg.format.runs import ReadRange, RunStore, build
 
@@ -37,9 +42,15 @@ _DELAY_S = 2.0
 _AGAIN_AFTER_S = 600.0
 _MOST_OPEN = 32
 _NICE = 10
+_TICK_S = 0.05
+_COPIES = ("columns", "obs", "var")
 # Threads of one process share one interpreter: visitors come first, as long as they are not there all the time.
 _QUIET_S = 0.25
 _PATIENCE_S = 0.5
+
+
+class _ProcessEnds(Exception):
+    """The main thread is gone, and the process waits for this one."""
 
 
 class DecodedCache:
@@ -58,7 +69,7 @@ class DecodedCache:
         self._budget_bytes = budget_bytes
         self._lock = threading.Lock()
         self._open: OrderedDict[str, RunStore] = OrderedDict()
-        self._wanted: queue.Queue[str] = queue.Queue(maxsize=64)
+        self._wanted: deque[str] = deque(maxlen=64)
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._visited_s = float("-inf")
@@ -88,9 +99,22 @@ class DecodedCache:
                 self._open.popitem(last=False)
         return store
 
+    def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
+        """Values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
+        folder = self._columns(dataset)
+        stored = None if folder is None else load_column(folder, dataset, name)
+        values: ColumnValues = dataset.obs.read(name) if stored is None else dataset.obs.decode(name, stored)
+        return values
+
+    def embedding(self, dataset: Dataset, name: str) -> NDArray[np.float32]:
+        """One embedding, from the copy where there is one; as `Dataset.read_embedding`."""
+        folder = self._columns(dataset)
+        stored = None if folder is None else load_embedding(folder, dataset, name)
+        return dataset.read_embedding(name) if stored is None else stored
+
     def want(self, dataset: Dataset) -> None:
         """Have a dataset decoded soon, unless it is or cannot be."""
-        if self._folder is None or dataset.x_problem is not None:
+        if self._folder is None:
             return
         with self._lock:
             now = time.monotonic()
@@ -99,54 +123,73 @@ class DecodedCache:
             self._seen[dataset.fingerprint] = now
             if len(self._seen) > 1024:
                 self._seen.popitem(last=False)
+            self._wanted.append(dataset.name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
+                # No daemon: those are torn out of TileDB when the process ends, which aborts it.
+                self._thread = threading.Thread(target=self._work, name="decode")
                 self._thread.start()
-        with contextlib.suppress(queue.Full):
-            self._wanted.put_nowait(dataset.name)
 
     def _work(self) -> None:
+        """Decode what is wanted until nothing is; stop early when the process ends."""
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while True:
-            name = self._wanted.get()
-            time.sleep(_DELAY_S)
-            try:
-                self._make(name)
-            except (CxgError, OSError, ValueError) as error:
-                log.info("%s is not decoded: %s", name, error)
+        with contextlib.suppress(_ProcessEnds):
+            while (name := self._next()) is not None:
+                _pause(_DELAY_S)
+                try:
+                    self._make(name)
+                except (CxgError, OSError, ValueError) as error:
+                    log.info("%s is not decoded: %s", name, error)
+
+    def _next(self) -> str | None:
+        with self._lock:
+            if self._wanted:
+                return self._wanted.popleft()
+            self._thread = None
+            return None
 
     def _make(self, name: str) -> None:
         with self._catalog.lease(name) as dataset:
-            if dataset.is_decodable:
+            self._make_one(dataset, "columns")
+            if dataset.x_problem is None and dataset.is_decodable:
                 for axis in ("obs", "var"):
                     self._make_one(dataset, axis)
 
-    def _make_one(self, dataset: Dataset, axis: str) -> None:
+    def _make_one(self, dataset: Dataset, what: str) -> None:
         if self._folder is None:
             return
-        target = self._folder / _folder_name(dataset, axis)
+        target = self._folder / _folder_name(dataset, what)
         with _locked(self._folder / "lock") as locked:
             if not locked or target.exists():
                 return
             _clear_leftovers(self._folder)
             partial = Path(tempfile.mkdtemp(prefix="partial-", dir=self._folder))
-            lengths = (dataset.n_obs, dataset.n_var) if axis == "obs" else (dataset.n_var, dataset.n_obs)
             try:
-                read = self._politely(functools.partial(dataset.expression().read_range, axis))
-                if build(partial, read, *lengths, self._budget_bytes // 2):
+                if self._write(dataset, what, partial):
                     self._make_room(folder_bytes(partial))
                     partial.rename(target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def _write(self, dataset: Dataset, what: str, folder: Path) -> bool:
+        """Fill an empty folder; False when it would take too much of the budget."""
+        if what == "columns":
+            return write_columns(folder, dataset, self._budget_bytes // 4)
+        lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
+        read = self._politely(functools.partial(dataset.expression().read_range, what))
+        return build(folder, read, *lengths, self._budget_bytes // 2)
+
+    def _columns(self, dataset: Dataset) -> Path | None:
+        return self._folder and self._folder / _folder_name(dataset, "columns")
 
     def _politely(self, read: ReadRange) -> ReadRange:
         """The same, but waiting while visitors ask, for a bounded time at each range."""
 
         def read_range(start: int, stop: int) -> Any:
             began = time.monotonic()
+            _pause(0)
             while (now := time.monotonic()) - self._visited_s < _QUIET_S and now - began < _PATIENCE_S:
-                time.sleep(0.05)
+                _pause(_TICK_S)
             return read(start, stop)
 
         return read_range
@@ -156,7 +199,7 @@ class DecodedCache:
             return
         # All that is in the folder counts, but copies of files on S3 are not ours to remove.
         used = sum(folder_bytes(item) for item in self._folder.iterdir() if item.is_dir() and not _is_partial(item))
-        kept = sorted((item for axis in ("obs", "var") for item in self._folder.glob(f"*-{axis}")), key=_age)
+        kept = sorted((item for what in _COPIES for item in self._folder.glob(f"*-{what}")), key=_age)
         for item in kept:
             if used + needed_bytes <= self._budget_bytes:
                 return
@@ -164,8 +207,20 @@ class DecodedCache:
             shutil.rmtree(item, ignore_errors=True)
 
 
-def _folder_name(dataset: Dataset, axis: str) -> str:
-    return f"{dataset.fingerprint}-{axis}"
+def _pause(seconds: float) -> None:
+    """Sleep; raises _ProcessEnds as soon as the process wants to end."""
+    until = time.monotonic() + seconds
+    while True:
+        if not threading.main_thread().is_alive():
+            raise _ProcessEnds
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _TICK_S))
+
+
+def _folder_name(dataset: Dataset, what: str) -> str:
+    return f"{dataset.fingerprint}-{what}"
 
 
 @contextlib.contextmanager

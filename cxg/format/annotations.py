@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
@@ -73,6 +74,10 @@ class Annotations:
         """Whether a column is stored as codes, so that its list of labels is all there can be."""
         return np.dtype(self._stored[name].dtype).kind in "iu"
 
+    def is_numeric(self, name: str) -> bool:
+        """Whether a column is stored as numbers: integers, codes of labels, booleans or floats."""
+        return np.dtype(self._stored[name].dtype).kind in "iufb"
+
     def read(self, name: str) -> ColumnValues:
         """Values of one column, (n,) rows; one read of the array.
 
@@ -83,10 +88,29 @@ class Annotations:
         DatasetInvalid, StorageUnavailable
             The values cannot be read.
         """
-        column = self.column(name)
+        return self.decode(name, self.read_stored(name))
+
+    def read_stored(self, name: str) -> NDArray[Any]:
+        """What the array holds of one column, (n,): codes, numbers or text.
+
+        Raises
+        ------
+        UnknownColumn, DatasetInvalid, StorageUnavailable
+            As `read`.
+        """
+        self.column(name)
         with translated(f"column {name!r} of {self.axis}"):
-            raw = self._array.query(attrs=[name])[:][name]
-        return self._decode(column, np.asarray(raw))
+            return np.asarray(self._array.query(attrs=[name])[:][name])
+
+    def decode(self, name: str, stored: NDArray[Any]) -> ColumnValues:
+        """What the stored values of a column mean.
+
+        Raises
+        ------
+        UnknownColumn
+            There is none of that name.
+        """
+        return self._decode(self.column(name), stored)
 
     def close(self) -> None:
         """Close the array."""

@@ -43,7 +43,11 @@ def read_annotations(dataset: str, axis: str) -> Response:
         _check_count(len(wanted), "annotations")
         for name in wanted:
             annotations.column(name)
-        columns = [_column_data(annotations.read(name)) for name in wanted]
+        decoded = current_site().decoded
+        columns = [
+            _column_data(decoded.obs_column(opened, name) if axis == "obs" else annotations.read(name))
+            for name in wanted
+        ]
         return _matrix(columns, wanted, annotations.n)
 
     return current_site().serve(dataset, make, BINARY)
@@ -73,7 +77,7 @@ def read_layout(dataset: str) -> Response:
         for name in wanted:
             if name not in offered:  # left out by configuration, or not there at all
                 raise UnknownColumn(f"There is no embedding called {shown(name)}.")
-            scaled = scale_embedding(opened.read_embedding(name))
+            scaled = scale_embedding(current_site().decoded.embedding(opened, name))
             for dimension in (0, 1):
                 columns.append(np.ascontiguousarray(scaled[:, dimension]))
                 labels.append(f"{name}_{dimension}")

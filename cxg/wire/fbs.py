@@ -48,6 +48,8 @@ _MATRIX_VTABLE_AT = _COLUMN_VTABLE_AT + len(_COLUMN_VTABLE)
 _MATRIX_AT = _MATRIX_VTABLE_AT + len(_MATRIX_VTABLE)
 _COLUMNS_AT = _MATRIX_AT + 24
 _HEAD = struct.pack("<I", _MATRIX_AT) + _ARRAY_VTABLE + _COLUMN_VTABLE + _MATRIX_VTABLE
+# Labels are made equally long where that makes the text this many times longer at most.
+_MOST_PADDING = 1.25
 # Labels looked up together in a categorical column, and ways to combine them that are written out for it.
 _MOST_TOGETHER, _MOST_PIECES = 4, 2500
 _PADDING = tuple(bytes(n) for n in range(8))
@@ -211,6 +213,14 @@ def json_labels(codes: NDArray[Any], categories: Sequence[str | bool | int | flo
     words = [*(_json_label(label) for label in categories), b"null"]
     present = codes < n if codes.dtype.kind == "u" else (codes >= 0) & (codes < n)
     places = np.where(present, codes, n).astype(np.intp)
+    lengths = np.array([len(word) for word in words]) + 1
+    longest = int(lengths.max())
+    if len(places) and longest * len(places) <= _MOST_PADDING * lengths[places].sum():
+        # JSON allows space between its words: made equally long, they are copied by numpy alone.
+        table = np.array([list(b"," + word.ljust(longest - 1)) for word in words], np.uint8)
+        text = table.take(places, axis=0)
+        text[0, 0] = ord("[")
+        return text.tobytes() + b"]"
     # Taking references and joining them is all C, and takes the longer the more pieces there are: with few
     # labels, several rows at once are looked up among all the ways in which labels can follow each other.
     together = 1

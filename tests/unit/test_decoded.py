@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from cxg import decoded
 from cxg.catalog import Catalog
 from cxg.config import default
 from cxg.decoded import DecodedCache
+from cxg.errors import UnknownColumn
 from cxg.storage import Dataroot, Storage
 from tests import cxgs
 
@@ -83,7 +86,45 @@ def test_dense_data_are_not_copied(catalog: Catalog, tmp_path: Path) -> None:
     cache = DecodedCache(catalog, tmp_path / "cache", 1 << 20)
     (tmp_path / "cache").mkdir()
     make(cache, "dense.cxg")
-    assert folders(tmp_path / "cache") == []
+    # Their columns are.
+    assert [name.rpartition("-")[2] for name in folders(tmp_path / "cache")] == ["columns"]
+
+
+def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    with catalog.lease("a.cxg") as dataset:
+        before = [cache.obs_column(dataset, column.name) for column in dataset.obs.columns]
+        places = [cache.embedding(dataset, name) for name in dataset.embeddings]
+        make(cache, "a.cxg")
+        numeric = [column.name for column in dataset.obs.columns if dataset.obs.is_numeric(column.name)]
+        assert numeric
+        with monkeypatch.context() as patch:
+            patch.setattr(dataset.obs, "read_stored", lambda name: pytest.fail(f"{name} was read again"))
+            patch.setattr(dataset, "read_embedding", lambda name: pytest.fail(f"{name} was read again"))
+            for name, old in zip(dataset.embeddings, places, strict=True):
+                assert cache.embedding(dataset, name).tobytes() == old.tobytes()
+            for column, old in zip(dataset.obs.columns, before, strict=True):
+                if column.name in numeric:
+                    assert repr(cache.obs_column(dataset, column.name)) == repr(old)
+        text = next(column.name for column in dataset.obs.columns if column.name not in numeric)
+        assert repr(cache.obs_column(dataset, text)) == repr(dataset.obs.read(text))
+        with pytest.raises(UnknownColumn):
+            cache.obs_column(dataset, "no such")
+        with pytest.raises(UnknownColumn):
+            cache.embedding(dataset, "no such")
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:90])])
+def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, tmp_path: Path, damage) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    with catalog.lease("a.cxg") as dataset:
+        make(cache, "a.cxg")
+        for file in (tmp_path / f"{dataset.fingerprint}-columns").iterdir():
+            damage(file)
+        for name in dataset.embeddings:
+            assert cache.embedding(dataset, name).tobytes() == dataset.read_embedding(name).tobytes()
+        for column in dataset.obs.columns:
+            assert repr(cache.obs_column(dataset, column.name)) == repr(dataset.obs.read(column.name))
 
 
 def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) -> None:
@@ -93,7 +134,8 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) ->
     make(cache, "a.cxg")
     make(cache, "b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
-        kept = [f"{first.fingerprint}-obs", f"{first.fingerprint}-var", f"{second.fingerprint}-var"]
+        kept = [f"{one.fingerprint}-columns" for one in (first, second)]
+        kept += [f"{first.fingerprint}-obs", f"{first.fingerprint}-var", f"{second.fingerprint}-var"]
         for name in kept:
             os.utime(folder / name, (2, 2))
         os.utime(folder / f"{second.fingerprint}-obs", (1, 1))
@@ -140,6 +182,7 @@ def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monke
     waited: list[float] = []
     monkeypatch.setattr(decoded.time, "sleep", waited.append)
     monkeypatch.setattr(decoded, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(decoded, "_TICK_S", 0.005)
     ranges: list[tuple[int, int]] = []
     read = cache._politely(lambda start, stop: ranges.append((start, stop)))
     read(0, 5)
@@ -148,3 +191,34 @@ def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monke
     read(5, 9)
     assert waited
     assert ranges == [(0, 5), (5, 9)]
+
+
+def test_a_process_ends_although_it_decodes(tmp_path: Path) -> None:
+    cxgs.build(tmp_path / "root" / "a.cxg", "Xr/Xc", n_obs=50, n_var=20)
+    program = f"""
+import pathlib, time
+from cxg import decoded
+from cxg.catalog import Catalog
+from cxg.config import default
+from cxg.storage import Dataroot, Storage
+decoded._DELAY_S = 0.0
+storage = Storage(default())
+catalog = Catalog(storage, Dataroot(storage, {str(tmp_path / "root")!r}), 8)
+cache = decoded.DecodedCache(catalog, pathlib.Path({str(tmp_path)!r}), 1 << 20)
+politely, began = cache._politely, []
+def endless(read):
+    def read_range(start, stop):
+        began.append(start)
+        while True:
+            politely(read)(start, stop)
+    return read_range
+cache._politely = endless
+with catalog.lease("a.cxg") as dataset:
+    cache.want(dataset)
+while not began:
+    time.sleep(0.01)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    # What was half done is gone.
+    assert [name.rpartition("-")[2] for name in folders(tmp_path) if name != "root"] == ["columns"]

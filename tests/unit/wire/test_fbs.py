@@ -174,6 +174,14 @@ def test_json_labels(dtype: str) -> None:
         assert strict(json_labels(-codes, ["a"])) == ["a", None, None, None, None]
 
 
+@pytest.mark.parametrize("longest", [6, 60])
+def test_json_labels_of_like_and_unlike_lengths(longest: int) -> None:
+    categories = ["five5", "é" * (longest // 2), 'last "']
+    codes = np.random.default_rng(0).integers(-1, 4, 1000)
+    known = dict(enumerate(categories))
+    assert strict(json_labels(codes, categories)) == [known.get(code) for code in codes.tolist()]
+
+
 def test_json_labels_of_every_kind() -> None:
     categories: list[Any] = [True, False, 3, 1.5, float("nan"), float("inf"), None, np.float32(0.5), np.bool_(True)]
     expected = [True, False, 3, 1.5, None, None, None, 0.5, True]
