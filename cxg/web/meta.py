@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from flask import Blueprint, Response, request
 
 from cxg import __version__
-from cxg.errors import CxgError, NotAcceptable
+from cxg.errors import DatasetInvalid, NotAcceptable
 from cxg.format.annotations import Annotations
 from cxg.format.columns import Column, Labels, Text
 from cxg.format.dataset import Dataset
@@ -44,7 +45,11 @@ def read_config(dataset: str) -> Response:
 @routes.get("/colors")
 def read_colors(dataset: str) -> Response:
     """Colours of labels, for the columns whose table is complete."""
-    return _json_route(dataset, colors)
+    try:
+        return _json_route(dataset, colors)
+    except DatasetInvalid:
+        # The files are the same at a second look, so a column is damaged for good: the others keep their colours.
+        return _json_route(dataset, partial(colors, skip_damaged=True), b"without the damaged")
 
 
 @routes.get("/genesets")
@@ -118,8 +123,18 @@ def client_config(opened: Dataset) -> dict[str, Any]:
     }
 
 
-def colors(opened: Dataset) -> dict[str, dict[str, str]]:
-    """Colour tables that cover every label their column can show; others would break the client's graph."""
+def colors(opened: Dataset, *, skip_damaged: bool = False) -> dict[str, dict[str, str]]:
+    """Colour tables that cover every label their column can show; others would break the client's graph.
+
+    Parameters
+    ----------
+    skip_damaged : leave a column that cannot be read out, as if it had no colours
+
+    Raises
+    ------
+    DatasetInvalid, StorageUnavailable
+        A column cannot be read.
+    """
     config = current_site().config
     if not config.presentation.custom_colors:
         return {}
@@ -128,7 +143,12 @@ def colors(opened: Dataset) -> dict[str, dict[str, str]]:
         table = opened.colors.get(column.name)
         if not table or column.type not in ("categorical", "string", "boolean"):
             continue
-        labels = _labels(opened, column)
+        try:
+            labels = _labels(opened, column)
+        except DatasetInvalid:
+            if skip_damaged:
+                continue
+            raise
         if all(label in table for label in labels):
             chosen = {label: table[label] for label in labels}
             chosen.setdefault("null", NO_COLOR)
@@ -180,13 +200,13 @@ def _health(problem: str | None) -> Response:
     )
 
 
-def _json_route(dataset: str, make: Any) -> Response:
+def _json_route(dataset: str, make: Any, key: bytes = b"") -> Response:
     def answer(opened: Dataset) -> Answer:
         text = json.dumps(make(opened), ensure_ascii=False, allow_nan=False)
         # Metadata may hold half a surrogate pair, which UTF-8 cannot.
         return Answer(text.encode("utf-8", "replace"), JSON)
 
-    return current_site().serve(dataset, answer, None)
+    return current_site().serve(dataset, answer, None, key)
 
 
 def _axis_schema(annotations: Annotations) -> dict[str, Any]:
@@ -203,10 +223,7 @@ def _labels(opened: Dataset, column: Column) -> list[str]:
     """Labels a column can show, as the web client spells them."""
     if column.categories is not None and opened.obs.is_coded(column.name):
         return [_js_text(label) for label in column.categories]
-    try:
-        values = opened.obs.read(column.name)
-    except CxgError:
-        return []
+    values = opened.obs.read(column.name)
     if isinstance(values, Labels):
         return [_js_text(label) for label in values.categories]
     return list(_distinct(values.values.tolist() if isinstance(values, Text) else np.unique(values.values).tolist()))

@@ -15,6 +15,8 @@ import tiledb
 from flask.testing import FlaskClient
 
 from cxg import __version__
+from cxg.errors import DatasetInvalid, StorageUnavailable
+from cxg.format.annotations import Annotations
 from tests import cxgs
 from tests.served import serve
 
@@ -172,6 +174,70 @@ def test_numbers_that_are_categories_go_by_their_shortest_name(asked: Ask) -> No
 def test_a_long_table_has_a_colour_for_the_rest(asked: Ask) -> None:
     found = asked("colors", {"label": COMPLETE}, presentation={"max_categories": 3})
     assert "label: all other labels" in found["label"]
+
+
+@pytest.fixture
+def text_columns(tmp_path: Path) -> tuple[cxgs.Truth, FlaskClient]:
+    """A dataset whose labels are stored as text, so that the colours need a look at them, and a client of it."""
+    truth = cxgs.build(tmp_path / "data" / "a.cxg", kind="0.2.0-dense")
+    return truth, serve(tmp_path / "data", tmp_path / "client")
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, failure: Callable[[], Exception]) -> None:
+    """The first read of a column fails, after `failure` was called for the reason."""
+    right, calls = Annotations.read, []
+
+    def read(self: Annotations, name: str) -> Any:
+        calls.append(name)
+        if len(calls) == 1:
+            raise failure()
+        return right(self, name)
+
+    monkeypatch.setattr(Annotations, "read", read)
+
+
+def test_a_damaged_column_loses_its_colours_and_no_other(
+    text_columns: tuple[cxgs.Truth, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, client = text_columns
+    flags = {"true": "#00ff00", "false": "#ff0000"}
+    with tiledb.open(str(truth.path / "cxg_group_metadata"), "w") as array:
+        array.meta["cxg_category_colors"] = json.dumps({**truth.colors, "flag": flags})
+    right = Annotations.read
+
+    def read(self: Annotations, name: str) -> Any:
+        if name == "label":
+            raise DatasetInvalid("Column 'label' cannot be read.")
+        return right(self, name)
+
+    monkeypatch.setattr(Annotations, "read", read)
+    response = client.get(f"{API}colors")
+    assert response.status_code == 200
+    assert list(response.json) == ["flag"]
+
+
+def test_colours_of_a_dataset_that_is_replaced_meanwhile_are_the_new_ones(
+    text_columns: tuple[cxgs.Truth, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, client = text_columns
+    new = dict.fromkeys(truth.colors["label"], "#123456")
+
+    def replaced() -> Exception:
+        shutil.rmtree(truth.path)
+        cxgs.build(truth.path, kind="0.2.0-dense", seed=1, colors={"label": new})
+        return DatasetInvalid("Column 'label' cannot be read.")
+
+    failing_once(monkeypatch, replaced)
+    assert new.items() <= client.get(f"{API}colors").json["label"].items()
+
+
+def test_colours_are_not_forgotten_because_the_storage_was_away(
+    text_columns: tuple[cxgs.Truth, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, client = text_columns
+    failing_once(monkeypatch, lambda: StorageUnavailable("The storage did not answer."))
+    assert client.get(f"{API}colors").status_code == 503
+    assert truth.colors["label"].items() <= client.get(f"{API}colors").json["label"].items()
 
 
 def test_colours_can_be_switched_off(asked: Ask) -> None:
