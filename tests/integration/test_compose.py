@@ -17,12 +17,11 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
-from playwright.sync_api import sync_playwright
 
 from tests import cxgs
-from tests.browser import serving
 from tests.browser.explorer import Explorer
 from tests.browser.watched import watch
+from tests.integration.browsing import opened_page
 from tests.integration.containers import wait_until
 
 pytestmark = pytest.mark.integration
@@ -109,9 +108,7 @@ def site(project: Path) -> Iterator[Site]:
 
 def check_drawn(url: str, name: str, screenshots: Path) -> None:
     """A real browser draws the dataset and colours it, and nothing goes wrong on the page."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=serving.find_chromium(), args=serving.CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
+    with opened_page() as page:
         faults = watch(page)
         explorer = Explorer(page)
         explorer.open(url)
@@ -120,7 +117,6 @@ def check_drawn(url: str, name: str, screenshots: Path) -> None:
         explorer.color_by("CST3")
         page.wait_for_timeout(500)
         page.screenshot(path=screenshots / name)
-        browser.close()
     assert faults.lines == []
     assert faults.hosts == {"127.0.0.1"}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from assembly.errors import AssemblyError
 from assembly.image import build_image, plan_image, run_in_image
-from tests.browser import serving
 from tests.browser.explorer import Explorer
 from tests.browser.watched import watch
+from tests.integration.browsing import opened_page
 from tests.integration.containers import Server, image_options
 
 pytestmark = pytest.mark.integration
@@ -103,9 +103,7 @@ def test_a_failing_plugin_stops_the_start_with_its_name(engine, image, project, 
 
 
 def test_legal_links_and_inline_script_in_a_browser_with_a_clean_console(server):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=serving.find_chromium(), args=serving.CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
+    with opened_page() as page:
         faults, said = watch(page), []
         page.on("console", lambda message: said.append(message.text))
         explorer = Explorer(page)
@@ -118,6 +116,5 @@ def test_legal_links_and_inline_script_in_a_browser_with_a_clean_console(server)
             expect(link).to_be_visible()
             href = link.evaluate("element => element.href")
             assert href == f"{server.url}/static/cellxgene/deploy/{file}"
-        browser.close()
     assert faults.lines == []
     assert faults.hosts == {"127.0.0.1"}
