@@ -43,6 +43,9 @@ _CHECK_WAIT_S = 1.0
 _CHECK_THREADS = 4
 _OPEN_TRIES = 3
 
+_Look = tuple[float, str, Listing]
+"""When it began, where the dataset is, its files."""
+
 
 class Root(Protocol):
     """Where names lead: `cxg.storage.Dataroot` or `cxg.storage.SingleDataset`."""
@@ -74,7 +77,7 @@ class _Entry:
         self.leases = 0
         self.retired = False
         self.interval_s = interval_s
-        self.look: Future[tuple[str, Listing]] | None = None
+        self.look: Future[_Look] | None = None
         self.checked_s = self.used_s = time.monotonic()
 
     def is_fresh(self) -> bool:
@@ -255,7 +258,7 @@ class Catalog:
     def _recheck(self, name: str, entry: _Entry, *, wait: bool) -> _Entry:
         """List the files again; the same entry when nothing changed, else a newly opened one."""
         try:
-            uri, listing = self._look(name) if wait else self._look_for_a_moment(name, entry)
+            began_s, uri, listing = self._look(name) if wait else self._look_for_a_moment(name, entry)
         except (StorageUnavailable, TimeoutError):
             # What is open stays usable; ask again after the usual interval.
             entry.checked_s = time.monotonic()
@@ -265,20 +268,23 @@ class Catalog:
             raise
         # A link may lead to an equal copy elsewhere, so that the files that are open may soon be gone.
         if (uri, listing.fingerprint) == (entry.dataset.uri, entry.dataset.fingerprint):
-            entry.checked_s = time.monotonic()
+            entry.checked_s = began_s
             return entry
         self._drop(name, entry)
         return self._open(name)
 
-    def _look(self, name: str) -> tuple[str, Listing]:
-        uri = self.root.dataset_uri(name)
-        return uri, self.storage.listing(uri)
+    def _look(self, name: str) -> _Look:
+        began_s, uri = time.monotonic(), self.root.dataset_uri(name)
+        return began_s, uri, self.storage.listing(uri)
 
-    def _look_for_a_moment(self, name: str, entry: _Entry) -> tuple[str, Listing]:
+    def _look_for_a_moment(self, name: str, entry: _Entry) -> _Look:
         """What `_look` finds; TimeoutError while it takes too long, and it goes on in the background."""
-        if entry.look is None or entry.look.done():
+        if entry.look is None:
             entry.look = self._looks.submit(self._look, name)
-        return entry.look.result(_CHECK_WAIT_S)
+        entry.look.exception(_CHECK_WAIT_S)  # waits
+        # What took too long for one visitor is there for the next.
+        look, entry.look = entry.look, None
+        return look.result()
 
     def _drop(self, name: str, entry: _Entry) -> None:
         with self._lock:

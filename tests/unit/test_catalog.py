@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,56 @@ def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, monkeypat
     storage.hold.pop("a.cxg").set()
     with pytest.raises(DatasetNotFound), catalog.lease("a.cxg", wait=True):
         pass
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_what_a_slow_listing_finds_is_used_at_a_later_visit(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Recorder):
+        """Each look takes longer than a visitor waits for it; opening does not."""
+
+        def listing(self, uri: str) -> Listing:
+            if threading.current_thread().name.startswith("recheck"):
+                time.sleep(0.03)
+            return super().listing(uri)
+
+    monkeypatch.setattr("cxg.catalog._CHECK_WAIT_S", 0.001)
+    storage = Slow()
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg") as first:
+        assert first.n_obs == 12
+    cxgs.build(tmp_path / "new", n_obs=20, n_var=6, seed=9)
+    (root / "a.cxg").rename(tmp_path / "old")
+    (tmp_path / "new").rename(root / "a.cxg")
+    seen = set()
+    for _ in range(20):
+        with catalog.lease("a.cxg") as dataset:
+            seen.add(dataset.n_obs)
+        time.sleep(0.01)
+    assert seen == {12, 20}
+
+
+@pytest.mark.usefixtures("always_recheck")
+def test_what_a_listing_found_long_ago_says_nothing_of_now(
+    storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxg.catalog._CHECK_WAIT_S", 0.01)
+    catalog = make(storage, root)
+    with catalog.lease("a.cxg"):
+        pass
+    storage.hold["a.cxg"] = threading.Event()
+    began = time.monotonic()
+    with catalog.lease("a.cxg"):
+        pass
+    entry = catalog._entries["a.cxg"]
+    assert entry.look is not None
+    storage.hold["a.cxg"].set()
+    wait([entry.look], 30)
+    later = time.monotonic()
+    with catalog.lease("a.cxg"):
+        pass
+    assert began <= entry.checked_s < later
 
 
 @pytest.mark.usefixtures("always_recheck")
