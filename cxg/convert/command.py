@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     Returns
     -------
-    0 when done, 2 when the input or an argument is at fault, 130 or 143 after SIGINT or SIGTERM.
+    0 when done, 2 when the input or an argument is at fault, 128 and its number after a signal.
     """
     report = Report()
     began = time.monotonic()
@@ -189,7 +189,7 @@ def _disk_full() -> ConversionError:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the conversion in order, so that its work folder is removed."""
+    """Let signals to end do it in order, so that the work folder is removed; one that is ignored (nohup) stays so."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in before:  # a second signal must not cut the cleaning short
@@ -198,8 +198,9 @@ def _signals() -> Iterator[None]:
 
     before: dict[int, Any] = {}
     try:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            before[each] = signal.signal(each, stop)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) != signal.SIG_IGN:
+                before[each] = signal.signal(each, stop)
     except ValueError:  # not the main thread: whoever runs us handles signals
         pass
     try:
@@ -221,4 +222,5 @@ def _write_report(path: Path, report: Report) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    with suppress(OSError):  # after SIGHUP the terminal may be gone
+        sys.stderr.write(text + "\n")

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cxg.errors import ConversionError
+from cxg.format import layout
 
 _SUFFIX = ".partial"
 _OWNER = "owner"
@@ -75,6 +76,8 @@ class Workplace:
 def check_target(target: Path, overwrite: bool) -> None:
     """Refuse, before any work, a target that could not be published.
 
+    What killed conversions of the same target left behind is swept up first.
+
     Raises
     ------
     ConversionError
@@ -88,6 +91,7 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise ConversionError(f"The folder {target.parent} does not exist; create it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise ConversionError(f"The folder {target.parent} is not writable; choose another output.")
+    remove_stale(target)
     if not os.path.lexists(target):
         return
     if not overwrite:
@@ -100,17 +104,12 @@ def is_cxg(path: Path) -> bool:
     """Tell whether `path` is a folder that looks like a CXG, whole or damaged, or is empty."""
     if not path.is_dir() or path.is_symlink():
         return False
-    names = {item.name for item in path.iterdir()}
-    return not names or bool(names & {"obs", "var", "cxg_group_metadata", "__tiledb_group.tdb"})
+    return not any(path.iterdir()) or any((path / mark).exists() for mark in layout.MARKS)
 
 
 @contextlib.contextmanager
 def workplace(target: Path) -> Iterator[Workplace]:
-    """Make a work folder for `target` and remove it afterwards, whatever happened.
-
-    Folders that killed conversions of the same target left behind are removed first.
-    """
-    remove_stale(target)
+    """Make a work folder for `target` and remove it afterwards, whatever happened."""
     folder = target.parent / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
     folder.mkdir(mode=0o755)
     owner = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)

@@ -69,15 +69,7 @@ class Bucket:
                 f"{self.uri} holds {len(keys)} objects already (a dataset, or what is left of an interrupted upload); "
                 "use --overwrite to replace them, or choose another name."
             )
-        roots = {key.split("/", 1)[0] for key in keys}
-        if not roots & {
-            layout.OBS,
-            layout.VAR,
-            layout.GROUP_METADATA,
-            layout.GROUP_MARKER,
-            layout.X_ROWS,
-            layout.X_COLUMNS,
-        }:
+        if not (_is_cxg(keys) or _is_left_over(keys)):
             raise ConversionError(f"{self.uri} is not a CXG, so --overwrite does not replace it; choose another name.")
 
     def publish(self, root: Path, overwrite: bool, step: Callable[[str, int, int], None]) -> None:
@@ -140,6 +132,15 @@ class Bucket:
             ) from error
 
 
+def _is_cxg(keys: Sequence[str]) -> bool:
+    return any(key == mark or key.startswith(f"{mark}/") for key in keys for mark in layout.MARKS)
+
+
+def _is_left_over(keys: Sequence[str]) -> bool:
+    """Tell whether all objects are files of TileDB in arrays of a CXG, as an upload that was killed leaves them."""
+    return all(key.split("/", 1)[0] in layout.MEMBERS and f"/{layout.RESERVED_PREFIX}" in key for key in keys)
+
+
 def stages(keys: Sequence[str]) -> list[list[str]]:
     """Sort the files of a CXG into the groups that are uploaded one after the other.
 
@@ -150,7 +151,7 @@ def stages(keys: Sequence[str]) -> list[list[str]]:
         parts = key.split("/")
         if layout.GROUP_MARKER in parts or "__group" in parts:
             out[4].append(key)
-        elif layout.SCHEMA_FOLDER in parts or parts[-1] == "__array_schema.tdb":
+        elif layout.SCHEMA_FOLDER in parts or parts[-1] == layout.OLD_SCHEMA:
             out[3 if parts[0] == layout.OBS else 2].append(key)
         else:
             committed = layout.COMMITS_FOLDER in parts or parts[-1].endswith(".ok")

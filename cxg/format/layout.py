@@ -57,9 +57,15 @@ COUNT_RANGE = 24.0
 
 GROUP_MARKER = "__tiledb_group.tdb"
 SCHEMA_FOLDER = "__schema"
+OLD_SCHEMA = "__array_schema.tdb"
 COMMITS_FOLDER = "__commits"
 RESERVED_PREFIX = "__"
-"""TileDB keeps attribute names that begin so to itself."""
+"""TileDB keeps names that begin so to itself."""
+
+MARKS = (GROUP_MARKER, GROUP_METADATA, f"{OBS}/{SCHEMA_FOLDER}", f"{OBS}/{OLD_SCHEMA}")
+"""A folder that holds one of these is a CXG, whole or damaged."""
+MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, EMB, UNS, GROUP_METADATA})
+"""What a CXG is made of."""
 
 
 def looks_like_counts(minimum: float, maximum: float) -> bool:

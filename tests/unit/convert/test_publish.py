@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cxg.convert.publish import remove_stale, workplace
+from cxg.convert.publish import is_cxg, remove_stale, workplace
 from cxg.errors import ConversionError
 from tests.unit.convert.h5ads import default_matrix, listed, make_h5ad, read_matrices
 
@@ -89,7 +89,7 @@ def test_killed_at_random_moments(tmp_path):
     assert (folder / "out.cxg").is_dir()
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("where", ["cxg.convert.runs.Runs.add", "cxg.convert.publish._flush"])
 def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, where):
     before = signal.getsignal(number)
@@ -99,6 +99,16 @@ def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, 
     assert f"stopped by {number.name}; nothing was written" in capsys.readouterr().err
     assert listed(tmp_path) == ["in.h5ad"]
     assert signal.getsignal(number) == before
+
+
+def test_hangup_is_ignored_under_nohup(tmp_path, convert, monkeypatch):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    monkeypatch.setattr("cxg.convert.publish._flush", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert convert(path)[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_existing_is_not_touched(tmp_path, convert):
@@ -163,6 +173,38 @@ def test_killed_between_the_two_renames(tmp_path):
     remove_stale(target)
     assert listed(tmp_path) == ["out.cxg"]
     assert (target / "obs").is_dir()
+
+
+def test_the_next_run_finds_what_a_killed_one_had_put_aside(tmp_path, convert, capsys):
+    """Before any work it is back in its place, and --overwrite is asked for as if nothing had happened."""
+    path, out = make_h5ad(tmp_path / "in.h5ad"), tmp_path / "in.cxg"
+    assert convert(path)[0] == 0
+    left = tmp_path / ".in.cxg.00000001.partial"
+    left.mkdir()
+    (left / "owner").write_text(os.uname().nodename)
+    out.rename(left / "replaced")
+    assert convert(path)[0] == 2
+    assert "exists already; use --overwrite" in capsys.readouterr().err
+    assert listed(tmp_path) == ["in.cxg", "in.h5ad"]
+
+
+@pytest.mark.parametrize(
+    "files,accepted",
+    [
+        ([], True),
+        (["__tiledb_group.tdb"], True),
+        (["cxg_group_metadata/__schema/s"], True),
+        (["obs/__schema/s", "notes.txt"], True),
+        (["obs/__array_schema.tdb"], True),
+        (["var/log/messages", "thesis.txt"], False),
+        (["obs/.zgroup", "var/.zgroup", "X/.zarray"], False),
+    ],
+)
+def test_what_overwrite_takes_for_a_cxg(tmp_path, files, accepted):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert is_cxg(tmp_path) is accepted
 
 
 def test_stale_folders(tmp_path):

@@ -130,14 +130,33 @@ def test_what_lies_beside_is_not_touched(tmp_path, convert, s3):
     assert {"data/x.cxg2/obs", "data/other", "data/x.cxg"} <= set(s3.objects)
 
 
-def test_overwrite_refuses_what_is_no_cxg(tmp_path, convert, s3, capsys):
-    s3.objects = {PREFIX + "thesis.docx": b"mine"}
+@pytest.mark.parametrize("names", [["thesis.docx"], ["thesis.docx", "var/log"], ["var/log"], ["obs/.zgroup"]])
+def test_overwrite_refuses_what_is_no_cxg(tmp_path, convert, s3, capsys, names):
+    mine = {PREFIX + name: b"mine" for name in names}
+    s3.objects = dict(mine)
     path = make_h5ad(tmp_path / "in.h5ad")
     assert convert(path, URI)[0] == 2
-    assert "holds 1 objects already" in capsys.readouterr().err
+    assert f"holds {len(names)} objects already" in capsys.readouterr().err
     assert convert(path, URI, "--overwrite")[0] == 2
     assert "is not a CXG" in capsys.readouterr().err
-    assert s3.objects == {PREFIX + "thesis.docx": b"mine"}
+    assert s3.objects == mine
+
+
+def test_overwrite_replaces_what_a_killed_upload_left(tmp_path, convert, s3):
+    """Whichever file was the last to arrive."""
+    path = make_h5ad(tmp_path / "in.h5ad")
+    assert convert(path, URI)[0] == 0
+    uploads = list(s3.history)
+    for keys in uploads:
+        s3.objects = dict.fromkeys(keys, b"")
+        Bucket(URI).check_target(overwrite=True)
+    s3.objects = {PREFIX + "X_totals/__fragments/f/a0.tdb": b""}
+    assert convert(path, URI, "--overwrite")[0] == 0
+
+
+def test_a_cxg_with_things_of_others_in_it_is_replaced(s3):
+    s3.objects = {PREFIX + "obs/__schema/s": b"", PREFIX + "some-user/annotations.csv": b""}
+    Bucket(URI).check_target(overwrite=True)
 
 
 def test_refused_deletion_stops(tmp_path, s3, monkeypatch):
