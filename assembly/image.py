@@ -13,6 +13,7 @@ from typing import Any
 
 from assembly.context import Context, plan_context, stage_context
 from assembly.errors import AssemblyError
+from assembly.tags import CUSTOMIZE_LABEL
 
 NAME = "cellxgene-eb"
 _CONFIG = "/app/customize/config.yaml"
@@ -77,7 +78,7 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `image` and `build` share."""
-    parser.add_argument("--customize", type=Path, default=Path("customize"), metavar="DIR", help="default: %(default)s")
+    add_customize_option(parser)
     add = parser.add_argument
     add(
         "--base-image",
@@ -92,6 +93,11 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         help="network of the build's steps, such as `host` (also: the variable BUILD_NETWORK)",
     )
+
+
+def add_customize_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the site's own files are."""
+    parser.add_argument("--customize", type=Path, default=Path("customize"), metavar="DIR", help="default: %(default)s")
 
 
 def plan_image(options: argparse.Namespace) -> ImagePlan:
@@ -175,9 +181,11 @@ def run_in_image(engine: Any, tag: str, command: list[str], **options: Any) -> s
 
 def _build(engine: Any, plan: ImagePlan, folder: str, say: Say) -> None:
     said: list[str] = []
+    digest = plan.context.overlays.digest
     stream = engine.api.build(
         path=folder,
         tag=plan.tag,
+        labels={CUSTOMIZE_LABEL: digest} if digest else {},  # version and commit are the Dockerfile's own
         buildargs=dict(plan.build_args),
         network_mode=plan.network,
         rm=True,

@@ -7,6 +7,7 @@ a folder's name must not give an image that lacks, say, the identity check.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from assembly.errors import AssemblyError
+from assembly.fetch import sha256_of
 from assembly.pins import find_violations
 
 COMMIT_MARK = "__CELLXGENE_COMMIT__"
@@ -52,6 +54,12 @@ class Overlays:
         """The site's own requirements.txt, if it has one."""
         path = Path("requirements.txt")
         return self.root / path if path in self.files else None
+
+    @property
+    def digest(self) -> str:
+        """8 hex digits of the names and contents of the image's overlays; "" when there are none."""
+        lines = "".join(f"{sha256_of(self.root / path)}  {path.as_posix()}\n" for path in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()[:8] if lines else ""
 
 
 def read_overlays(root: Path, own_requirements: Path) -> Overlays:
@@ -90,28 +98,21 @@ def read_overlays(root: Path, own_requirements: Path) -> Overlays:
     return Overlays(root, tuple(path for path in relative if path not in extensions), extensions)
 
 
-def stage_overlays(overlays: Overlays, target: Path, commit: str) -> tuple[Path, ...]:
-    """Copy the image's overlays to a new `customize/` folder; returns the relative paths, sorted.
+def stage_overlays(overlays: Overlays, target: Path, commit: str) -> None:
+    """Copy the image's overlays to a new `customize/` folder.
 
     `__CELLXGENE_COMMIT__` in scripts and plugins becomes `commit`; every file gets the same rights.
     """
-    return _copy(overlays.root, overlays.files, target, commit)
-
-
-def stage_ebextensions(overlays: Overlays, target: Path) -> tuple[Path, ...]:
-    """Copy the site's `ebextensions/*.config` into a bundle's `.ebextensions`; returns their names.
-
-    Raises
-    ------
-    AssemblyError
-        A file of that name is there already.
-    """
-    taken = [path.name for path in overlays.ebextensions if (target / path.name).exists()]
-    if taken:
-        sentence = "the bundle has a file of that name itself; rename it, for example to 90-site.config"
-        raise AssemblyError("\n".join(f"{overlays.root.name}/ebextensions/{name}: {sentence}" for name in taken))
-    names = tuple(Path(path.name) for path in overlays.ebextensions)
-    return _copy(overlays.root / "ebextensions", names, target, "")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in overlays.files:
+        source, destination = overlays.root / path, target / path
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if path.parts[0] in _MARKED:
+            text = source.read_bytes().decode("utf-8").replace(COMMIT_MARK, commit)
+            destination.write_bytes(text.encode("utf-8"))
+        else:
+            shutil.copyfile(source, destination)
+        destination.chmod(0o644)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -179,23 +180,6 @@ def _check_yaml(text: str) -> list[str]:
     except yaml.YAMLError as error:
         return [f"not valid YAML: {' '.join(str(error).split())}"]
     return []
-
-
-def _copy(root: Path, files: tuple[Path, ...], target: Path, commit: str) -> tuple[Path, ...]:
-    target.mkdir(parents=True, exist_ok=True)
-    copied = []
-    for path in files:
-        source = root / path
-        destination = target / path
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        if path.parts[0] in _MARKED:
-            text = source.read_bytes().decode("utf-8").replace(COMMIT_MARK, commit)
-            destination.write_bytes(text.encode("utf-8"))
-        else:
-            shutil.copyfile(source, destination)
-        destination.chmod(0o644)
-        copied.append(path)
-    return tuple(copied)
 
 
 def _shown(root: Path, path: Path) -> str:

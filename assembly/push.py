@@ -1,4 +1,4 @@
-"""The image to a registry, under a tag that is never moved: the version and the commit it was built from.
+"""The image to a registry, under a tag that is never moved and says what the image was built from.
 
 For Amazon ECR the repository is made when it is missing, with immutable tags, and the password is fetched from
 AWS; any other registry is reached with what `docker login` stored. A push that fails in the middle of its
@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assembly.context import UNKNOWN, read_commit, read_version
+from assembly.context import read_version
 from assembly.errors import AssemblyError
-from assembly.image import NAME, connect
+from assembly.image import NAME, add_customize_option, connect
+from assembly.overlays import read_overlays
+from assembly.tags import check_origin, immutable_tag
 
 if TYPE_CHECKING:
     import docker
@@ -55,24 +57,6 @@ class Pushed:
 
     reference: str
     digest: str
-
-
-def immutable_tag(root: Path) -> str:
-    """Tag from the version and the commit, such as ``1.0.0-0123456789ab``.
-
-    Raises
-    ------
-    AssemblyError
-        The commit does not say what was built: there is none, or files differ from it.
-    """
-    version, commit = read_version(root), read_commit(root)
-    if commit == UNKNOWN:
-        raise AssemblyError(f"{root} has no commit to make a tag from; give one with --tag")
-    if commit.endswith("-dirty"):
-        raise AssemblyError(
-            "files differ from the last commit, which would name the image wrongly; commit, or use --tag"
-        )
-    return f"{version}-{commit}"
 
 
 def parse_target(image: str, tag: str) -> Target:
@@ -123,7 +107,7 @@ def push_to_ecr(
         if f"{place.name}@{held}" not in digests:
             raise AssemblyError(
                 f"{target.reference} is another image already, and tags are not moved; "
-                "commit and build again, or use --tag"
+                "give this one a tag of its own with --tag"
             )
         say(f"push: {target.reference} is there already")
         return Pushed(target.reference, held)
@@ -179,7 +163,8 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="REGISTRY/NAME[:TAG]",
         help=f"default: {NAME} in the ECR registry of the AWS account and region in use",
     )
-    parser.add_argument("--tag", help="default: the version and the commit, as in 1.0.0-0123456789ab")
+    parser.add_argument("--tag", help="default: version, commit and customize/, as in 1.0.0-0123456789ab-89abcdef")
+    add_customize_option(parser)
     parser.add_argument("--local", metavar="NAME:TAG", help=f"image to push (default: --image if built, else {NAME})")
     parser.add_argument("--address", metavar="HOST", help="where the registry is reached, if not under its own name")
     parser.set_defaults(run=_run)
@@ -188,12 +173,15 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _run(options: argparse.Namespace, say: Say) -> None:
     image = options.image or f"{_own_registry()}/{NAME}"
     root = Path(__file__).resolve().parent.parent
-    has_tag = ":" in image.rpartition("/")[2]
-    tag = options.tag or ("" if has_tag else immutable_tag(root))
-    target = parse_target(image, tag)
+    worked_out = ""
+    if not options.tag and ":" not in image.rpartition("/")[2]:
+        worked_out = immutable_tag(root, read_overlays(options.customize, root / "requirements.txt"))
+    target = parse_target(image, options.tag or worked_out)
     engine = connect()
     try:
         local = options.local or _built(engine, target.reference, f"{NAME}:{read_version(root)}")
+        if worked_out:
+            check_origin(_image(engine, local).labels, local, worked_out)
         ecr_host = _ECR_HOST.fullmatch(target.host)
         if ecr_host:
             pushed = push_to_ecr(engine, local, target, _ecr_client(ecr_host["region"]), say, address=options.address)

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import re
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ import build
 from assembly import image
 from assembly.errors import AssemblyError
 from assembly.product import plan_product
+from assembly.tags import CUSTOMIZE_LABEL
 
 
 def plan(*arguments: str, name: str | None = None) -> image.ImagePlan:
@@ -54,6 +56,23 @@ class Engine:
 
     def __init__(self, *records: dict[str, str]) -> None:
         self.api = argparse.Namespace(build=lambda **_: iter(records))
+
+
+def test_the_digest_of_the_sites_own_files_is_a_label(monkeypatch, tmp_path):
+    """Beside the commit, which the Dockerfile makes a label of."""
+    (tmp_path / "config.yaml").write_text("server: {}\n")
+    given: list[dict[str, str]] = []
+
+    def build(**options):
+        given.append(options["labels"])
+        return iter([{"error": "far enough"}])
+
+    monkeypatch.setattr(image, "connect", lambda: argparse.Namespace(api=argparse.Namespace(build=build)))
+    for arguments in ((), ("--customize", str(tmp_path))):
+        with pytest.raises(AssemblyError, match="far enough"):
+            image.build_image(plan(*arguments), print)
+    assert given == [{}, {CUSTOMIZE_LABEL: plan("--customize", str(tmp_path)).context.overlays.digest}]
+    assert re.fullmatch("[0-9a-f]{8}", given[1][CUSTOMIZE_LABEL])
 
 
 def test_a_failed_step_fails_the_build_with_the_end_of_its_log(monkeypatch):

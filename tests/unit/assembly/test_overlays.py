@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assembly.errors import AssemblyError
-from assembly.overlays import read_overlays, stage_ebextensions, stage_overlays
+from assembly.overlays import read_overlays, stage_overlays
 
 PROJECT = Path(__file__).parents[3]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -47,8 +47,10 @@ def test_the_whole_set_is_read_and_staged(tmp_path: Path, own: Path) -> None:
     overlays = read_overlays(fill(tmp_path / "customize", WHOLE), own)
     assert overlays.requirements == tmp_path / "customize" / "requirements.txt"
     target = tmp_path / "image" / "customize"
-    staged = stage_overlays(overlays, target, COMMIT)
-    assert [path.as_posix() for path in staged] == [
+    stage_overlays(overlays, target, COMMIT)
+    staged = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    assert staged == [path.as_posix() for path in overlays.files]
+    assert staged == [
         "config.yaml",
         "deploy/img/logo_1.png",
         "deploy/tos.html",
@@ -56,15 +58,12 @@ def test_the_whole_set_is_read_and_staged(tmp_path: Path, own: Path) -> None:
         "plugins/10_a.py",
         "requirements.txt",
     ]
-    assert sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file()) == sorted(staged)
     assert (target / "inline_scripts/note.js").read_text(encoding="utf-8") == f"console.log('{COMMIT}', 'é')\n"
     assert (target / "plugins/10_a.py").read_bytes() == f"COMMIT = '{COMMIT}'\r\n".encode()
     assert (target / "deploy/tos.html").read_text() == "<p>__CELLXGENE_COMMIT__", "pages are left as they are"
     assert (target / "deploy/img/logo_1.png").read_bytes() == b"\x89PNG\xff"
     assert {path.stat().st_mode & 0o777 for path in target.rglob("*") if path.is_file()} == {0o644}
-    names = stage_ebextensions(overlays, tmp_path / ".ebextensions")
-    assert [str(name) for name in names] == ["90-site.config"]
-    assert (tmp_path / ".ebextensions/90-site.config").read_text() == "Resources:\n  A: !Ref B\n"
+    assert [path.as_posix() for path in overlays.ebextensions] == ["ebextensions/90-site.config"]
 
 
 @pytest.mark.parametrize("made", [False, True])
@@ -77,8 +76,8 @@ def test_no_customize_folder_or_an_empty_one_is_fine(made: bool, tmp_path: Path,
     overlays = read_overlays(root, own)
     assert (overlays.files, overlays.ebextensions) == ((), ())
     assert overlays.requirements is None
-    assert stage_overlays(overlays, tmp_path / "out", COMMIT) == ()
-    assert stage_ebextensions(overlays, tmp_path / "ext") == ()
+    stage_overlays(overlays, tmp_path / "out", COMMIT)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_unknown_files_are_all_named(tmp_path: Path, own: Path) -> None:
@@ -147,13 +146,3 @@ def test_links_are_refused(tmp_path: Path, own: Path) -> None:
         "customize/config.yaml: this is a symbolic link; put the file itself here",
         "customize/deploy/: this is a symbolic link; put the file itself here",
     ]
-
-
-def test_an_ebextension_never_replaces_one_of_ours(tmp_path: Path, own: Path) -> None:
-    overlays = read_overlays(fill(tmp_path / "customize", {"ebextensions/10-options.config": "a: 1\n"}), own)
-    fill(tmp_path / "ext", {"10-options.config": "ours"})
-    with pytest.raises(
-        AssemblyError, match=r"^customize/ebextensions/10-options.config: the bundle has a file of that"
-    ):
-        stage_ebextensions(overlays, tmp_path / "ext")
-    assert (tmp_path / "ext/10-options.config").read_text() == "ours"

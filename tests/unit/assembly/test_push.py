@@ -1,11 +1,9 @@
 """Names, tags and the stream of a push; the push itself is an integration test."""
 
-import subprocess
-
 import pytest
 
 from assembly.errors import AssemblyError
-from assembly.push import Target, immutable_tag, parse_target, read_push_stream
+from assembly.push import Target, parse_target, read_push_stream
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -71,33 +69,3 @@ def test_a_push_ends_with_the_digest():
 def test_a_failed_push_fails(stream, message):
     with pytest.raises(AssemblyError, match=f"^r/n:t was not pushed: .*{message}"):
         read_push_stream(stream, "r/n:t", lambda line: None)
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """A git repository with a version in it."""
-    (tmp_path / "cxg").mkdir()
-    (tmp_path / "cxg" / "__init__.py").write_text('__version__ = "1.2.3"\n')
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
-        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
-    return tmp_path
-
-
-def test_tags_are_made_of_version_and_commit(checkout):
-    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout[:12]
-    assert immutable_tag(checkout) == f"1.2.3-{commit}"
-
-
-def test_changed_files_have_no_such_tag(checkout):
-    (checkout / "cxg" / "__init__.py").write_text('__version__ = "1.2.4"\n')
-    with pytest.raises(AssemblyError, match=r"files differ from the last commit.*--tag"):
-        immutable_tag(checkout)
-
-
-def test_without_a_repository_a_tag_has_to_be_given(tmp_path):
-    (tmp_path / "cxg").mkdir()
-    (tmp_path / "cxg" / "__init__.py").write_text('__version__ = "1.2.3"\n')
-    with pytest.raises(AssemblyError, match="no commit to make a tag from; give one with --tag"):
-        immutable_tag(tmp_path)
