@@ -40,7 +40,10 @@ log = logging.getLogger(__name__)
 _DELAY_S = 2.0
 # What another dataset pushed out is made again, but not at every request.
 _AGAIN_AFTER_S = 600.0
+# How often the use of a copy is noted.
+_TOUCH_S = 60.0
 _MOST_OPEN = 32
+_MOST_REMEMBERED = 1024
 _NICE = 10
 _TICK_S = 0.05
 _COPIES = ("columns", "obs", "var")
@@ -71,6 +74,7 @@ class DecodedCache:
         self._open: OrderedDict[str, RunStore] = OrderedDict()
         self._wanted: deque[str] = deque(maxlen=64)
         self._seen: OrderedDict[str, float] = OrderedDict()
+        self._touched: OrderedDict[str, float] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._visited_s = float("-inf")
 
@@ -83,6 +87,7 @@ class DecodedCache:
         if self._folder is None:
             return None
         name = _folder_name(dataset, axis)
+        self._touch(self._folder / name)
         with self._lock:
             store = self._open.get(name)
             if store is not None:
@@ -90,7 +95,6 @@ class DecodedCache:
                 return store
         try:
             store = RunStore(self._folder / name)
-            os.utime(self._folder / name)
         except (OSError, ValueError):
             return None
         with self._lock:
@@ -120,9 +124,7 @@ class DecodedCache:
             now = time.monotonic()
             if now - self._seen.get(dataset.fingerprint, -_AGAIN_AFTER_S) < _AGAIN_AFTER_S:
                 return
-            self._seen[dataset.fingerprint] = now
-            if len(self._seen) > 1024:
-                self._seen.popitem(last=False)
+            _remember(self._seen, dataset.fingerprint, now)
             self._wanted.append(dataset.name)
             if self._thread is None:
                 # No daemon: those are torn out of TileDB when the process ends, which aborts it.
@@ -133,13 +135,20 @@ class DecodedCache:
         """Decode what is wanted until nothing is; stop early when the process ends."""
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        with contextlib.suppress(_ProcessEnds):
+        try:
             while (name := self._next()) is not None:
                 _pause(_DELAY_S)
                 try:
                     self._make(name)
                 except (CxgError, OSError, ValueError) as error:
-                    log.info("%s is not decoded: %s", name, error)
+                    log.warning("%s is not decoded: %s", name, error)
+        except _ProcessEnds:
+            pass
+        finally:
+            with self._lock:
+                # After the last wish another thread may have begun.
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _next(self) -> str | None:
         with self._lock:
@@ -156,10 +165,13 @@ class DecodedCache:
                     self._make_one(dataset, axis)
 
     def _make_one(self, dataset: Dataset, what: str) -> None:
-        if self._folder is None:
+        if self._folder is None or (target := self._folder / _folder_name(dataset, what)).exists():
             return
-        target = self._folder / _folder_name(dataset, what)
         with _locked(self._folder / "lock") as locked:
+            if not locked:
+                # Another process may be busy with another dataset: ask again.
+                with self._lock:
+                    self._seen.pop(dataset.fingerprint, None)
             if not locked or target.exists():
                 return
             _clear_leftovers(self._folder)
@@ -177,10 +189,29 @@ class DecodedCache:
             return write_columns(folder, dataset, self._budget_bytes // 4)
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
         read = self._politely(functools.partial(dataset.expression().read_range, what))
-        return build(folder, read, *lengths, self._budget_bytes // 2)
+        return build(folder, read, *lengths, self._budget_bytes * 3 // 8)
 
     def _columns(self, dataset: Dataset) -> Path | None:
-        return self._folder and self._folder / _folder_name(dataset, "columns")
+        if self._folder is None:
+            return None
+        folder = self._folder / _folder_name(dataset, "columns")
+        self._touch(folder)
+        return folder
+
+    def _touch(self, folder: Path) -> None:
+        """Note that a copy is used, and let go of those that were removed, whose open files take disk; at times."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._touched.get(folder.name, float("-inf")) < _TOUCH_S:
+                return
+            _remember(self._touched, folder.name, now)
+            opened = tuple(self._open)
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+        gone = [name for name in opened if not (folder.parent / name).exists()]
+        with self._lock:
+            for name in gone:
+                self._open.pop(name, None)
 
     def _politely(self, read: ReadRange) -> ReadRange:
         """The same, but waiting while visitors ask, for a bounded time at each range."""
@@ -205,6 +236,12 @@ class DecodedCache:
                 return
             used -= folder_bytes(item)
             shutil.rmtree(item, ignore_errors=True)
+
+
+def _remember(times_s: OrderedDict[str, float], name: str, now_s: float) -> None:
+    times_s[name] = now_s
+    if len(times_s) > _MOST_REMEMBERED:
+        times_s.popitem(last=False)
 
 
 def _pause(seconds: float) -> None:

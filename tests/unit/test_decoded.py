@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,30 @@ def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: P
         assert asked.acquire(timeout=10)
 
 
+def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
+    monkeypatch.setattr(cache, "_make", lambda name: 1 // 0)
+    cache._wanted.append("a.cxg")
+    cache._thread = threading.current_thread()
+    with pytest.raises(ZeroDivisionError):
+        cache._work()
+    done = threading.Event()
+    monkeypatch.setattr(cache, "_make", lambda name: done.set())
+    with catalog.lease("b.cxg") as dataset:
+        cache.want(dataset)
+    assert done.wait(10)
+
+
+def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, tmp_path: Path, monkeypatch, caplog) -> None:
+    cache = DecodedCache(catalog, tmp_path / "missing", 1 << 20)
+    monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
+    cache._wanted.append("a.cxg")
+    cache._work()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "a.cxg" in caplog.text
+
+
 def test_dense_data_are_not_copied(catalog: Catalog, tmp_path: Path) -> None:
     cache = DecodedCache(catalog, tmp_path / "cache", 1 << 20)
     (tmp_path / "cache").mkdir()
@@ -144,6 +170,53 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) ->
         assert folders(folder) == sorted(kept)
 
 
+@pytest.mark.parametrize("what", decoded._COPIES)
+def test_what_is_used_stays_young(catalog: Catalog, tmp_path: Path, monkeypatch, what: str) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    make(cache, "a.cxg")
+    with catalog.lease("a.cxg") as dataset:
+        folder = tmp_path / f"{dataset.fingerprint}-{what}"
+
+        def use() -> bool:
+            """Whether one use of the copy is noted."""
+            os.utime(folder, (1, 1))
+            if what == "columns":
+                cache.embedding(dataset, dataset.embeddings[0])
+                cache.obs_column(dataset, dataset.obs.columns[0].name)
+            else:
+                assert cache.find(dataset, what) is not None
+            return folder.stat().st_mtime > 1
+
+        assert use()
+        assert not use()
+        monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
+        assert use()
+
+
+def test_what_another_process_removed_is_let_go(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    make(cache, "a.cxg")
+    make(cache, "b.cxg")
+    with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
+        assert cache.find(first, "obs") is not None
+        assert cache.find(second, "obs") is not None
+        shutil.rmtree(tmp_path / f"{first.fingerprint}-obs")
+        monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
+        # Whoever uses any copy sees to all of them: a file that is open keeps its place on disk.
+        assert cache.find(second, "obs") is not None
+        assert list(cache._open) == [f"{second.fingerprint}-obs"]
+        assert cache.find(first, "obs") is None
+
+
+def test_the_copies_of_one_dataset_fit_beside_each_other(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    shares = []
+    cache = DecodedCache(catalog, tmp_path, 800)
+    monkeypatch.setattr(decoded, "build", lambda *given: shares.append(given[-1]))
+    monkeypatch.setattr(decoded, "write_columns", lambda *given: shares.append(given[-1]))
+    make(cache, "a.cxg")
+    assert (len(shares), sum(shares)) == (3, 800)
+
+
 def test_files_copied_from_s3_count_and_stay(catalog: Catalog, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     cache = DecodedCache(catalog, folder, 1 << 20)
@@ -168,13 +241,25 @@ def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, tmp_path: P
     assert "partial-dead" not in folders(folder)
 
 
-def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path) -> None:
+def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
     cache = DecodedCache(catalog, tmp_path, 1 << 20)
-    with decoded._locked(tmp_path / "lock") as held:
+    asked = threading.Event()
+    with decoded._locked(tmp_path / "lock") as held, catalog.lease("a.cxg") as dataset:
         assert held
+        cache._seen[dataset.fingerprint] = time.monotonic()
         make(cache, "a.cxg")
-    with catalog.lease("a.cxg") as dataset:
         assert cache.find(dataset, "obs") is None
+        # That one may be busy with another dataset, so the wish stays.
+        monkeypatch.setattr(cache, "_make", lambda name: asked.set())
+        cache.want(dataset)
+    assert asked.wait(10)
+    with decoded._locked(tmp_path / "lock"), catalog.lease("b.cxg") as dataset:
+        for what in decoded._COPIES:
+            (tmp_path / f"{dataset.fingerprint}-{what}").mkdir()
+        other = DecodedCache(catalog, tmp_path, 1 << 20)
+        other._seen[dataset.fingerprint] = time.monotonic()
+        make(other, "b.cxg")
+        assert dataset.fingerprint in other._seen
 
 
 def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
