@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from cxg.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,27 @@ ENVIRONMENT = (
         "Folder for decoded copies of the datasets in use, and copies of small files from S3; else a temporary one.",
     ),
     EnvironmentVariable(
-        "CXG_CACHE_MB", "Most that folder may hold, in MB; else a quarter of its free space. 0 switches it off."
+        "CXG_CACHE_MB",
+        "Most that folder may hold, in MB; else a quarter of its free space, or nothing where it is in memory (tmpfs). "
+        "0 switches it off.",
     ),
     EnvironmentVariable("CXG_PLUGINS_DIR", "Folder of plugins (*.py)."),
     EnvironmentVariable("CXG_DEPLOY_DIR", "Folder whose files are served at /static/cellxgene/deploy/."),
     EnvironmentVariable("CXG_INLINE_SCRIPTS_DIR", "Folder of the scripts named in server.inline_scripts."),
 )
+
+
+def read_number(env: Mapping[str, str], name: str, least: int, what: str) -> int | None:
+    """Whole number in the environment variable called `name`, of `what`; None where it is not set.
+
+    Raises
+    ------
+    ConfigError
+        It is something else, or below `least`.
+    """
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:
+        raise ConfigError(f"{name} is {text[:40]!r}; it must be a whole number of {what}, {least} or more.")
+    return int(text)

@@ -119,7 +119,7 @@ class MatrixCache:
     timelimit_s: float | None = _key(
         1800,
         Number(0, above=True, null=True),
-        "Seconds after which an open dataset nobody asks for is closed. Null: never.",
+        "Seconds after which a dataset nobody asks for is closed, when the next one is opened. Null: never.",
     )
 
 

@@ -15,7 +15,7 @@ ARROWS = {
     "cxg": (),  # the version, nothing else
     "aws": ("config",),
     "catalog": ("format", "listing", "storage"),
-    "cachefolder": (),
+    "cachefolder": ("config",),
     "cli": ("commands", "config"),
     "commands": (
         *("aws", "catalog", "compute", "config", "convert", "doctor", "format", "listing", "memory", "mounts", "reach"),
