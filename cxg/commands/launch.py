@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     _check_data(config)
     _check_port(host, port)
     _ask_aws(config, env, "cxg launch" if args.path is not None else None)
-    url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}/"  # noqa: S104
+    url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else _in_url(host)}:{port}/"  # noqa: S104
     sys.stdout.write(_banner(config, url, shares))
     sys.stdout.flush()
     if args.open or config.server.open_browser:
@@ -152,8 +152,13 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"Cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or choose another with --port."
+                f"Cannot listen on {_in_url(host)}:{port} ({error.strerror}): stop what uses it, or choose another with "
+                "--port."
             ) from error
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _banner(config: Config, url: str, shares: MemoryPlan) -> str:

@@ -111,6 +111,19 @@ def test_one_dataset_is_served(run: Run, data: Path, started: list[Any], monkeyp
 
 
 @pytest.mark.parametrize(
+    "host, shown", [("::1", "[::1]"), ("::", "localhost"), ("0.0.0.0", "localhost"), ("127.0.0.2", "127.0.0.2")]
+)
+def test_the_address_that_is_printed_can_be_opened(
+    run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, host: str, shown: str
+) -> None:
+    monkeypatch.setattr(launch, "_check_port", lambda host, port: None)  # not every machine has IPv6
+    code, out, _ = run("launch", str(data), "--host", host, "--port", "5999")
+    assert code == 0
+    assert f"Open http://{shown}:5999/ in" in out
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
     "uri, name",
     [
         ("s3://bucket/data", "CXG_DATAROOT"),
@@ -217,6 +230,7 @@ BAD_LAUNCHES = [
     (("{data}", "--port", "-1"), "-1"),
     (("{data}", "--host", "no.such.host.invalid"), "no.such.host.invalid"),
     (("{data}", "--host", "192.0.2.1"), "192.0.2.1"),
+    (("{data}", "--host", "2001:db8::1"), "Cannot listen on [2001:db8::1]:"),
     (("s3://", "--port", "1"), "s3://"),
 ]
 
