@@ -1,8 +1,7 @@
 """`cxg doctor`: look over a whole deployment and say what is wrong, before a visitor does.
 
-Runs where the server runs, with the same environment, and changes nothing. Each check stands alone, so
-that one run shows everything. Exit codes: 0 nothing failed, 1 something did, 2 the configuration cannot
-be read at all.
+Runs where the server runs, with the same environment, and changes nothing. Each check stands alone, so that one run
+shows everything. Exit codes: 0 nothing failed, 1 something did, 2 the configuration cannot be read at all.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from cxg.errors import ConfigError, CxgError
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import Listing
 from cxg.plugins import load as load_plugins
-from cxg.reach import check_data, data_setting, find_config
+from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config
 from cxg.secret_key import find_secret_key
 from cxg.storage import Dataroot, SingleDataset, Storage
 from cxg.web.client import default_folder, load_client
@@ -67,18 +66,16 @@ def run(args: argparse.Namespace) -> int:
         The configuration cannot be read, so that nothing else can be checked.
     """
     env = {**os.environ, **({"CXG_CONFIG_FILE": args.config} if args.config else {})}
-    baked = Path("/nonexistent") if args.config else BAKED_CONFIG
     try:
-        source = find_config(env, baked)
-        text, name, uri = source.text, source.name, source.uri
+        source = find_config(env, Path("/nonexistent") if args.config else BAKED_CONFIG)
     except ConfigError:
         if env.get("CXG_CONFIG_FILE") or not args.without_data:
             raise
-        text, name, uri = "", "the defaults", None
-    loaded = load(text, env, name)
+        source = Source("", DEFAULTS)
+    loaded = load(source.text, env, source.name)
     status = WARNING if loaded.warnings else OK
-    checks = [Check("configuration", status, f"read from {name}", loaded.warnings)]
-    checks += look(loaded.config, env, uri, without_data=args.without_data)
+    checks = [Check("configuration", status, f"read from {source.name}", loaded.warnings)]
+    checks += look(loaded.config, env, source.uri, without_data=args.without_data)
     sys.stdout.write(as_json(checks) if args.json else as_text(checks))
     return 1 if any(check.status == FAILED for check in checks) else 0
 
@@ -167,12 +164,11 @@ def check_memory(env: Mapping[str, str]) -> Check:
     plan = memory.plan(env)
     together = plan.workers * plan.worker_mb
     details = tuple(line.strip() for line in plan.table().splitlines())
+    sizes = f"{together:,} MB of {plan.total_mb:,} MB"
     if together > plan.total_mb:
-        text = (
-            f"{plan.workers} workers may take {together:,} MB of {plan.total_mb:,} MB: lower CXG_WORKERS, or add memory"
-        )
+        text = f"{plan.workers} workers may take {sizes}: lower CXG_WORKERS, or add memory"
         return Check("memory", FAILED, text, details)
-    return Check("memory", OK, f"{plan.workers} workers take {together:,} MB of {plan.total_mb:,} MB at most", details)
+    return Check("memory", OK, f"{plan.workers} workers take {sizes} at most", details)
 
 
 def check_plugins(env: Mapping[str, str]) -> Check:
@@ -198,11 +194,10 @@ def check_client(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     except (CxgError, OSError) as error:
         yield Check("web client", FAILED, _line(error))
         return
+    text = f"{len(client.files)} files in {folder}"
     if changed:
         text = f"{len(changed)} files in {folder} are not as they were built: run 'make build-client' again"
-        yield Check("web client", FAILED, text, changed[:10])
-    else:
-        yield Check("web client", OK, f"{len(client.files)} files in {folder}")
+    yield Check("web client", FAILED if changed else OK, text, changed[:10])
     weak = [
         f"{page}: {fault}"
         for page, policy in (("explorer", client.policy), ("list", plain_policy(config)))
@@ -262,8 +257,7 @@ def _mounted_path(uri: str, setting: str, env: Mapping[str, str]) -> str:
     present = mounts.mount_at(point, mounts.read_mounts())
     if present is None:
         raise ConfigError(f"{setting} {uri}: nothing is mounted at {point}; the container mounts it when it starts.")
-    folder = mounts.verify(wanted, present)
-    return f"{point}/{folder}" if folder else point
+    return f"{present.point}/{mounts.verify(wanted, present)}".rstrip("/")
 
 
 def _read_a_little(dataset: Dataset) -> None:

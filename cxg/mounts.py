@@ -1,14 +1,12 @@
 """Dataroots that are file systems to be mounted: FSx for Lustre, and S3 through FUSE.
 
-A dataroot ``lustre://<dns>@tcp:/<mountname>[/folder]``, or an ``s3://`` one with CXG_S3_MOUNT=1,
-is served from a folder below CXG_MOUNT_POINT (default /mnt/cxg). Mostly the host mounts it and
-binds it into the container, which needs no privileges there; what is found at the mount point
-is then checked, since a folder bound before its file system was mounted looks like an empty one.
-Where nothing is mounted, this module does it, which takes root and CAP_SYS_ADMIN.
+A dataroot ``lustre://<dns>@tcp:/<mountname>[/folder]``, or an ``s3://`` one with CXG_S3_MOUNT=1, is served from a
+folder below CXG_MOUNT_POINT (default /mnt/cxg). Mostly the host mounts it and binds it into the container, which needs
+no privileges there; what is found at the mount point is then checked, since a folder bound before its file system was
+mounted looks like an empty one. Where nothing is mounted, this module does it, which takes root and CAP_SYS_ADMIN.
 
-Reading S3 directly is faster for CXGs. Among the FUSE clients Mountpoint is preferred, being
-AWS's own and read-only by design; rclone keeps listings for `LISTING_S` and reads parts of
-objects; s3fs is the smallest. docs/deploy.md has the figures.
+Reading S3 directly is faster for CXGs. Among the FUSE clients Mountpoint is preferred, being AWS's own and read-only by
+design; rclone keeps listings for `LISTING_S` and reads parts of objects; s3fs is the smallest.
 """
 
 from __future__ import annotations
@@ -72,6 +70,7 @@ class S3Options:
     region: str | None = None
     endpoint_url: str | None = None
     unsigned: bool = False
+    instance_role: bool = False
 
 
 def wanted_mount(uri: str, setting: str, env: Mapping[str, str]) -> Wanted | None:
@@ -112,8 +111,7 @@ def read_mounts(text: str | None = None) -> tuple[Mounted, ...]:
 
 def mount_at(point: str, mounts: Sequence[Mounted]) -> Mounted | None:
     """Find the file system mounted exactly at `point`; the topmost when there are several."""
-    at_point = [mount for mount in mounts if mount.point == point]
-    return at_point[-1] if at_point else None
+    return next((mount for mount in reversed(mounts) if mount.point == os.path.normpath(point)), None)
 
 
 def ensure_mounted(
@@ -150,7 +148,7 @@ def ensure_mounted(
     point = os.path.normpath(point)
     present = mount_at(point, mounts())
     if present is not None:
-        return _join(point, verify(wanted, present))
+        return f"{point}/{verify(wanted, present)}".rstrip("/")
     command, extra = mount_command(wanted, point, options, which)
     try:
         Path(point).mkdir(parents=True, exist_ok=True)
@@ -165,7 +163,7 @@ def ensure_mounted(
         raise ConfigError(_failure(wanted, point, command, finished))
     if mount_at(point, mounts()) is None:
         raise ConfigError(f"{what}: {command[0]} found no fault, but nothing is mounted; {_BY_HOST.format(point)}.")
-    return _join(point, wanted.folder)
+    return f"{point}/{wanted.folder}".rstrip("/")
 
 
 def verify(wanted: Wanted, present: Mounted) -> str:
@@ -249,6 +247,7 @@ def _s3fs(bucket: str, prefix: str, point: str, options: S3Options) -> tuple[lis
     settings += [f"url={url}"] if url else []
     settings += ["use_path_request_style"] if options.endpoint_url else []
     settings += ["public_bucket=1"] if options.unsigned else []
+    settings += ["iam_role=auto"] if options.instance_role else []  # the other clients look for it by themselves
     source = f"{bucket}:/{prefix}" if prefix else bucket
     return ["s3fs", source, point, "-o", ",".join(settings)], {}
 
@@ -266,14 +265,13 @@ def _reach(wanted: Wanted) -> str:
 def _failure(wanted: Wanted, point: str, command: Sequence[str], finished: subprocess.CompletedProcess[str]) -> str:
     said = " ".join((finished.stderr or finished.stdout or "").split())[:300] or f"exit code {finished.returncode}"
     lowered = said.lower()
+    by_host = _BY_HOST.format(point)
     if wanted.kind == "lustre" and "unknown filesystem type" in lowered:
-        mend = f"install the Lustre client, or {_BY_HOST.format(point)}"
+        mend = f"install the Lustre client, or {by_host}"
     elif "mount not ready" in lowered or "fusermount" in lowered:
-        mend = (
-            f"install the package fuse3 and give the container /dev/fuse and CAP_SYS_ADMIN, or {_BY_HOST.format(point)}"
-        )
+        mend = f"install the package fuse3 and give the container /dev/fuse and CAP_SYS_ADMIN, or {by_host}"
     elif "permitted" in lowered or "permission" in lowered or "superuser" in lowered or "must be root" in lowered:
-        mend = f"run the container as root with CAP_SYS_ADMIN and /dev/fuse, or {_BY_HOST.format(point)}"
+        mend = f"run the container as root with CAP_SYS_ADMIN and /dev/fuse, or {by_host}"
     elif "invalid argument" in lowered and wanted.kind == "lustre":
         mend = "check the mount name: it is LustreConfiguration.MountName of the file system"
     else:
@@ -296,10 +294,6 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Completed
         )
         output.seek(0)
         return subprocess.CompletedProcess(command, finished.returncode, stdout=output.read(), stderr="")
-
-
-def _join(point: str, folder: str) -> str:
-    return f"{point}/{folder}" if folder else point
 
 
 def _unescape(text: str) -> str:

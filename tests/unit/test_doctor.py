@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cxg import cli, doctor
+from cxg import cli, doctor, mounts
 from cxg.config import load
 from tests import cxgs
 
@@ -109,6 +109,16 @@ def test_single_faults(site, capsys, monkeypatch, variables, name, status, text)
     assert text in checks[name]["text"]
     assert code == (1 if status == "failed" else 0)
     assert STRONG not in json.dumps(checks)
+
+
+def test_a_mount_point_with_a_slash_at_its_end_is_found(site, capsys, monkeypatch):
+    found = (mounts.Mounted(str(site.parent), "/", "lustre", "10.0.1.5@tcp:/abcdefgh"),)
+    monkeypatch.setattr(mounts, "read_mounts", lambda: found)
+    monkeypatch.setenv("CXG_MOUNT_POINT", f"{site.parent}/")
+    monkeypatch.setenv("CXG_DATAROOT", f"lustre://fs@tcp:/abcdefgh/{site.name}")
+    code, _, checks = examine(capsys)
+    assert code == 0, checks
+    assert checks["data"]["text"].startswith(f"CXG_DATAROOT {site} can be listed: 1 dataset")
 
 
 def test_an_empty_dataroot_is_warned_of(site, capsys, monkeypatch, tmp_path):

@@ -129,6 +129,15 @@ def test_something_else_bound_in_is_refused(present, message):
     assert str(caught.value).startswith(f"CXG_DATAROOT {FSX}/atlas")
 
 
+def test_a_mount_point_with_a_slash_at_its_end_is_the_same_one():
+    present = (Mounted(POINT, "/", "lustre", "10.0.1.5@tcp:/abcdefgh"),)
+    for spelling in (f"{POINT}/", "/mnt//cxg", "/mnt/./cxg/"):
+        assert mounts.mount_at(spelling, present) == present[0]
+        found = ensure_mounted(lustre("/atlas"), spelling, S3Options(), {}, mounts=lambda: present, run=Recorder())
+        assert found == f"{POINT}/atlas"
+    assert mounts.mount_at("/proc/", read_mounts()) == mounts.mount_at("/proc", read_mounts()) is not None
+
+
 def test_bucket_bound_in_by_the_host_is_recognised():
     present = (Mounted(POINT, "/", "fuse", "mountpoint-s3"),)
     assert ensure_mounted(bucket(), POINT, S3Options(), {}, mounts=lambda: present, run=Recorder()) == POINT
@@ -226,6 +235,13 @@ def test_s3fs_command():
     aws = mount_command(bucket("s3://data"), POINT, S3Options("eu-west-1"), only("s3fs"))[0]
     assert aws[1] == "data"
     assert "url=https://s3.eu-west-1.amazonaws.com" in aws[4].split(",")
+
+
+def test_s3fs_takes_the_instance_role_when_told():
+    """Unlike the others it does not look for one by itself."""
+    role = S3Options("eu-west-1", instance_role=True)
+    assert "iam_role=auto" in mount_command(bucket(), POINT, role, only("s3fs"))[0][4].split(",")
+    assert "iam_role" not in mount_command(bucket(), POINT, S3Options("eu-west-1"), only("s3fs"))[0][4]
 
 
 def test_output_of_a_client_that_stays_behind_is_not_waited_for():
