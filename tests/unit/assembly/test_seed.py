@@ -22,10 +22,10 @@ class Store:
     def __init__(self, *keys: str) -> None:
         self.keys = keys
 
-    def create_bucket(self, Bucket: str) -> None:  # noqa: N803 - boto3's name
+    def create_bucket(self, Bucket: str) -> None:
         assert Bucket == "datasets"
 
-    def list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:  # noqa: N803
+    def list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:
         assert Bucket == "datasets"
         found = [key for key in self.keys if key.startswith(Prefix)][:MaxKeys]
         return {"KeyCount": len(found)}
