@@ -152,8 +152,8 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"Cannot listen on {_in_url(host)}:{port} ({error.strerror}): stop what uses it, or choose another with "
-                "--port."
+                f"Cannot listen on {_in_url(host)}:{port} ({error.strerror}): stop what uses it, or choose another "
+                "with --port."
             ) from error
 
 
