@@ -6,6 +6,7 @@ fault, and goes on, so that all the faults of a file are shown together.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ import yaml
 
 from cxg.config.nodes import Complain, is_tagged, wrong
 
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]{0,17})")
+_DECIMAL = re.compile(r"(?!.{30})[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
+_NUMBER = re.compile(r"[-+]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
 
 class Kind(Protocol):
@@ -94,9 +96,9 @@ class Number:
         if self.null and is_tagged(node, "null"):
             return None
         plain = isinstance(node, yaml.ScalarNode) and node.style is None and is_tagged(node, "int", "float", "str")
-        if plain and re.fullmatch(r"[-+]?[0-9_]*\.?[0-9]+([eE][-+]?[0-9]{1,2})?|[-+]?[0-9]+\.", node.value):
+        if plain and _NUMBER.fullmatch(node.value):
             value = float(node.value)
-            if value > self.low or (value == self.low and not self.above):
+            if self.low < value < math.inf or (value == self.low and not self.above):
                 return value
         complain(node, wrong(node, name, self.expected))
         return None

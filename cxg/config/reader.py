@@ -187,6 +187,12 @@ class _Reader:
             overridden.add(variable.key)
         if tree.get("multi_dataset", {}).get("dataroot") and tree.get("single_dataset", {}).get("datapath"):
             self._choose_data(tree, overridden & {_DATAROOT, _DATAPATH})
+        if tree.get("multi_dataset", {}).get("dataroot"):
+            for name, value in tree.get("single_dataset", {}).items():
+                if name != "datapath" and value is not None:
+                    key = f"single_dataset.{name}"
+                    sentence = f"{key} has no effect: it is for one dataset, not for a dataroot."
+                    self.warnings.append(f"{self.source} line {self.lines[key]}: {sentence}")
         return tree
 
     def _choose_data(self, tree: dict[str, Any], overridden: set[str]) -> None:

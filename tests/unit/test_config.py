@@ -244,6 +244,26 @@ def test_a_variable_sets_the_other_kind_of_data_aside() -> None:
     assert loaded.warnings == ("config.yaml line 2: single_dataset.datapath has no effect: CXG_DATAROOT is set.",)
 
 
+@pytest.mark.parametrize(
+    "text, number",
+    [
+        *(("0", 0.0), ("5", 5.0), ("5.", 5.0), (".5", 0.5), ("+0.25", 0.25), ("007", 7.0)),
+        *(("1e-2", 0.01), (".5E1", 5.0), ("1_000.5", 1000.5), ("1_0", 10.0)),
+    ],
+)
+def test_the_ways_to_write_a_number(text: str, number: float) -> None:
+    assert load(f"diffexp:\n  lfc_cutoff: {text}\n", {}).config.diffexp.lfc_cutoff == number
+
+
+def test_what_is_for_one_dataset_has_no_effect_on_a_folder_of_them() -> None:
+    text = "single_dataset:\n  title: Mine\n  about: https://a.org\n"
+    assert load(text, {"CXG_DATAPATH": "/b/c.cxg"}).warnings == ()
+    assert load(text + "multi_dataset:\n  dataroot: /a\n", {}).warnings == tuple(
+        f"config.yaml line {line}: single_dataset.{key} has no effect: it is for one dataset, not for a dataroot."
+        for line, key in ((2, "title"), (3, "about"))
+    )
+
+
 def test_the_default_file_of_2020_is_accepted() -> None:
     loaded = load(FILE_OF_2020, {})
     assert loaded.warnings == (

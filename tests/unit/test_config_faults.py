@@ -41,6 +41,24 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
         "server:\n  port: 0777\n",
         ["config.yaml line 2: server.port must be a whole number from 1 to 65535, or null, but is the number 0777."],
     ),
+    "underscores out of place": (
+        "server:\n  port: 50_\npresentation:\n  max_categories: 1__0\ndiffexp:\n  lfc_cutoff: _1\n  top_n: 5_0_\n",
+        [
+            "config.yaml line 2: server.port must be a whole number from 1 to 65535, or null, but is the number 50_.",
+            (
+                "config.yaml line 4: presentation.max_categories must be a whole number of 1 or more, "
+                "but is the number 1__0."
+            ),
+            "config.yaml line 6: diffexp.lfc_cutoff must be a number of 0 or more, but is the text '_1'.",
+            "config.yaml line 7: diffexp.top_n must be a whole number of 1 or more, but is the number 5_0_.",
+        ],
+    ),
+    "a number without end": (
+        f"diffexp:\n  lfc_cutoff: 1{'0' * 400}\n",
+        [
+            f"config.yaml line 2: diffexp.lfc_cutoff must be a number of 0 or more, but is the number 1{'0' * 56}....",
+        ],
+    ),
     "quoted switch": (
         "server:\n  verbose: 'true'\n",
         [
