@@ -60,13 +60,15 @@ def translated(what: str) -> Iterator[None]:
     Raises
     ------
     StorageUnavailable
-        The store did not answer or refused; a retry is safe.
+        The store did not answer or refused, or memory ran out; a retry is safe.
     DatasetInvalid
         The store answered, but `what` is missing or damaged.
     """
     try:
         yield
-    except (tiledb.TileDBError, OSError, MemoryError, UnicodeDecodeError) as error:
+    except MemoryError as error:
+        raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
+    except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
         text = str(error)
         if is_away(error):
             raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
@@ -296,7 +298,7 @@ class SingleDataset:
         Raises
         ------
         StorageUnavailable
-            It cannot be listed, or there is nothing.
+            It cannot be listed; on a file system, also when there is nothing.
         """
         self.storage.children(self.uri)
 

@@ -88,7 +88,7 @@ def create_app(
         app.url_value_preprocessor(_name_the_single_dataset(app))
     hooks.attach(app)
     # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme.
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_prefix=1)  # type: ignore[method-assign]
     if not (
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
@@ -137,7 +137,10 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
     def start() -> BaseResponse | None:
         g.started_s = time.perf_counter()
         if config.server.force_https and not request.is_secure and not request.path.startswith("/health"):
-            return redirect(request.url.replace("http://", "https://", 1), 301)
+            secure = redirect(request.url.replace("http://", "https://", 1), 301)
+            # Whoever asks names the host, so nobody else may be sent there.
+            secure.headers["Cache-Control"] = NO_STORE
+            return secure
         return None
 
     @app.after_request

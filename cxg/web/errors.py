@@ -59,10 +59,22 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _unknown)
 
 
+def log_failure(error: CxgError, *, with_traceback: bool = False) -> None:
+    """Log why the current request failed on one line, with the notes and causes that no client is told."""
+    reasons = list(getattr(error, "__notes__", ()))
+    cause = error.__cause__
+    while cause is not None:
+        text = f"{type(cause).__name__}: {cause}"
+        reasons = [reason for reason in reasons if reason not in text] + [text]
+        cause = cause.__cause__
+    line = f"{request.method} {request.path}: {error}" + (f" [{'; '.join(reasons)}]" if reasons else "")
+    log.warning("%s", " ".join(line.split()), exc_info=error if with_traceback else None)
+
+
 def _ours(error: CxgError) -> Response:
     status = status_of(error)
-    if status >= 500 and status != 501:
-        log.warning("%s %s: %s", request.method, request.path, error, exc_info=error if status == 500 else None)
+    if isinstance(error, DatasetInvalid) or (status >= 500 and status != 501):
+        log_failure(error, with_traceback=status == 500)
     response = _render(status, str(error))
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from cxg import __version__
 from cxg.compute.thumbnail import HEIGHT, WIDTH
 from cxg.errors import DatasetNotFound
+from cxg.web.headers import IMMUTABLE, NO_STORE
 from cxg.web.pictures import Pictures
 from cxg.web.summaries import DatasetSummary, Leases, Summaries
 
@@ -27,8 +28,6 @@ _HERE = Path(__file__).parent
 _PAGES = "cxg_pages"
 _WAIT_S = 1.5
 _REFRESH_S = 3
-_RETRY_AFTER_S = "10"
-_A_YEAR = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "public, max-age=0, must-revalidate"
 
 
@@ -96,12 +95,12 @@ def blueprint(
         asked = request.args.get("v", "")
         png = pictures.kept(dataset, asked)
         if png is not None:
-            return _png(png, asked, _A_YEAR)
+            return _png(png, asked, IMMUTABLE)
         with catalog.lease(dataset) as opened:
             png, version = pictures.draw(opened), opened.fingerprint
         if png is None:
             raise DatasetNotFound(f"{dataset} has no embedding to draw.")
-        return _png(png, version, _A_YEAR if asked == version else _ASK_AGAIN)
+        return _png(png, version, IMMUTABLE if asked == version else _ASK_AGAIN)
 
     return routes
 
@@ -145,16 +144,14 @@ def error_page(status: int, title: str, sentence: str) -> Response:
     """
     home = _pages().has_list
     root = relative_root(_raw_path())
-    answer = html_page(status, _render("error.html", root=root, title=title, sentence=sentence, home=home))
-    if status == 503:
-        answer.headers["Retry-After"] = _RETRY_AFTER_S
-    return answer
+    return html_page(status, _render("error.html", root=root, title=title, sentence=sentence, home=home))
 
 
 def html_page(status: int, text: str) -> Response:
     """Answer with one of these pages; it is never stored."""
-    answer = Response(text, status, mimetype="text/html")
-    answer.headers["Cache-Control"] = "no-store"
+    # A title may hold half a surrogate pair, which UTF-8 cannot.
+    answer = Response(text.encode("utf-8", "replace"), status, mimetype="text/html")
+    answer.headers["Cache-Control"] = NO_STORE
     answer.headers["Content-Security-Policy"] = _pages().policy
     return answer
 

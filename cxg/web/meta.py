@@ -13,17 +13,20 @@ import numpy as np
 from flask import Blueprint, Response, request
 
 from cxg import __version__
+from cxg.config import SingleDataset
 from cxg.errors import DatasetInvalid, NotAcceptable
 from cxg.format.annotations import Annotations
 from cxg.format.columns import Column, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.genesets import known_genes
-from cxg.web.answers import Answer, accepts
+from cxg.web.answers import Answer
+from cxg.web.errors import log_failure
 from cxg.web.headers import NO_STORE
 from cxg.web.site import JSON, current_site
 
 # Grey for labels that a colour table cannot know of: missing values, and the rest of a long list.
 NO_COLOR = "#c0c0c0"
+_CSV = "text/csv"
 _GENESET_FIELDS = ("gene_set_name", "gene_set_description", "gene_symbol", "gene_description")
 
 routes = Blueprint("meta", __name__)
@@ -47,7 +50,8 @@ def read_colors(dataset: str) -> Response:
     """Colours of labels, for the columns whose table is complete."""
     try:
         return _json_route(dataset, colors)
-    except DatasetInvalid:
+    except DatasetInvalid as error:
+        log_failure(error)
         # The files are the same at a second look, so a column is damaged for good: the others keep their colours.
         return _json_route(dataset, partial(colors, skip_damaged=True), b"without the damaged")
 
@@ -55,13 +59,15 @@ def read_colors(dataset: str) -> Response:
 @routes.get("/genesets")
 def read_genesets(dataset: str) -> Response:
     """Gene sets stored in the dataset, as JSON or as tidy CSV."""
-    accept = request.headers.get("Accept")
-    if accepts(accept, JSON):
-        return _json_route(dataset, lambda opened: {"genesets": genesets(opened), "tid": 0})
-    if not accepts(accept, "text/csv"):
+    chosen = request.accept_mimetypes.best_match((JSON, _CSV)) if request.accept_mimetypes else JSON
+    if chosen is None:
         raise NotAcceptable("Gene sets come as application/json or text/csv; the Accept header excludes both.")
-    response = current_site().serve(dataset, lambda opened: Answer(genesets_csv(opened), "text/csv"), None, b"csv")
-    response.headers["Content-Disposition"] = "attachment; filename=genesets.csv"
+    if chosen == JSON:
+        response = _json_route(dataset, lambda opened: {"genesets": genesets(opened), "tid": 0})
+    else:
+        response = current_site().serve(dataset, lambda opened: Answer(genesets_csv(opened), _CSV), None, b"csv")
+        response.headers["Content-Disposition"] = "attachment; filename=genesets.csv"
+    response.vary.add("Accept")
     return response
 
 
@@ -88,6 +94,8 @@ def offered_embeddings(opened: Dataset) -> tuple[str, ...]:
 def client_config(opened: Dataset) -> dict[str, Any]:
     """The config answer: every key that the web client reads, for a read-only server."""
     config = current_site().config
+    # Of one dataset; above a dataroot they would stand for all.
+    single = config.single_dataset if config.single_dataset.datapath else SingleDataset()
     offered = offered_embeddings(opened)
     default = opened.default_embedding if not config.embeddings.names else None
     parameters: dict[str, Any] = {
@@ -111,9 +119,9 @@ def client_config(opened: Dataset) -> dict[str, Any]:
     }
     limits = config.limits
     return {
-        "displayNames": {"engine": "cellxgene-eb", "dataset": config.single_dataset.title or opened.title},
+        "displayNames": {"engine": "cellxgene-eb", "dataset": single.title or opened.title},
         "library_versions": {"cellxgene": f"cellxgene-eb {__version__}"},
-        "links": {"about-dataset": config.single_dataset.about or opened.about},
+        "links": {"about-dataset": single.about or opened.about},
         "corpora_props": opened.corpora,
         "limits": {
             "column_request_max": limits.column_request_max,
@@ -226,7 +234,7 @@ def _labels(opened: Dataset, column: Column) -> list[str]:
     values = opened.obs.read(column.name)
     if isinstance(values, Labels):
         return [_js_text(label) for label in values.categories]
-    return list(_distinct(values.values.tolist() if isinstance(values, Text) else np.unique(values.values).tolist()))
+    return list(_distinct(values.strings() if isinstance(values, Text) else np.unique(values.values).tolist()))
 
 
 def _distinct(values: list[Any]) -> Iterator[str]:

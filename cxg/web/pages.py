@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, abort, request, send_from_directory
 
 from cxg.errors import DatasetInvalid
-from cxg.web import gallery
+from cxg.web import errors, gallery
 from cxg.web.answers import Answer, negotiate
 from cxg.web.client import Client, content_type, is_hashed
 from cxg.web.headers import IMMUTABLE, REVALIDATE
@@ -29,6 +29,7 @@ def client_blueprint(client: Client) -> Blueprint:
                 current_site().catalog.prefetch(opened)
                 current_site().decoded.want(opened)
         except DatasetInvalid as error:
+            errors.log_failure(error)
             return gallery.error_page(404, "This dataset cannot be opened", str(error))
         response = Response(client.page, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = client.policy

@@ -187,7 +187,6 @@ DAMAGED = [
     ),
     tiledb.TileDBError("Array s3://bucket/forbidden/x does not exist"),
     OSError(errno.ENOENT, "No such file or directory"),
-    MemoryError(),
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
 ]
 
@@ -204,6 +203,12 @@ def test_the_data_is_damaged(error: Exception) -> None:
     sentence = r"^Column 'a' cannot be read: missing or damaged"
     with pytest.raises(DatasetInvalid, match=sentence), translated("column 'a'"):
         raise error
+
+
+def test_too_little_memory_is_no_damage() -> None:
+    sentence = r"^There is not enough memory to read column 'a' now; try again soon\.$"
+    with pytest.raises(StorageUnavailable, match=sentence), translated("column 'a'"):
+        raise MemoryError
 
 
 def test_what_is_no_trouble_of_the_store_passes() -> None:

@@ -8,7 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 from gunicorn.http.errors import InvalidChunkSize
 
-from cxg.errors import StorageUnavailable
+from cxg.catalog import Catalog
+from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.web import errors
 from cxg.web.site import Site
 from tests import cxgs
@@ -86,6 +87,34 @@ def test_a_store_that_is_away_is_tried_again(client: FlaskClient, monkeypatch: p
     response = client.get(f"{API}schema")
     assert (response.status_code, response.headers["Retry-After"]) == (503, str(errors.RETRY_AFTER_S))
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "kind, route, status",
+    [
+        *((StorageUnavailable, f"{API}schema", 503), (DatasetInvalid, f"{API}schema", 400)),
+        *((StorageUnavailable, "/d/a.cxg/", 503), (DatasetInvalid, "/d/a.cxg/", 404)),
+    ],
+)
+def test_why_a_dataset_cannot_be_read_is_logged_and_kept_back(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind, route, status
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        error = kind("The sentence.")
+        error.add_note("the array\nis short")
+        raise error from OSError(5, "the inner cause")
+
+    monkeypatch.setattr(Catalog, "lease", fail)
+    response = client.get(route)
+    assert response.status_code == status
+    assert response.headers.get("Retry-After") == (str(errors.RETRY_AFTER_S) if status == 503 else None)
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert record.levelname == "WARNING"
+    assert told == f"GET {route}: The sentence. [the array is short; OSError: [Errno 5] the inner cause]"
+    assert record.exc_info is None
+    assert "cause" not in response.text
+    assert "short" not in response.text
 
 
 def test_a_fault_of_ours_is_logged_and_its_text_kept_back(

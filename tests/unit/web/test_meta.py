@@ -123,6 +123,15 @@ def test_config_carries_the_operators_settings(asked: Ask) -> None:
     assert config["limits"] == {"column_request_max": 5, "diffexp_cellcount_max": 100}
 
 
+def test_title_and_link_of_one_dataset_are_not_those_of_all(asked: Ask, truth: cxgs.Truth, tmp_path: Path) -> None:
+    single = {"title": "Mine", "about": "https://example.org/mine"}
+    config = asked("config", single_dataset=single)["config"]
+    assert (config["displayNames"]["dataset"], config["links"]["about-dataset"]) == (truth.title, truth.about)
+    alone = {"multi_dataset": {"dataroot": None}, "single_dataset": {**single, "datapath": str(truth.path)}}
+    config = serve("", tmp_path / "client", **alone).get("/api/v0.2/config").json["config"]
+    assert (config["displayNames"]["dataset"], config["links"]["about-dataset"]) == (single["title"], single["about"])
+
+
 def test_differential_expression_can_be_switched_off(asked: Ask) -> None:
     assert asked("config", diffexp={"enable": False})["config"]["parameters"]["disable-diffexp"] is True
 
@@ -266,6 +275,28 @@ def test_gene_sets_as_csv_hold_the_same(client: FlaskClient, truth: cxgs.Truth) 
         assert symbols == ([gene["gene_symbol"] for gene in one["genes"]] or [""])
     # One address, two kinds of answer: neither may stand in for the other.
     assert client.get(f"{API}genesets").content_type == "application/json"
+
+
+@pytest.mark.parametrize(
+    "accept, kind",
+    [
+        *((None, "application/json"), ("*/*", "application/json"), ("application/json, text/csv", "application/json")),
+        *(
+            ("text/csv, application/json;q=0.1", "text/csv"),
+            ("text/*", "text/csv"),
+            ("text/csv, */*;q=0.5", "text/csv"),
+        ),
+        *(("text/csv;q=0, */*", "application/json"), ("application/json;q=0, */*", "text/csv")),
+        ("image/png", None),
+    ],
+)
+def test_gene_sets_come_in_the_form_that_is_liked_better(client: FlaskClient, accept: str, kind: str | None) -> None:
+    response = client.get(f"{API}genesets", headers={"Accept": accept} if accept else {})
+    if kind is None:
+        assert response.status_code == 406
+    else:
+        assert response.content_type == kind
+        assert response.vary.to_header() == "Accept-Encoding, Accept"
 
 
 def test_odd_gene_sets_survive_both_forms(tmp_path: Path) -> None:

@@ -97,8 +97,10 @@ def test_answers_are_not_stored_anywhere_when_the_operator_says_so(tmp_path: Pat
 def test_plain_http_is_sent_to_https_but_health_is_not(tmp_path: Path) -> None:
     cxgs.build(tmp_path / "data" / "a.cxg", n_obs=5, n_var=5)
     client = serve(tmp_path / "data", tmp_path / "client", server={"force_https": True})
-    response = client.get("/d/a.cxg/?x=1")
+    response = client.get("/d/a.cxg/?x=1", headers={"X-Forwarded-Host": "evil.example"})
     assert (response.status_code, response.headers["Location"]) == (301, "https://localhost/d/a.cxg/?x=1")
+    # Whoever asked chose the host.
+    assert response.headers["Cache-Control"] == "no-store"
     assert client.get("/health/live").status_code == 200
     assert client.get(f"{API}schema", headers={"X-Forwarded-Proto": "https"}).status_code == 200
 
