@@ -84,10 +84,10 @@ class Copies:
     def _copy(self, uri: str, target: Path, size: int) -> None:
         if target.exists():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
         # Not inside the array, where TileDB would take it for one of its own files.
         partial = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             if size:
                 self._fetch(uri, partial)
             else:
@@ -97,12 +97,22 @@ class Copies:
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
+            if not target.exists():
+                # Its room is free again: count anew.
+                with self._lock:
+                    self._used_bytes = None
 
     def _folders(self) -> list[Path]:
         return [item for item in self._folder.glob(f"{_PREFIX}*") if item.is_dir()]
 
     def _make_room(self) -> None:
-        """Remove the datasets unused for longest while more than three quarters of the room are taken."""
+        """Remove the datasets unused for longest while more than three quarters of the room are taken.
+
+        Also what a killed process was fetching.
+        """
+        for partial in self._folder.glob(f"{_PREFIX}*.part"):
+            if time.time() - _changed_s(partial) > _IN_USE_S:
+                partial.unlink(missing_ok=True)
         with self._lock:
             sizes = {folder: folder_bytes(folder) for folder in self._folders()}
             used = sum(sizes.values())

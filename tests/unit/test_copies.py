@@ -129,6 +129,24 @@ def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
     assert source.fetched == ["obs/a1.tdb"]
 
 
+def test_a_failed_fetch_keeps_no_room(source: Source, folder: Path) -> None:
+    entry = Entry("obs/new", 200)
+    copies = Copies(source.fetch, folder, 4 * 250).of(str(source.root), Listing((entry,)))
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            copies.have([entry])
+    (source.root / "obs/new").write_bytes(bytes(200))
+    assert copies.have([entry])
+
+
+def test_what_a_killed_process_was_fetching_is_removed(source: Source, folder: Path) -> None:
+    for name, age_s in (("s3-dead.part", 5000.0), ("s3-running.part", 1.0), ("other.part", 5000.0)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    Copies(source.fetch, folder, ROOM).of(str(source.root), source.listing)
+    assert sorted(item.name for item in folder.iterdir()) == ["other.part", "s3-running.part"]
+
+
 def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) -> None:
     for name, age_s, size in (("s3-old", 9000.0, 800), ("s3-newer", 5000.0, 100), ("s3-used", 1.0, 800)):
         (folder / name).mkdir()
