@@ -39,8 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in given if not word.startswith("-")), None)
-    for module in [_VERBS[asked]] if asked in _VERBS else _VERBS.values():
-        importlib.import_module(module).add_verb(verbs)
+    try:
+        for module in [_VERBS[asked]] if asked in _VERBS else _VERBS.values():
+            importlib.import_module(module).add_verb(verbs)
+    except ModuleNotFoundError as fault:
+        mend = "use .venv/bin/python, which `make env` makes"
+        print(f"build.py: this Python has no package {fault.name}; {mend}", file=sys.stderr)
+        return 2
     options = parser.parse_args(given)
     try:
         options.run(options, _say)

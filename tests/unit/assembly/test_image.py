@@ -95,6 +95,13 @@ def test_no_engine_is_one_sentence(monkeypatch, capsys):
     assert said.count("\n") == 1
 
 
+def test_a_python_without_our_packages_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(build, "_VERBS", {"image": "assembly_that_is_not_there"})
+    assert build.main(["image"]) == 2
+    said = "build.py: this Python has no package assembly_that_is_not_there; use .venv/bin/python, which `make env` makes\n"
+    assert capsys.readouterr().err == said
+
+
 def test_layer_table_leaves_out_empty_layers_and_hashes():
     made = image.BuiltImage(
         "sha256:" + "a" * 64, "x:1", 3_000_000, ((2_000_000, "COPY"), (0, "ENV"), (1_000_000, "RUN"))
