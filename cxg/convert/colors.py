@@ -43,7 +43,7 @@ def category_colors(
     out: dict[str, dict[str, str]] = {}
     if not isinstance(uns, h5py.Group):
         return out
-    for key in [key for key in uns if key.endswith(_SUFFIX)]:
+    for key in [key for key in uns if isinstance(key, str) and key.endswith(_SUFFIX)]:
         for target in _targets(key.removesuffix(_SUFFIX), uns, columns):
             name, labels, n_own = columns[target]
             try:

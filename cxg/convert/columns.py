@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.elements import RawColumn
+from cxg.convert.elements import RawColumn, to_text
 from cxg.convert.report import Report
-from cxg.convert.text import FlatText, encode_labels, from_bytes, from_strings
+from cxg.convert.text import encode_labels, from_bytes, from_strings
 from cxg.format import layout
 
 MANY_CATEGORIES = 10_000
-"""A categorical with more labels than this is probably an identifier."""
+"""A categorical with more labels than this is probably an identifier; text with more never becomes one."""
 _MISSING_LABEL = "nan"
 _ID_SHARE = 0.75
 _CODED_TEXT_SHARE = 0.5
@@ -77,36 +77,36 @@ def index_name(names: Iterable[str]) -> str:
 
 def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
     """Turn a column into its stored form."""
-    subject = f"{axis}/{raw.name}"
-    if raw.bad_text:
-        report.warn(
-            "text_mended", subject, f"{raw.bad_text} entries were not valid UTF-8; the bad bytes were replaced."
-        )
+    _note_mended(raw, axis, report)
     if raw.kind == "text":
         return _text(raw, name, axis)
     if raw.kind == "categorical":
         return _categorical(raw, name, axis, report)
     if raw.kind == "flag":
         return _flags(raw, name, axis, report)
-    return _numbers(raw, name, subject, report)
+    return _numbers(raw, name, f"{axis}/{raw.name}", report)
+
+
+def store_names(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
+    """Turn a column into names of rows: always text, missing ones empty."""
+    _note_mended(raw, axis, report)
+    return StoredColumn(name, to_text(raw), {"type": "string"})
+
+
+def _note_mended(raw: RawColumn, axis: str, report: Report) -> None:
+    if raw.bad_text:
+        text = f"{raw.bad_text} entries were not valid UTF-8; the bad bytes were replaced."
+        report.warn("text_mended", f"{axis}/{raw.name}", text)
 
 
 def _text(raw: RawColumn, name: str, axis: str) -> StoredColumn:
-    rows = as_text(raw.values)
-    if raw.missing is not None and raw.missing.any():
-        rows = from_strings("" if gone else row for row, gone in zip(rows.strings(), raw.missing.tolist(), strict=True))
+    rows = to_text(raw)
+    most = min(int(len(rows) * _CODED_TEXT_SHARE), MANY_CATEGORIES)
     # Codes read a hundred times faster than text. The genes' columns stay text: single-cell-explorer
     # sends the codes of var without decoding them.
-    if axis == layout.OBS and (found := encode_labels(rows, int(len(rows) * _CODED_TEXT_SHARE))) is not None:
+    if axis == layout.OBS and (found := encode_labels(rows, most)) is not None:
         return _coded(name, found[0], found[1])
     return StoredColumn(name, rows, {"type": "string"})
-
-
-def as_text(values: object) -> FlatText:
-    """Narrow a column's values to text; a mistake of ours, not of the file, if they are not."""
-    if not isinstance(values, FlatText):
-        raise TypeError("a text column must hold FlatText")
-    return values
 
 
 def _coded(name: str, codes: NDArray[Any], labels: list[str]) -> StoredColumn:
@@ -138,7 +138,7 @@ def _categorical(raw: RawColumn, name: str, axis: str, report: Report) -> Stored
         )
     if as_text or axis == layout.VAR:
         table = np.array([label.encode("utf-8", "replace") for label in labels], dtype=object)
-        return StoredColumn(name, from_bytes(table[codes].tolist()), {"type": "string"})
+        return StoredColumn(name, from_bytes(table[codes]), {"type": "string"})
     return _coded(name, codes, labels)
 
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.text import FlatText, from_strings, read_text
+from cxg.convert.text import FlatText, blanked, from_strings, read_text
 from cxg.errors import ConversionError
 
 Kind = Literal["number", "flag", "text", "categorical"]
@@ -54,8 +54,13 @@ class RawColumn:
 
 def encoding_of(item: Any) -> str:
     """The `encoding-type` of an h5ad element, or empty text."""
-    value = item.attrs.get("encoding-type", "")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return as_str(item.attrs.get("encoding-type", ""))
+
+
+def as_str(value: object) -> str:
+    """Text of an attribute; bytes that are not UTF-8 become the replacement character."""
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "replace")
 
 
 def is_text(dtype: np.dtype[Any]) -> bool:
@@ -74,25 +79,26 @@ def read_column(item: Any, name: str, n: int) -> RawColumn:
         It has another number of rows.
     """
     if isinstance(item, h5py.Dataset):
-        _check_length(item, name, n)
+        _check_length(item, n)
         if (reference := item.attrs.get("categories")) is not None:
             return _categorical(name, item[:], item.file[reference])
         return _plain(name, item)
     kind = encoding_of(item)
     if kind == "categorical":
-        _check_parts(item, name, "codes", "categories")
-        _check_length(item["codes"], name, n)
+        _check_part(item, "codes", n)
+        if "categories" not in item:
+            raise Unreadable("its part 'categories' is missing")
         return _categorical(name, item["codes"][:], item["categories"])
     if kind.startswith("nullable-"):
-        _check_parts(item, name, "values", "mask")
-        _check_length(item["values"], name, n)
+        _check_part(item, "values", n)
+        _check_part(item, "mask", n)
         raw = _plain(name, item["values"])
         raw.missing = item["mask"][:].astype(bool)
         return raw
     raise Unreadable(f"its encoding {kind or 'of a group'!r} is not one that a CXG column can hold")
 
 
-def _check_length(item: Any, name: str, n: int) -> None:
+def _check_length(item: Any, n: int) -> None:
     if item.ndim != 1:
         raise Unreadable(f"it has {item.ndim} dimensions instead of one")
     if item.shape[0] != n:
@@ -101,10 +107,10 @@ def _check_length(item: Any, name: str, n: int) -> None:
         )
 
 
-def _check_parts(item: Any, name: str, *parts: str) -> None:
-    absent = [part for part in parts if part not in item]
-    if absent:
-        raise Unreadable(f"its part {absent[0]!r} is missing")
+def _check_part(item: Any, part: str, n: int) -> None:
+    if not isinstance(item.get(part), h5py.Dataset):
+        raise Unreadable(f"its part {part!r} is missing")
+    _check_length(item[part], n)
 
 
 def _plain(name: str, item: Any) -> RawColumn:
@@ -144,9 +150,8 @@ def to_text(raw: RawColumn) -> FlatText:
     """Any column as text, for use as an index; missing values become empty."""
     if isinstance(raw.values, FlatText):
         rows = raw.values
-        if raw.missing is None or not raw.missing.any():
-            return rows
-        return from_strings("" if gone else row for row, gone in zip(rows.strings(), raw.missing.tolist(), strict=True))
-    if raw.labels is not None:
-        return from_strings(raw.labels[code] if code >= 0 else "" for code in raw.values.tolist())
-    return from_strings(map(str, raw.values))
+    elif raw.labels is not None:
+        rows = from_strings(raw.labels[code] if code >= 0 else "" for code in raw.values)
+    else:
+        rows = from_strings(map(str, raw.values))
+    return blanked(rows, raw.missing)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.elements import Unreadable, encoding_of
+from cxg.convert.elements import RawColumn, Unreadable, as_str, encoding_of
 from cxg.convert.frames import Frame
 from cxg.convert.matrix import open_matrix
 from cxg.convert.report import Report
@@ -82,7 +82,7 @@ def find_embeddings(root: Any, n_obs: int, report: Report) -> list[Embedding]:
 
 def _entries(obsm: Any) -> dict[str, Any]:
     if isinstance(obsm, h5py.Group):
-        return {key: obsm[key] for key in obsm}
+        return {as_str(key): obsm[key] for key in obsm}
     if isinstance(obsm, h5py.Dataset) and obsm.dtype.names:  # AnnData before 0.7: records with array fields
         return {key: obsm[key] for key in obsm.dtype.names}
     return {}
@@ -92,11 +92,11 @@ def _usable(entries: dict[str, Any], keys: list[str], n_obs: int, report: Report
     found: list[Embedding] = []
     for key in keys:
         try:
-            values = _values(entries[key], n_obs)
+            values = _values(entries[key], n_obs, report)
             embedding = Embedding(_name(key, {item.name for item in found}), values, n_obs, int(values.shape[1]))
             _check_values(embedding)
         except (Unreadable, ConversionError) as error:
-            report.warn("embedding_dropped", f"obsm/{key}", f"It cannot be drawn: {error}.")
+            report.warn("embedding_dropped", f"obsm/{key}", f"It cannot be drawn: {str(error).rstrip('.')}.")
             continue
         if embedding.name != key.removeprefix(_PREFIX):
             report.info("embedding_renamed", f"obsm/{key}", f"The embedding is called {embedding.name!r} in the CXG.")
@@ -117,11 +117,11 @@ def _name(key: str, taken: set[str]) -> str:
     return name
 
 
-def _values(item: Any, n_obs: int) -> Any:
+def _values(item: Any, n_obs: int, report: Report) -> Any:
     """Something with a shape that can be sliced by rows."""
-    values = item if isinstance(item, h5py.Dataset | np.ndarray) else _from_group(item, n_obs)
-    if values.ndim != 2 or values.shape[1] < 2:
-        raise Unreadable(f"it has the shape {tuple(values.shape)}; two columns or more are needed")
+    values = item if isinstance(item, h5py.Dataset | np.ndarray) else _from_group(item, n_obs, report)
+    if values.shape is None or values.ndim != 2 or values.shape[1] < 2:
+        raise Unreadable(f"it has the shape {values.shape or ()}; two columns or more are needed")
     if values.shape[0] != n_obs:
         raise Unreadable(f"it has {values.shape[0]} rows for {n_obs} cells")
     if values.dtype.kind not in "fiu":
@@ -129,11 +129,10 @@ def _values(item: Any, n_obs: int) -> Any:
     return values
 
 
-def _from_group(item: Any, n_obs: int) -> NDArray[np.float32]:
+def _from_group(item: Any, n_obs: int, report: Report) -> NDArray[np.float32]:
     if encoding_of(item) == "dataframe":
-        frame = Frame(item, item.name)
-        columns = [frame.column(name) for name in frame.names]
-        numbers = [np.asarray(column.values, dtype=np.float32) for column in columns if column.kind == "number"]
+        frame = Frame(item, item.name.lstrip("/"))
+        numbers = [_coordinates(column) for column in frame.columns(report) if column.kind == "number"]
         if not numbers or frame.n != n_obs:
             raise Unreadable("it is a table without a number for each cell")
         return np.column_stack(numbers)
@@ -142,6 +141,14 @@ def _from_group(item: Any, n_obs: int) -> NDArray[np.float32]:
         raise Unreadable(f"it is a sparse matrix of shape {source.shape}")
     lines = np.vstack([block.lines.toarray() for block in source.blocks()])
     return lines if source.major == "obs" else np.ascontiguousarray(lines.T)
+
+
+def _coordinates(column: RawColumn) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        values = np.array(column.values, dtype=np.float32)
+    if column.missing is not None:
+        values[column.missing] = np.nan
+    return values
 
 
 def _check_values(embedding: Embedding) -> None:

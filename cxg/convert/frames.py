@@ -8,9 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cxg.convert.elements import RawColumn, Unreadable, encoding_of, is_text, read_column, read_labels, to_text
+from cxg.convert.elements import RawColumn, Unreadable, as_str, encoding_of, is_text, read_column, read_labels
 from cxg.convert.report import Report
-from cxg.convert.text import FlatText, read_text
+from cxg.convert.text import read_text
 from cxg.errors import ConversionError
 
 
@@ -32,13 +32,11 @@ class Frame:
             raise ConversionError(f"{item.name} is a plain dataset where a table (a group of columns) was expected.")
         self.index_key = self._find_index()
         self.n = int(item.shape[0] if self._records else self._length(item[self.index_key]))
-        self.names = self._find_names()
+        self.names, self._absent = self._find_names()
 
     def _find_index(self) -> str:
         keys = list(self.item.dtype.names) if self._records else list(self.item)
-        wanted = self.item.attrs.get("_index")
-        wanted = wanted.decode() if isinstance(wanted, bytes) else wanted
-        for key in (wanted, "_index", "index"):
+        for key in (as_str(self.item.attrs.get("_index", "")), "_index", "index"):
             if key in keys:
                 return str(key)
         raise ConversionError(f"{self.item.name} has no index (names of its rows): write the file again with AnnData.")
@@ -51,19 +49,30 @@ class Frame:
             raise ConversionError("The index of obs or var cannot be read: write the file again with AnnData.")
         return int(item.shape[0])
 
-    def _find_names(self) -> list[str]:
+    def _find_names(self) -> tuple[list[str], list[str]]:
+        """Names of the columns that are there, and of those that should be."""
         if self._records:
-            return [name for name in self.item.dtype.names if name != self.index_key]
-        order = [
-            name.decode() if isinstance(name, bytes) else str(name) for name in self.item.attrs.get("column-order", [])
-        ]
-        if not order and "column-order" not in self.item.attrs:
+            return [name for name in self.item.dtype.names if name != self.index_key], []
+        order = self.item.attrs.get("column-order")
+        if order is None:
             order = [name for name in self.item if name != "__categories"]
-        return [name for name in dict.fromkeys(order) if name in self.item and name != self.index_key]
+        elif isinstance(order, h5py.Empty):
+            order = []
+        names = [name for name in dict.fromkeys(map(as_str, order)) if name != self.index_key]
+        return [name for name in names if name in self.item], [name for name in names if name not in self.item]
 
-    def index(self) -> FlatText:
-        """Names of the rows, as text."""
-        return to_text(self.column(self.index_key))
+    def index(self) -> RawColumn:
+        """Read the names of the rows.
+
+        Raises
+        ------
+        ConversionError
+            They cannot be held in a CXG.
+        """
+        try:
+            return self.column(self.index_key)
+        except Unreadable as error:
+            raise ConversionError(f"The index of {self.axis} cannot be used: {error}.") from error
 
     def column(self, name: str) -> RawColumn:
         """Read one column.
@@ -81,6 +90,9 @@ class Frame:
 
     def columns(self, report: Report) -> Iterator[RawColumn]:
         """Read every column but the index, in the order of the file; drops unusable ones with a warning."""
+        for name in self._absent:
+            text = "The column was left out: nothing in the file has that name."
+            report.warn("column_dropped", f"{self.axis}/{name}", text)
         for name in self.names:
             try:
                 yield self.column(name)

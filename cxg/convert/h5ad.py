@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cxg.convert.elements import as_str
 from cxg.convert.frames import Frame, open_frame
 from cxg.convert.matrix import MatrixSource, open_matrix
 from cxg.convert.options import Options
@@ -101,7 +102,7 @@ def readable(path: Path) -> Iterator[None]:
     """Turn what h5py raises on a damaged file into one sentence."""
     try:
         yield
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ConversionError(f"{path} cannot be read: a part is missing or damaged ({_first_line(error)}).") from error
     except OSError as error:
         # h5py raises OSError without an errno for damaged content; one with an errno is the disk's.
@@ -153,7 +154,7 @@ def _check_kind(root: Any, path: Path) -> None:
 
 def _layers(root: Any) -> list[str]:
     layers = root.get("layers")
-    return list(layers) if isinstance(layers, h5py.Group) else []
+    return [as_str(key) for key in layers] if isinstance(layers, h5py.Group) else []
 
 
 def _raw_key(root: Any, part: str) -> str:

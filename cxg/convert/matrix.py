@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cxg.convert.elements import encoding_of
+from cxg.convert.elements import as_str, encoding_of
 from cxg.errors import ConversionError
 from cxg.format import layout
 
@@ -138,11 +138,15 @@ def open_matrix(item: Any, where: str) -> MatrixSource:
                 f"{where} is a dataset of shape {item.shape} and type {item.dtype}; a matrix of numbers is needed."
             )
         return DenseSource(item, (int(item.shape[0]), int(item.shape[1])))
-    kind = encoding_of(item).removesuffix("_matrix") or _text(item.attrs.get("h5sparse_format", ""))
-    shape = item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
-    if kind not in ("csr", "csc") or shape is None or len(shape) != 2:
+    kind = encoding_of(item).removesuffix("_matrix") or as_str(item.attrs.get("h5sparse_format", ""))
+    if kind not in ("csr", "csc"):
         raise ConversionError(
             f"{where} has the encoding {kind or 'of a plain group'!r}; a dense, CSR or CSC matrix is needed."
+        )
+    shape = item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
+    if np.shape(shape) != (2,) or np.asarray(shape).dtype.kind not in "iu":
+        raise ConversionError(
+            f"{where} is a sparse matrix, but its shape is not two whole numbers: the file is damaged."
         )
     return SparseSource(item, kind, (int(shape[0]), int(shape[1])))
 
@@ -200,7 +204,3 @@ def _sparsified(dense: NDArray[Any]) -> Any:
     indptr = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
     indices = np.broadcast_to(np.arange(dense.shape[1], dtype=np.int32), dense.shape)[mask]
     return sparse.csr_matrix((dense[mask], indices, indptr), shape=dense.shape)
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

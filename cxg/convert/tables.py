@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxg.convert.columns import StoredColumn, as_text, attribute_names, index_name, store
-from cxg.convert.elements import to_text
+from cxg.convert.columns import attribute_names, index_name, store, store_names
 from cxg.convert.frames import Frame
 from cxg.convert.ondisk import to_disk
 from cxg.convert.report import Report
@@ -60,13 +59,14 @@ def build_table(
         have = ", ".join(frame.names) or "none"
         raise ConversionError(f"--{axis}-names: {axis} has no column {names_from!r}; it has: {have}.")
     index_attr = index_name(frame.names)
-    names = attribute_names(frame.names, [index_attr], axis, report)
-    stored: dict[str, StoredColumn] = {index_attr: StoredColumn(index_attr, frame.index(), {"type": "string"})}
+    # In cxg_schema the word of the index stands among the names of the columns.
+    names = attribute_names(frame.names, [index_attr, layout.INDEX_HINT], axis, report)
+    stored = {index_attr: store_names(frame.index(), index_attr, axis, report)}
     counts: dict[str, int] = {}
     held = 0
     for raw in frame.columns(report):
         if raw.name == names_from:
-            stored[names[raw.name]] = StoredColumn(names[raw.name], to_text(raw), {"type": "string"})
+            stored[names[raw.name]] = store_names(raw, names[raw.name], axis, report)
             continue
         stored[names[raw.name]] = store(raw, names[raw.name], axis, report)
         counts[raw.name] = len(raw.labels or ())
@@ -76,7 +76,7 @@ def build_table(
     if names_from is not None and names[names_from] not in stored:
         raise ConversionError(f"--{axis}-names: the column {names_from!r} cannot be used as names.")
     index = names[names_from] if names_from is not None else index_attr
-    stored[index].values = _unique(as_text(stored[index].values), axis, make_unique, report)
+    stored[index].values = _unique(stored[index].values, axis, make_unique, report)
     ordered = {index: stored.pop(index), **stored}
     coded = {
         name: (names[name], column.labels, counts[name] or len(column.labels))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,15 @@ class FlatText:
         return [row.decode("utf-8") for row in self]
 
 
-def from_bytes(rows: Sequence[bytes]) -> FlatText:
-    """Make a column from the UTF-8 bytes of its rows."""
-    return concatenate([rows])
+def from_bytes(rows: Iterable[bytes]) -> FlatText:
+    """Make a column from the UTF-8 bytes of its rows, which are asked for as they are needed."""
+    source = iter(rows)
+    return concatenate(iter(lambda: list(islice(source, _SLICE)), []))
 
 
 def from_strings(rows: Iterable[str]) -> FlatText:
     """Make a column from `str` rows; lone surrogates become the replacement character."""
-    return from_bytes([row.encode("utf-8", "replace") for row in rows])
+    return from_bytes(row.encode("utf-8", "replace") for row in rows)
 
 
 def concatenate(parts: Iterable[Sequence[bytes]]) -> FlatText:
@@ -94,67 +96,90 @@ def encode_labels(rows: FlatText, most: int) -> tuple[NDArray[np.int32], list[st
     return rank[codes] if labels else codes, [labels[i] for i in order]
 
 
-def first_duplicate(rows: FlatText) -> tuple[str, int] | None:
-    """A text that occurs more than once and how many rows repeat an earlier one; None when all differ.
+def blanked(rows: FlatText, gone: NDArray[np.bool_] | None) -> FlatText:
+    """The rows with empty text where `gone` is true."""
+    if gone is None or not gone.any():
+        return rows
+    lengths = np.diff(rows.offsets, append=np.uint64(len(rows.data)))
+    data = rows.data[np.repeat(~gone, lengths.astype(np.int64))]
+    lengths[gone] = 0
+    return FlatText(data, np.cumsum(lengths) - lengths)
 
-    Rows are compared by a 64-bit hash first, so that only suspects cost a Python object.
-    """
-    hashes = np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
-    if np.unique(hashes).size == len(rows):
+
+def _hashes(rows: FlatText) -> NDArray[np.int64]:
+    """A 64-bit hash of each row, so that only rows of equal hash cost a Python object."""
+    return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
+
+
+def _repeated(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    ordered = np.sort(hashes)
+    return np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def first_duplicate(rows: FlatText) -> tuple[str, int] | None:
+    """A text that occurs more than once and how many rows repeat an earlier one; None when all differ."""
+    suspects = _repeated(_hashes(rows))
+    if not suspects.any():
         return None
-    order = np.argsort(hashes, kind="stable")
-    same = np.zeros(len(rows), dtype=bool)
-    repeated = hashes[order][1:] == hashes[order][:-1]
-    same[order[1:][repeated]] = same[order[:-1][repeated]] = True
     seen: set[bytes] = set()
-    duplicates: list[bytes] = []
-    for row, suspect in zip(rows, same.tolist(), strict=True):
+    example, repeats = b"", 0
+    for row, suspect in zip(rows, suspects, strict=True):
         if suspect and row in seen:
-            duplicates.append(row)
+            example, repeats = example if repeats else row, repeats + 1
         elif suspect:
             seen.add(row)
-    return (duplicates[0].decode("utf-8"), len(duplicates)) if duplicates else None
+    return (example.decode("utf-8"), repeats) if repeats else None
 
 
 def numbered(rows: FlatText) -> tuple[FlatText, int]:
     """Make all rows different by appending ``-1``, ``-2`` ... to repeated ones; returns how many changed."""
-    taken: set[bytes] = set(rows)
-    seen: set[bytes] = set()
+    hashes = _hashes(rows)
+    suspects, known = _repeated(hashes), np.unique(hashes)
     counts: dict[bytes, int] = {}
-    out: list[bytes] = []
     changed = 0
-    for row in rows:
-        name = row
-        if row in seen:
-            number = counts.get(row, 0)
-            while name in taken:
-                number += 1
-                name = row + b"-" + str(number).encode()
-            counts[row] = number
-            taken.add(name)
-            changed += 1
-        seen.add(name)
-        out.append(name)
-    return from_bytes(out), changed
+
+    def is_taken(name: bytes) -> bool:
+        at = int(np.searchsorted(known, hash(name)))
+        return at < len(known) and known[at] == hash(name)
+
+    def renamed() -> Iterator[bytes]:
+        nonlocal changed
+        for row, suspect in zip(rows, suspects, strict=True):
+            name = row
+            if suspect and row in counts:
+                # Two names made here are never equal: they differ in the row, or in the number behind the last dash.
+                while is_taken(name):
+                    counts[row] += 1
+                    name = row + b"-" + str(counts[row]).encode()
+                changed += 1
+            elif suspect:
+                counts[row] = 0
+            yield name
+
+    out = from_bytes(renamed())
+    return out, changed
 
 
-def read_text(dataset: Any, start: int = 0, stop: int | None = None) -> tuple[FlatText, int]:
+def read_text(dataset: Any) -> tuple[FlatText, int]:
     """Read a one-dimensional HDF5 text dataset in slices.
 
     Returns the column and the number of rows that were not valid UTF-8, in which the bad
     bytes were replaced. Missing entries come back as empty text.
     """
-    stop = len(dataset) if stop is None else stop
-    parts: list[Sequence[bytes]] = []
     bad = 0
-    for first in range(start, stop, _SLICE):
-        part = [_as_bytes(row) for row in dataset[first : min(first + _SLICE, stop)].tolist()]
-        if not _is_utf8(b"\n".join(part)):
-            mended = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
-            bad += sum(a != b for a, b in zip(part, mended, strict=True))
-            part = mended
-        parts.append(part)
-    return concatenate(parts), bad
+
+    def slices() -> Iterator[Sequence[bytes]]:
+        nonlocal bad
+        for first in range(0, len(dataset), _SLICE):
+            part = [_as_bytes(row) for row in dataset[first : first + _SLICE].tolist()]
+            if not _is_utf8(b"\n".join(part)):
+                mended = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
+                bad += sum(a != b for a, b in zip(part, mended, strict=True))
+                part = mended
+            yield part
+
+    text = concatenate(slices())
+    return text, bad
 
 
 def _as_bytes(row: object) -> bytes:

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cxg.convert.text import blanked, first_duplicate, from_strings, numbered, read_text
 from tests.unit.convert.conftest import codes_of
 from tests.unit.convert.h5ads import make_h5ad, mark, read_array, write_array, write_categorical, write_nullable
 
@@ -184,12 +185,30 @@ def test_var_has_no_codes(tmp_path, converted):
 
 
 def test_odd_names(tmp_path, converted):
-    names = ["a b", "é/ü".replace("/", "|"), "__hidden", "_hidden", "name_0", "x" * 300, "50% #1?"]
+    names = ["a b", "é/ü".replace("/", "|"), "__hidden", "_hidden", "name_0", "x" * 300, "50% #1?", "index"]
     out, report = converted(make_h5ad(tmp_path / "in.h5ad", obs={name: np.arange(N) for name in names}))
     values, meta = read_array(out, "obs")
-    assert list(values) == ["name_1", "a b", "é|ü", "_hidden", "_hidden-1", "name_0", "x" * 300, "50% #1?"]
+    assert list(values) == ["name_1", "a b", "é|ü", "_hidden", "_hidden-1", "name_0", "x" * 300, "50% #1?", "index-1"]
     assert json.loads(meta["cxg_schema"])["index"] == "name_1"
-    assert sum(note["code"] == "column_renamed" for note in report["notes"]) == 2
+    assert sum(note["code"] == "column_renamed" for note in report["notes"]) == 3
+
+
+def test_a_column_called_index_does_not_hide_which_column_names_the_rows(tmp_path, converted):
+    """`index` is also the word of cxg_schema for the name of that column."""
+    var = {"index": np.array(list("abcd"), object), "symbol": np.array(list("wxyz"), object)}
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", var=var), "--var-names", "symbol")
+    values, meta = read_array(out, "var")
+    assert json.loads(meta["cxg_schema"])["index"] == "symbol"
+    assert values["index-1"].tolist() == list("abcd")
+    out, _ = converted(tmp_path / "in.h5ad", "--var-names", "index", "--overwrite")
+    assert json.loads(read_array(out, "var")[1]["cxg_schema"])["index"] == "index-1"
+
+
+def test_text_of_very_many_values_stays_text(tmp_path, converted, monkeypatch):
+    monkeypatch.setattr("cxg.convert.columns.MANY_CATEGORIES", 2)
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"few": list("aabbaa"), "many": list("aabbcc")}))
+    hints = json.loads(read_array(out, "obs")[1]["cxg_schema"])
+    assert (hints["few"]["type"], hints["many"]["type"]) == ("categorical", "string")
 
 
 def test_what_cannot_be_held_is_dropped(tmp_path, converted):
@@ -201,12 +220,22 @@ def test_what_cannot_be_held_is_dropped(tmp_path, converted):
         "no codes": lambda group, name: mark(group.create_group(name), "categorical"),
         "float codes": lambda group, name: _broken_categorical(group, name, np.zeros(N)),
         "high codes": lambda group, name: _broken_categorical(group, name, np.full(N, 9)),
+        "codes a group": lambda group, name: _with_groups(group, name, "categorical", "codes", categories=["a"]),
+        "mask a group": lambda group, name: _with_groups(group, name, "nullable-integer", "mask", values=np.arange(N)),
+        "null": lambda group, name: group.create_dataset(name, data=h5py.Empty("f4")),
         "kept": np.arange(N),
     }
     out, report = converted(make_h5ad(tmp_path / "in.h5ad", obs=obs))
     assert list(read_array(out, "obs")[0]) == ["name_0", "kept"]
     dropped = {note["subject"] for note in report["notes"] if note["code"] == "column_dropped"}
     assert dropped == {f"obs/{name}" for name in obs if name != "kept"}
+
+
+def _with_groups(group, name, kind, part, **parts):
+    item = mark(group.create_group(name), kind)
+    item.create_group(part)
+    for key, values in parts.items():
+        write_array(item, key, values)
 
 
 def _broken_categorical(group, name, codes):
@@ -220,6 +249,44 @@ def test_text_that_is_not_utf8(tmp_path, converted):
     out, report = converted(make_h5ad(tmp_path / "in.h5ad", obs=obs))
     assert read_array(out, "obs")[0]["t"].tolist() == ["�", "a", "b", "c", "d", "e"]
     assert "text_mended" in codes_of(report)
+
+
+@pytest.mark.parametrize("options", [[], ["--obs-names", "t"]], ids=["index", "column"])
+def test_names_that_are_not_utf8_are_told(tmp_path, converted, options):
+    rows = np.array([b"\xff", b"a", b"b", b"c", b"d", b"e"])
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"t": lambda group, name: group.create_dataset(name, data=rows)})
+    key = "t" if options else "_index"
+    with h5py.File(path, "a") as root:
+        if not options:
+            del root["obs/_index"], root["obs/t"]
+            root["obs"].create_dataset("_index", data=rows)
+            root["obs"].attrs["column-order"] = np.empty(0, "S1")
+    out, report = converted(path, *options)
+    assert read_array(out, "obs")[0][key if options else "name_0"].tolist() == ["�", "a", "b", "c", "d", "e"]
+    assert [note["subject"] for note in report["notes"] if note["code"] == "text_mended"] == [f"obs/{key}"]
+
+
+@pytest.mark.parametrize("missing", [[], [0], [5], [0, 1, 2, 3, 4, 5], [1, 3]])
+def test_blanked(missing):
+    gone = np.isin(np.arange(6), missing)
+    rows = ["é", "", "ccc", "d", "ee", "f"]
+    found = blanked(from_strings(rows), gone)
+    assert found.strings() == ["" if i in missing else row for i, row in enumerate(rows)]
+
+
+def test_text_is_read_and_numbered_in_slices(tmp_path, monkeypatch):
+    """Over the borders of slices, and with names that others have already."""
+    monkeypatch.setattr("cxg.convert.text._SLICE", 4)
+    rows = ["a", "a", "a-1", "b", "a", "b", "c", "c", "c", "c-2"]
+    with h5py.File(tmp_path / "in.h5", "w") as root:
+        write_array(root, "t", np.array(rows, object))
+        text, bad = read_text(root["t"])
+    assert (text.strings(), bad) == (rows, 0)
+    assert from_strings(iter(rows)).strings() == rows
+    assert first_duplicate(text) == ("a", 5)
+    found, changed = numbered(text)
+    assert found.strings() == ["a", "a-2", "a-1", "b", "a-3", "b-1", "c", "c-1", "c-3", "c-2"]
+    assert changed == 5
 
 
 @pytest.mark.parametrize("held", [0, 1 << 20], ids=["from disk", "from memory"])

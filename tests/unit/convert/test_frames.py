@@ -8,7 +8,16 @@ import pytest
 from scipy import sparse
 
 from tests.unit.convert.conftest import codes_of
-from tests.unit.convert.h5ads import TEXT, default_matrix, make_h5ad, read_array, write_array, write_categorical
+from tests.unit.convert.h5ads import (
+    TEXT,
+    default_matrix,
+    make_h5ad,
+    mark,
+    read_array,
+    write_array,
+    write_categorical,
+    write_nullable,
+)
 
 N = 6
 
@@ -65,6 +74,46 @@ def test_names_from_a_column(tmp_path, converted, option):
 def test_names_from_numbers(tmp_path, converted):
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"id": np.arange(N) * 7}), "--obs-names", "id")
     assert read_array(out, "obs")[0]["id"].tolist() == ["0", "7", "14", "21", "28", "35"]
+
+
+def test_names_from_numbers_of_which_one_is_missing(tmp_path, converted):
+    mask = [False] * (N - 1) + [True]
+    obs = {"id": lambda group, name: write_nullable(group, name, "integer", np.arange(N) * 7, mask)}
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs=obs), "--obs-names", "id")
+    assert read_array(out, "obs")[0]["id"].tolist() == ["0", "7", "14", "21", "28", ""]
+
+
+def test_columns_of_the_order_that_are_not_there(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"n": np.arange(N)})
+    with h5py.File(path, "a") as root:
+        root["obs"].attrs["column-order"] = np.array([b"n", b"gone", b"caf\xe9"])
+    out, report = converted(path)
+    assert list(read_array(out, "obs")[0]) == ["name_0", "n"]
+    dropped = [note["subject"] for note in report["notes"] if note["code"] == "column_dropped"]
+    assert dropped == ["obs/gone", "obs/caf�"]
+
+
+def test_no_column_order_but_a_null_one(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root:
+        root["obs"].attrs["column-order"] = h5py.Empty("f4")
+    out, _ = converted(path)
+    assert list(read_array(out, "obs")[0]) == ["name_0"]
+
+
+def test_names_in_the_file_that_are_not_utf8(tmp_path, converted):
+    """Each is told with its bad bytes replaced."""
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"n": np.arange(N)}, layers={"log": default_matrix()})
+    with h5py.File(path, "a") as root:
+        del root["obs"].attrs["column-order"]
+        root["obs"].create_dataset(b"caf\xe9", data=np.arange(N))
+        root["obsm"].create_dataset(b"X_\xe9", data=np.ones((N, 2)))
+        root["uns"].create_dataset(b"\xe9_colors", data=np.array([b"red"]))
+        root["layers"].create_dataset(b"\xe9", data=default_matrix())
+    _, report = converted(path, "--layer", "log")
+    assert sorted(report["embeddings"]) == ["umap", "�"]
+    assert report["obs_columns"] == ["name_0", "n"]
+    assert [note["subject"] for note in report["notes"] if note["code"] == "column_dropped"] == ["obs/caf�"]
 
 
 def test_make_unique(tmp_path, converted):
@@ -143,6 +192,8 @@ def test_embeddings(tmp_path, converted):
         "X_line": places[:, :1],
         "X_short": places[:3],
         "X_text": np.array([["a", "b"]] * N, object),
+        "X_null": lambda group, name: group.create_dataset(name, data=h5py.Empty("f4")),
+        "X_shapeless": lambda group, name: mark(group.create_group(name), "csr_matrix").attrs.update(shape="6 x 2"),
         "other": places,
     }
     out, report = converted(make_h5ad(tmp_path / "in.h5ad", obsm=obsm))
@@ -152,7 +203,11 @@ def test_embeddings(tmp_path, converted):
     }
     assert set(report["embeddings"]) == expected
     dropped = {note["subject"] for note in report["notes"] if note["code"] == "embedding_dropped"}
-    assert dropped == {"obsm/X_infinite", "obsm/X_nan", "obsm/X_line", "obsm/X_short", "obsm/X_text"}
+    assert dropped == {"obsm/X_infinite", "obsm/X_nan", "obsm/X_line", "obsm/X_short", "obsm/X_text"} | {
+        "obsm/X_null",
+        "obsm/X_shapeless",
+    }
+    assert not [note["text"] for note in report["notes"] if ".." in note["text"]]
     for name, key in (("umap", "X_umap"), ("wide", "X_wide"), ("holes", "X_holes"), ("whole", "X_whole")):
         values = read_array(out, f"emb/{name}")[0][""]
         assert values.dtype == np.float32
@@ -168,11 +223,17 @@ def test_embedding_in_a_table(tmp_path, converted):
             group,
             name,
             [f"cell{i}" for i in range(N)],
-            {"x": np.arange(6.0), "label": np.array(["t"] * N, object), "y": np.arange(6)},
+            {
+                "x": np.arange(6.0),
+                "label": np.array(["t"] * N, object),
+                "odd": np.arange(6) * 1j,
+                "y": lambda inside, key: write_nullable(inside, key, "float", np.arange(6.0), [True] + [False] * 5),
+            },
         )
 
-    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"X_umap": table}))
-    assert read_array(out, "emb/umap")[0][""].tolist() == [[i, i] for i in range(6)]
+    out, report = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"X_umap": table}))
+    np.testing.assert_array_equal(read_array(out, "emb/umap")[0][""], [[i, i if i else np.nan] for i in range(6)])
+    assert [note["subject"] for note in report["notes"] if note["code"] == "column_dropped"] == ["obsm/X_umap/odd"]
 
 
 def test_embedding_without_prefix_when_there_is_no_other(tmp_path, converted):
