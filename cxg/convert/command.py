@@ -145,14 +145,29 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    if args.about is not None:
-        parts = urlsplit(args.about)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConversionError(f"--about: {args.about!r} is not an absolute URL such as https://example.org/study.")
+    for name, value in vars(args).items():
+        # Python hands bytes that are not UTF-8 on as surrogates, which neither TileDB nor JSON takes.
+        if isinstance(value, str | Path) and str(value) != str(value).encode("utf-8", "replace").decode("utf-8"):
+            what = name if name in ("input", "output") else f"--{name.replace('_', '-')}"
+            raise ConversionError(f"{what}: {str(value)!r} is not valid UTF-8; use another name.")
+    if not Path(args.input).name:
+        raise ConversionError(f"{args.input!r} is not a file; an .h5ad file is needed.")
+    if "://" in args.input:
+        raise ConversionError(f"{args.input} is not a file on this machine; download it first.")
+    if args.about is not None and not _is_url(args.about):
+        raise ConversionError(f"--about: {args.about!r} is not an absolute URL such as https://example.org/study.")
     if args.output is not None and "://" in args.output and not args.output.startswith("s3://"):
         raise ConversionError(f"{args.output}: only folders and s3:// are possible outputs.")
     if args.report is not None and not args.report.absolute().parent.is_dir():
         raise ConversionError(f"--report: the folder {args.report.absolute().parent} does not exist.")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _percent(text: str) -> float:
@@ -182,7 +197,7 @@ def _plain_errors() -> Iterator[None]:
 
 def _disk_full() -> ConversionError:
     return ConversionError(
-        "The disk is full: a conversion needs room for the CXG and, while it runs, eight bytes for each non-zero; "
+        "The disk is full: a conversion needs room for the CXG and, while it runs, eight bytes or more per non-zero; "
         "nothing was written."
     )
 

@@ -10,6 +10,7 @@ from cxg.convert.report import Report
 from cxg.convert.stats import MatrixStats
 from cxg.convert.tables import Table
 from cxg.convert.text import FlatText
+from cxg.errors import ConversionError
 from cxg.format import layout
 
 _SCALED_DENSITY = 0.9
@@ -18,7 +19,13 @@ _SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "
 
 
 def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
-    """Note what was cleaned in X and what looks wrong with it."""
+    """Note what was cleaned in X and what looks wrong with it.
+
+    Raises
+    ------
+    ConversionError
+        Nothing is in it. TileDB could not tell such an array from one that was never written.
+    """
     where, cleaning = source.matrix_name, source.matrix.cleaning
     if cleaning.duplicates:
         report.info(
@@ -37,8 +44,7 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
             "x_not_finite", where, f"It has {stats.n_nan:,} NaN and {stats.n_inf:,} infinite values; they were kept."
         )
     if not stats.nnz:
-        report.warn("x_empty", where, "All of it is zero: no gene can be shown.")
-        return
+        raise ConversionError(f"{where} is zero throughout, so there is no expression to show{_elsewhere(source)}.")
     cells = source.obs.n * source.var.n
     if stats.n_negative and stats.nnz > _SCALED_DENSITY * cells:
         report.warn(
@@ -66,7 +72,9 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
 
 
 def _elsewhere(source: H5ad) -> str:
-    ways = (["--raw"] if source.has_raw else []) + [f"--layer {name}" for name in source.layers]
+    used = source.matrix_name
+    ways = ["--raw"] if source.has_raw and not used.startswith("raw") else []
+    ways += [f"--layer {name}" for name in source.layers if used != f"layers/{name}"]
     return f"; consider {' or '.join(ways)}" if ways else ""
 
 

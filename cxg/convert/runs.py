@@ -1,6 +1,6 @@
 """Turning a stream of rows into a stream of columns (or back) within bounded memory.
 
-Each block of lines is transposed in memory and appended to one temporary file as a *run*.
+Blocks of lines are transposed in memory and appended to one temporary file as a *run*.
 Reading a range of the other axis takes the matching slice of every run; the slices stand
 in line order, so joining them is a merge that needs no sort.
 """
@@ -24,7 +24,8 @@ class Runs:
     Parameters
     ----------
     path : Path
-        File to make; its owner deletes it. It grows to eight bytes for each entry.
+        File to make; its owner deletes it. It grows to eight bytes for each entry and, for each
+        run of at least half of `BLOCK_ENTRIES`, eight bytes for each line of the other axis.
     n_minor : int
         Length of the axis that is to become the lines.
     """
@@ -33,11 +34,19 @@ class Runs:
         self._file = path.open("w+b")
         self._counts = np.zeros(n_minor, dtype=np.int64)
         self._runs: list[tuple[int, int, int]] = []  # offset in the file, lines, entries
+        self._waiting: list[Any] = []  # blocks too small for a run of their own
         self._n_minor = n_minor
 
     def add(self, block: Block) -> None:
         """Append a block; blocks must come in the order of their lines."""
-        turned = block.lines.tocsc()
+        self._waiting.append(block.lines)
+        if sum(lines.nnz for lines in self._waiting) >= BLOCK_ENTRIES // 2:
+            self._spill()
+
+    def _spill(self) -> None:
+        lines = self._waiting[0] if len(self._waiting) == 1 else sparse.vstack(self._waiting, format="csr")
+        self._waiting = []
+        turned = lines.tocsc()
         offset = self._file.tell()
         self._runs.append((offset, turned.shape[0], turned.nnz))
         self._counts += np.diff(turned.indptr)
@@ -47,6 +56,8 @@ class Runs:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the transposed matrix as blocks of its lines."""
+        if self._waiting:
+            self._spill()
         self._file.flush()
         indptr = np.concatenate([[0], np.cumsum(self._counts)])
         for start, stop in bounds(indptr, BLOCK_ENTRIES):

@@ -7,6 +7,7 @@ import tiledb
 from scipy import sparse
 
 from cxg.convert import arrays, matrix
+from cxg.convert.runs import Runs
 from tests.unit.convert.h5ads import default_matrix, make_h5ad, mark, read_array, read_matrices, write_array
 
 SHAPE = (57, 23)
@@ -59,7 +60,6 @@ SOURCES = {
     "csc messy": lambda: messy("csc"),
     "csr messy int8": lambda: messy("csr", np.int8),
     "csc messy float64": lambda: messy("csc", np.float64),
-    "all zero": lambda: np.zeros(SHAPE, np.float32),
     "no zero": lambda: random_matrix() + 1,
 }
 
@@ -168,6 +168,19 @@ def test_one_cell_and_one_gene(tmp_path, converted):
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", np.array([[2.5]], np.float32)))
     for each in read_matrices(root, (1, 1)):
         assert each.tolist() == [[2.5]]
+
+
+def test_scratch_file_grows_with_entries_not_with_blocks(tmp_path, monkeypatch):
+    """Nearly empty blocks share a run: each run costs the length of the other axis."""
+    monkeypatch.setattr("cxg.convert.runs.BLOCK_ENTRIES", 20)
+    truth = sparse.random(200, 50, 0.01, "csr", np.float32, rng=np.random.default_rng(0))
+    runs = Runs(tmp_path / "runs", 50)
+    for start in range(200):
+        runs.add(matrix.Block(start, truth[start : start + 1]))
+    found = sparse.vstack([block.lines for block in runs.blocks()])
+    np.testing.assert_array_equal(found.toarray(), truth.toarray().T)
+    runs.close()
+    assert (tmp_path / "runs").stat().st_size <= 8 * truth.nnz + 8 * 51 * (truth.nnz // 10 + 1)
 
 
 def test_old_sparse_attributes(tmp_path, converted):
