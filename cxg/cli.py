@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == chosen:
             importlib.import_module(module).add_arguments(command)
     args = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every letter of a dataset
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = importlib.import_module(_COMMANDS[args.command][0]).run(args)
     except ConfigError as error:

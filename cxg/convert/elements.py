@@ -81,14 +81,14 @@ def read_column(item: Any, name: str, n: int) -> RawColumn:
     if isinstance(item, h5py.Dataset):
         _check_length(item, n)
         if (reference := item.attrs.get("categories")) is not None:
-            return _categorical(name, item[:], item.file[reference])
+            return categorical(name, item[:], item.file[reference])
         return _plain(name, item)
     kind = encoding_of(item)
     if kind == "categorical":
         _check_part(item, "codes", n)
         if "categories" not in item:
             raise Unreadable("its part 'categories' is missing")
-        return _categorical(name, item["codes"][:], item["categories"])
+        return categorical(name, item["codes"][:], item["categories"])
     if kind.startswith("nullable-"):
         _check_part(item, "values", n)
         _check_part(item, "mask", n)
@@ -125,16 +125,23 @@ def _plain(name: str, item: Any) -> RawColumn:
     raise Unreadable(f"it holds {what}, which a CXG cannot")
 
 
-def _categorical(name: str, codes: NDArray[Any], categories: Any) -> RawColumn:
+def categorical(name: str, codes: NDArray[Any], categories: Any) -> RawColumn:
+    """Put codes and their categories together.
+
+    Raises
+    ------
+    Unreadable
+        They do not fit.
+    """
     if codes.dtype.kind not in "iu":
         raise Unreadable("its codes are not integers")
-    labels, bad = read_labels(categories)
+    labels, bad = _read_labels(categories)
     if codes.size and int(codes.max()) >= len(labels):
         raise Unreadable("it has codes without a category")
     return RawColumn(name, "categorical", codes, labels=labels, bad_text=bad)
 
 
-def read_labels(item: Any) -> tuple[list[str], int]:
+def _read_labels(item: Any) -> tuple[list[str], int]:
     """Read categories of any type as text; also how many were not valid UTF-8."""
     if isinstance(item, h5py.Group):
         if "values" not in item:

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cxg.convert.elements import RawColumn, Unreadable, as_str, encoding_of, is_text, read_column, read_labels
+from cxg.convert.elements import RawColumn, Unreadable, as_str, categorical, encoding_of, is_text, read_column
 from cxg.convert.report import Report
 from cxg.convert.text import read_text
 from cxg.errors import ConversionError
@@ -105,8 +105,7 @@ class Frame:
             raise Unreadable(f"it has {values.ndim} dimensions instead of one")
         categories = self.item.file.get(f"uns/{name}_categories")
         if categories is not None and values.dtype.kind in "iu":
-            labels, bad = read_labels(categories)
-            return RawColumn(name, "categorical", values, labels=labels, bad_text=bad)
+            return categorical(name, values, categories)
         if is_text(values.dtype):
             text, bad = read_text(values)
             return RawColumn(name, "text", text, bad_text=bad)

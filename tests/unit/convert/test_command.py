@@ -1,5 +1,6 @@
 """The command line: defaults, --check, the report, and what is on the screen."""
 
+import io
 import json
 import sys
 
@@ -53,6 +54,14 @@ def test_report_says_the_same_in_both_forms(tmp_path, convert, capsys):
 
 def test_old_options_are_accepted(tmp_path):
     assert main(["convert", "--backed", str(make_h5ad(tmp_path / "in.h5ad"))]) == 0
+
+
+def test_report_on_a_terminal_that_knows_only_ascii(tmp_path, monkeypatch):
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["convert", str(make_h5ad(tmp_path / "in.h5ad", obs={"é": np.arange(6)}))]) == 0
+    screen.flush()
+    assert b"obs columns  name_0, \\xe9" in screen.buffer.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,17 @@ def test_records(tmp_path, converted):
     assert read_array(out, "emb/umap")[0][""].tolist() == np.arange(12.0).reshape(6, 2).tolist()
 
 
+def test_records_with_codes_that_have_no_category(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad", uns={"c_categories": np.array(["x", "y"], object)})
+    with h5py.File(path, "a") as root:
+        del root["var"]
+        rows = np.array([(b"a", 0), (b"b", 1), (b"c", 7), (b"d", 0)], dtype=[("index", "S1"), ("c", "i4")])
+        root.create_dataset("var", data=rows)
+    out, report = converted(path)
+    assert list(read_array(out, "var")[0]) == ["name_0"]
+    assert [note["subject"] for note in report["notes"] if note["code"] == "column_dropped"] == ["var/c"]
+
+
 @pytest.mark.parametrize("option", ["--obs-names", "--var-names"])
 def test_names_from_a_column(tmp_path, converted, option):
     obs = {"id": np.array([f"id{i}" for i in range(N)], object)}
