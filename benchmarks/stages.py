@@ -40,8 +40,8 @@ HOOKS = {
     ),
     "encoding": (
         "cxg.compute.embedding:scale_embedding",
-        "cxg.wire.fbs:json_labels",
-        "cxg.wire.fbs:json_strings",
+        "cxg.wire.json_array:json_labels",
+        "cxg.wire.json_array:json_text",
         "cxg.wire.fbs:encode_matrix",
     ),
     "compression": ("isal.isal_zlib:compress",),

@@ -160,7 +160,7 @@ class DecodedCache:
     def _make(self, name: str) -> None:
         with self._catalog.lease(name) as dataset:
             self._make_one(dataset, "columns")
-            if dataset.x_problem is None and dataset.is_decodable:
+            if dataset.sparse_expression() is not None:
                 for axis in ("obs", "var"):
                     self._make_one(dataset, axis)
 
@@ -187,8 +187,11 @@ class DecodedCache:
         """Fill an empty folder; False when it would take too much of the budget."""
         if what == "columns":
             return write_columns(folder, dataset, self._budget_bytes // 4)
+        matrix = dataset.sparse_expression()
+        if matrix is None:
+            return False
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
-        read = self._politely(functools.partial(dataset.expression().read_range, what))
+        read = self._politely(functools.partial(matrix.read_range, what))
         return build(folder, read, *lengths, self._budget_bytes * 3 // 8)
 
     def _columns(self, dataset: Dataset) -> Path | None:

@@ -45,7 +45,8 @@ _PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
-_COLUMN_TILES_BYTES = 256 << 20
+# Tiles that one query for genes or a column may hold, and what TileDB-Py allocates for each result before it grows.
+_COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 64 << 20, 1 << 20
 # One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is
 # hardly faster (100,000 cells x 20,000 genes, 10,000 of the cells: 5.5 s of processor time, with 10 GB 5.4 s), but
 # takes 850 MB instead of 165. `cxg.memory` counts with what this takes.
@@ -114,7 +115,13 @@ class Storage:
     @cached_property
     def _column_ctx(self) -> tiledb.Ctx:
         batch = str(_COLUMN_BATCH_BYTES)
-        bounds = {"sm.mem.total_budget": str(_COLUMN_TILES_BYTES)}
+        bounds = {
+            "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
+            "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
+            # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
+            # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.server` bounds what is kept instead.
+            "sm.mem.malloc_trim": "false",
+        }
         return tiledb.Ctx({"vfs.min_batch_size": batch, "vfs.min_batch_gap": batch, **bounds, **self._settings})
 
     @cached_property

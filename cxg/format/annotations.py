@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid, UnknownColumn
+from cxg.format import reading
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
 from cxg.format.layout import SCHEMA_KEY
+from cxg.format.nearby import holding
 from cxg.format.selection import shown
 from cxg.storage import translated
 
@@ -78,6 +80,10 @@ class Annotations:
         """Whether a column is stored as numbers: integers, codes of labels, booleans or floats."""
         return np.dtype(self._stored[name].dtype).kind in "iufb"
 
+    def is_text(self, name: str) -> bool:
+        """Whether a column is stored as text of any length."""
+        return _is_text(self._stored[name])
+
     def read(self, name: str) -> ColumnValues:
         """Values of one column, (n,) rows; one read of the array.
 
@@ -88,10 +94,15 @@ class Annotations:
         DatasetInvalid, StorageUnavailable
             The values cannot be read.
         """
-        return self.decode(name, self.read_stored(name))
+        column = self.column(name)
+        if not self.is_text(name):
+            return self.decode(name, self.read_stored(name))
+        with translated(f"column {name!r} of {self.axis}"):
+            text = Text(*reading.read_text(holding(self._array, [name]), name, 0, self.n - 1))
+        return text if column.categories is None else _labels_of_text(text.strings(), column.categories)
 
     def read_stored(self, name: str) -> NDArray[Any]:
-        """What the array holds of one column, (n,): codes, numbers or text.
+        """What the array holds of one column of values of fixed size, (n,): codes, numbers or short text.
 
         Raises
         ------
@@ -100,7 +111,8 @@ class Annotations:
         """
         self.column(name)
         with translated(f"column {name!r} of {self.axis}"):
-            return np.asarray(self._array.query(attrs=[name])[:][name])
+            array = holding(self._array, [name])
+            return reading.read(array, [name], [[(0, self.n - 1)]], reading.ROW_MAJOR)[name]
 
     def decode(self, name: str, stored: NDArray[Any]) -> ColumnValues:
         """What the stored values of a column mean.
@@ -133,14 +145,17 @@ class Annotations:
         return text[0]
 
     def _describe(self, name: str) -> Column | None:
-        dtype = np.dtype(self._stored[name].dtype)
+        stored = self._stored[name]
+        dtype = np.dtype(stored.dtype)
         hint = self._hint(name)
         listed = hint.get("categories")
         labels: tuple[Label, ...] | None = tuple(listed) if isinstance(listed, list) and listed else None
         hinted = hint.get("type")
+        if stored.isvar and not _is_text(stored):
+            dtype = np.dtype(np.void)  # several numbers in one row
         if (dtype.kind in "iu" and hinted == "boolean") or dtype.kind == "b":
             return Column(name, "boolean")
-        if dtype.kind in "US" or dtype == np.dtype("O"):
+        if dtype.kind in "USO":
             return Column(name, "categorical", labels) if labels else Column(name, "string")
         if dtype.kind in "iu" and labels is not None:
             return Column(name, "categorical", labels)
@@ -152,12 +167,9 @@ class Annotations:
         return None
 
     def _decode(self, column: Column, raw: np.ndarray) -> ColumnValues:
-        kind = raw.dtype.kind
-        if kind in "USO":
-            text = raw if kind == "O" else raw.astype(object)
-            if text.size and isinstance(text.flat[0], bytes):
-                text = np.array([item.decode("utf-8", "replace") for item in text], dtype=object)
-            return Text(text) if column.categories is None else _labels_of_text(text, column.categories)
+        if raw.dtype.kind in "US":
+            rows = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in raw.tolist()]
+            return Text.of(rows) if column.categories is None else _labels_of_text(rows, column.categories)
         if column.type == "boolean":
             return Numbers(raw != 0)
         if column.categories is not None:
@@ -165,11 +177,15 @@ class Annotations:
         return Numbers(_as_wire_number(raw))
 
 
-def _labels_of_text(text: np.ndarray, categories: tuple[Label, ...]) -> Labels:
+def _is_text(stored: Any) -> bool:
+    return bool(stored.isvar) and np.dtype(stored.dtype).kind in "USO"
+
+
+def _labels_of_text(rows: list[str], categories: tuple[Label, ...]) -> Labels:
     """Code a text column by its list of labels; values outside the list extend it."""
     codes: dict[str, int] = {str(label): code for code, label in enumerate(categories)}
     listed = len(codes)
-    coded = np.fromiter((codes.setdefault(value, len(codes)) for value in text.tolist()), np.int32, len(text))
+    coded = np.fromiter((codes.setdefault(value, len(codes)) for value in rows), np.int32, len(rows))
     extra = list(codes)[listed:]
     return Labels(coded, (*categories, *extra))
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from tiledb import TileDBError
 
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, StorageUnavailable, UnknownColumn
-from cxg.format import matrix
+from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, Text
 from cxg.format.genesets import read_genesets
 from cxg.format.layout import COUNT_RANGE, KNOWN_VERSIONS
-from cxg.format.nearby import NearArray, open_nearby
+from cxg.format.nearby import NearArray, holding, open_nearby
 from cxg.format.selection import shown
 from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array, small_arrays
 from cxg.listing import Listing, is_s3
@@ -109,6 +109,8 @@ class Dataset:
     def read_embedding(self, name: str) -> NDArray[np.float32]:
         """First two dimensions of an embedding: (n_obs, 2) float32, as stored, NaN where a cell has no place.
 
+        Each dimension is contiguous (Fortran order).
+
         Raises
         ------
         UnknownColumn
@@ -119,8 +121,11 @@ class Dataset:
         if name not in self._emb:
             raise UnknownColumn(f"There is no embedding called {shown(name)}.")
         with translated(f"embedding {name!r}"):
-            values = matrix.read_dense(self._emb[name], (slice(None), slice(0, 2)))
-        return values.astype(np.float32, copy=False)
+            array = self._emb[name]
+            attr = matrix.value_name(array)
+            ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
+            values = reading.read(holding(array, [attr]), [attr], ranges, reading.COLUMN_MAJOR)[attr]
+        return values.astype(np.float32, copy=False).reshape(2, self.n_obs).T
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
@@ -154,27 +159,33 @@ class Dataset:
         """
         return self.expression().iter_rows(cells)
 
-    @property
-    def is_decodable(self) -> bool:
-        """Whether a decoded copy of X would be smaller than a dense one: X is sparse, without a shift."""
-        return self.x_problem is None and self.expression().is_sparse
+    def sparse_expression(self) -> matrix.Sparse | None:
+        """X, if it can be read and few of its values are not zero, so that a decoded copy is smaller than a dense one.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            It cannot be opened.
+        """
+        opened = None if self.x_problem is not None else self.expression()
+        return opened if isinstance(opened, matrix.Sparse) and not opened.is_shifted else None
 
     @cached_property
     def totals(self) -> Totals | None:
         """Stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
-        array = self._array("X_totals")
+        array, names = self._array("X_totals"), ["sum", "sum_squares"]
         try:
+            # An array of that name may be somebody else's.
+            stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
+            if array.schema.shape != (self.n_var,) or array.schema.sparse or not stored.issuperset(names):
+                return None
             with translated("X_totals"):
-                values, meta = array[:], dict(array.meta)
+                meta = dict(array.meta)
+                values = reading.read(holding(array, names), names, [[(0, self.n_var - 1)]], reading.ROW_MAJOR)
         finally:
             array.close()
-        # An array of that name may be somebody else's.
-        if not isinstance(values, dict) or not {"sum", "sum_squares"} <= values.keys():
-            return None
-        if len(values["sum"]) != self.n_var:
-            return None
         return Totals(values["sum"], values["sum_squares"], meta.get("transform") == "log1p")
 
     @cached_property
@@ -198,7 +209,7 @@ class Dataset:
     def gene_positions(self) -> dict[str, list[int]]:
         """Gene name -> its positions in `var`, ascending; names may repeat in foreign files."""
         values = self.var.read(self.var.index)
-        names = values.values.tolist() if isinstance(values, Text) else label_texts(values)
+        names = label_texts(values)
         positions: dict[str, list[int]] = {}
         for position, name in enumerate(names):
             positions.setdefault(name, []).append(position)
@@ -283,7 +294,8 @@ class Dataset:
             opened = {part: job() for part, job in jobs.items()}
         self.obs, self.var = opened.pop("obs"), opened.pop("var")
         self._group: dict[str, Any] = opened.pop("group")
-        self._emb = {part.removeprefix("emb/"): array for part, array in opened.items() if array is not None}
+        found = {part.removeprefix("emb/"): array for part, array in opened.items() if array is not None}
+        self._emb = {name: array for name, array in found.items() if self._has_all_cells(name, array)}
         self.embeddings: tuple[str, ...] = tuple(self._emb)
         if not self._emb:
             self._warnings.append("There is no embedding with two dimensions, so no cells can be drawn.")
@@ -315,6 +327,13 @@ class Dataset:
                 problem = f"its shape is {shape}"
         self._warnings.append(f"Embedding {name!r} is left out: {problem}.")
         return None
+
+    def _has_all_cells(self, name: str, array: Any) -> bool:
+        rows = array.schema.shape[0]
+        if rows != self.obs.n:
+            self._warnings.append(f"Embedding {name!r} is left out: it has {rows:,} rows for {self.obs.n:,} cells.")
+            array.close()
+        return bool(rows == self.obs.n)
 
     def _group_metadata(self, listing: Listing) -> dict[str, Any]:
         if not has_array(listing, "cxg_group_metadata"):
@@ -367,7 +386,7 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
 def label_texts(values: ColumnValues) -> list[str]:
     """Every value of a column as text, whatever its kind."""
     if isinstance(values, Text):
-        return [str(value) for value in values.values]
+        return values.strings()
     codes = getattr(values, "codes", None)
     if codes is None:
         return [str(value) for value in getattr(values, "values", ())]

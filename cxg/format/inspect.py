@@ -234,12 +234,9 @@ def _unreadable(annotations: Annotations) -> Iterator[tuple[str, str]]:
 def _check_embeddings(dataset: Dataset, out: Inspection) -> None:
     for name in dataset.embeddings:
         try:
-            rows = len(dataset.read_embedding(name))
+            dataset.read_embedding(name)
         except DatasetInvalid as error:
             out.error(f"{layout.EMB}/{name}", str(error))
-            continue
-        if rows != dataset.n_obs:
-            out.error(f"{layout.EMB}/{name}", f"It has {rows:,} rows for {dataset.n_obs:,} cells.")
     wanted = (dataset.corpora or {}).get("default_embedding")
     if wanted and dataset.default_embedding is None:
         out.warn(layout.EMB, f"The default embedding {wanted!r} is not among them.")

@@ -18,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid
+from cxg.format import reading
+from cxg.format.layout import OBS, VALUE, VAR
+from cxg.format.reading import Range
 from cxg.format.structure import ArrayFiles
 from cxg.storage import Storage, translated
 
@@ -28,6 +31,8 @@ IndexArray = NDArray[np.int64]
 # has to be deduplicated.
 _BLOCK_VALUES = 16 << 20
 _BLOCK_ROWS = 4096
+# Values summed by cell at a time, or as many as there are cells.
+_SUM_VALUES = 1 << 18
 # An array of more fragments than this was written in pieces, not over and over.
 _MOST_GENERATIONS = 16
 
@@ -51,7 +56,6 @@ class Matrix(Protocol):
     """X of one dataset, whichever form it has; safe to share between threads."""
 
     kind: str
-    is_sparse: bool
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
@@ -61,16 +65,6 @@ class Matrix(Protocol):
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Values of `cells` (sorted, unique), in blocks of bounded size."""
-
-    def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.
-
-        Returns
-        -------
-        counts : (stop - start,) int64, how many values each has
-        other : (k,) position of each value on the other axis
-        value : (k,) float32
-        """
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Every stored value once, in blocks, in no particular order."""
@@ -118,7 +112,7 @@ class _Handle:
             return self._arrays[time]
 
 
-class _Sparse:
+class Sparse:
     """What the sparse forms share: an array for columns, one for rows, and how cells become blocks."""
 
     kind: str
@@ -127,10 +121,14 @@ class _Sparse:
         self._columns, self._rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
         self._shift = shift
-        # A column shift makes every value non-zero.
-        self.is_sparse = shift is None
 
-    def _select(self, indices: list[Any], axis: str) -> Any:
+    @property
+    def is_shifted(self) -> bool:
+        """Whether a number is added to every value of a gene, so that none is zero."""
+        return self._shift is not None
+
+    def _ranges(self, ranges: list[Range], axis: str) -> list[list[Range]]:
+        """Ranges of cells ("obs") or genes ("var") as those of each dimension of their array."""
         raise NotImplementedError
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
@@ -139,9 +137,9 @@ class _Sparse:
         if len(genes):
             for array in self._columns.open_each():
                 # Of a single gene the answer need not say which it is.
-                found = self._read_parts(array, genes, ["obs"] if len(genes) == 1 else ["obs", "var"])
+                found = self._read(array, "var", as_ranges(genes), ["obs"] if len(genes) == 1 else ["obs", "var"])
                 column = np.searchsorted(genes, found["var"]) if len(genes) > 1 else 0
-                out[found["obs"], column] = found[value_name(array)]
+                out[found["obs"], column] = found[VALUE]
             if self._shift is not None:
                 out += self._shift[genes]
         return out
@@ -150,16 +148,41 @@ class _Sparse:
         """Sum whole columns without making them dense; see `Matrix`."""
         if not len(genes) or self._columns.may_repeat:
             return _sum_rows(self.read_columns(genes))
-        array = self._columns.open()
-        found = self._read_parts(array, genes, ["obs"])
-        total = np.bincount(found["obs"], found[value_name(array)], self._n_obs).astype(np.float64, copy=False)
+        found = self._read(self._columns.open(), "var", as_ranges(genes), ["obs"])
+        total = np.zeros(self._n_obs)
+        # As numbers that `bincount` takes they are several times as large.
+        step = max(self._n_obs, _SUM_VALUES)
+        for start in range(0, len(found["obs"]), step):
+            part = slice(start, start + step)
+            total += np.bincount(found["obs"][part], found[VALUE][part], self._n_obs)
         return total if self._shift is None else total + self._shift[genes].sum(dtype=np.float64)
 
-    def _read_parts(self, array: Any, genes: IndexArray, coordinates: list[str]) -> Any:
-        """Values of whole columns, and those coordinates of them that are asked for."""
+    def _read(self, array: Any, axis: str, ranges: list[Range], coordinates: list[str]) -> dict[str, NDArray[Any]]:
+        """Values of cells ("obs") or genes ("var"), and those coordinates of them that are asked for."""
+        attr, attrs, dims = _wanted(array, coordinates)
         with translated("the expression matrix"):
-            query = array.query(**_wanted(array, coordinates), order="U")
-            return query.multi_index[self._select(genes.tolist(), "var")]
+            found = reading.read(array, attrs, self._ranges(ranges, axis), reading.UNORDERED, dims)
+        return self._checked(found, attr)
+
+    def _blocks(self, array: Any, ranges: list[Range], coordinates: list[str]) -> Iterator[dict[str, NDArray[Any]]]:
+        """The same of cells, in blocks of bounded size."""
+        attr, attrs, dims = _wanted(array, coordinates)
+        with translated("the expression matrix"):
+            parts = reading.read_blocks(array, attrs, self._ranges(ranges, "obs"), dims)
+        while True:
+            with translated("the expression matrix"):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield self._checked(part, attr)
+
+    def _checked(self, found: dict[str, NDArray[Any]], attr: str) -> dict[str, NDArray[Any]]:
+        """What was read, the values under one name; no coordinate is beyond obs or var."""
+        for name, n in (("obs", self._n_obs), ("var", self._n_var)):
+            if name in found and found[name].size and not 0 <= found[name].min() <= found[name].max() < n:
+                raise DatasetInvalid(f"X holds a value for a row of {name} beyond the {n} that it has.")
+        found[VALUE] = _float32(found.pop(attr))
+        return found
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
@@ -167,17 +190,23 @@ class _Sparse:
             for start in range(0, len(cells), _BLOCK_ROWS):
                 _, var, value = self._read_lines("obs", as_ranges(cells[start : start + _BLOCK_ROWS]))
                 yield SparseBlock(var, value)
-            return
-        array = self._rows.open()
-        for found in _submit(array, ["var"], self._select(as_ranges(cells), "obs")):
-            yield SparseBlock(found["var"], _float32(found[value_name(array)]))
+        elif len(cells):
+            for found in self._blocks(self._rows.open(), as_ranges(cells), ["var"]):
+                yield SparseBlock(found["var"], found[VALUE])
 
     def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Read consecutive cells or genes; see `Matrix`."""
-        line, other, value = self._read_lines(axis, [slice(start, stop - 1)])
+        """Stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.
+
+        Returns
+        -------
+        counts : (stop - start,) int64, how many values each has
+        other : (k,) position of each value on the other axis
+        value : (k,) float32
+        """
+        line, other, value = self._read_lines(axis, [(start, stop - 1)])
         return np.bincount(line - start, minlength=stop - start).astype(np.int64), other, value
 
-    def _read_lines(self, axis: str, ranges: list[Any]) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
+    def _read_lines(self, axis: str, ranges: list[Range]) -> tuple[NDArray[Any], NDArray[Any], FloatArray]:
         """Cells and genes, or genes and cells, and values of all that is stored for some of the former.
 
         Sorted by the former, then by the latter; each place once.
@@ -186,9 +215,8 @@ class _Sparse:
         name, n_other = ("var", self._n_var) if axis == "obs" else ("obs", self._n_obs)
         parts = []
         for array in handle.open_each():
-            with translated("the expression matrix"):
-                found = array.query(order="U").multi_index[self._select(ranges, axis)]
-            parts.append((found[axis], found[name], _float32(found[value_name(array)])))
+            found = self._read(array, axis, ranges, ["obs", "var"])
+            parts.append((found[axis], found[name], found[VALUE]))
         line, other, value = (np.concatenate(column) for column in zip(*parts, strict=True))
         place = line.astype(np.int64) * n_other + other
         if handle.may_repeat:
@@ -203,9 +231,8 @@ class _Sparse:
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
-        array = self._rows.open()
-        for found in _submit(array, [], slice(None)):
-            yield _float32(found[value_name(array)])
+        for found in self._blocks(self._rows.open(), [(0, self._n_obs - 1)], []):
+            yield found[VALUE]
 
     def close(self) -> None:
         """Close the arrays."""
@@ -213,22 +240,22 @@ class _Sparse:
         self._rows.close()
 
 
-class RowsAndColumns(_Sparse):
+class RowsAndColumns(Sparse):
     """`Xr` and `Xc`: one-dimensional, the other coordinate is an attribute."""
 
     kind = "Xr/Xc"
 
-    def _select(self, indices: list[Any], axis: str) -> Any:
-        return indices
+    def _ranges(self, ranges: list[Range], axis: str) -> list[list[Range]]:
+        return [ranges]
 
 
-class Sparse2D(_Sparse):
+class Sparse2D(Sparse):
     """A two-dimensional sparse `X`, with its column shift where there is one."""
 
     kind = "sparse"
 
-    def _select(self, indices: list[Any], axis: str) -> Any:
-        return (indices, slice(None)) if axis == "obs" else (slice(None), indices)
+    def _ranges(self, ranges: list[Range], axis: str) -> list[list[Range]]:
+        return [ranges, []] if axis == "obs" else [[], ranges]
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
@@ -258,7 +285,6 @@ class Dense2D:
     """A two-dimensional dense `X`."""
 
     kind = "dense"
-    is_sparse = False
 
     def __init__(self, columns: _Handle, rows: _Handle, n_obs: int, n_var: int) -> None:
         self._columns, self._rows = columns, rows
@@ -268,10 +294,9 @@ class Dense2D:
         """Read whole columns; see `Matrix`."""
         if not len(genes):
             return np.zeros((self._n_obs, 0), np.float32, order="F")
-        array = self._columns.open()
-        with translated("the expression matrix"):
-            found = array.query().multi_index[:, genes.tolist()][value_name(array)]
-        return np.asfortranarray(found, dtype=np.float32)
+        ranges = [[(0, self._n_obs - 1)], as_ranges(genes)]
+        values = self._read(self._columns.open(), ranges, reading.COLUMN_MAJOR)
+        return values.reshape(len(genes), self._n_obs).T
 
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
         """Sum whole columns; see `Matrix`."""
@@ -281,26 +306,19 @@ class Dense2D:
         """Read rows block by block; see `Matrix`."""
         array, step = self._rows.open(), max(1, _BLOCK_VALUES // max(1, self._n_var))
         for start in range(0, len(cells), step):
-            with translated("the expression matrix"):
-                found = array.query().multi_index[as_ranges(cells[start : start + step]), :][value_name(array)]
-            yield DenseBlock(_float32(found))
-
-    def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Read consecutive cells or genes; see `Matrix`."""
-        rows = axis == "obs"
-        array = (self._rows if rows else self._columns).open()
-        lines = slice(start, stop - 1)
-        with translated("the expression matrix"):
-            found = array.query().multi_index[(lines, slice(None)) if rows else (slice(None), lines)]
-        values = _float32(found[value_name(array)] if rows else found[value_name(array)].T)
-        line, other = np.nonzero(values)
-        return np.bincount(line, minlength=stop - start).astype(np.int64), other, values[line, other]
+            ranges = [as_ranges(cells[start : start + step]), [(0, self._n_var - 1)]]
+            yield DenseBlock(self._read(array, ranges, reading.ROW_MAJOR).reshape(-1, self._n_var))
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
         for block in self.iter_rows(np.arange(self._n_obs)):
             if isinstance(block, DenseBlock):
                 yield block.values.ravel()
+
+    def _read(self, array: Any, ranges: list[list[Range]], order: int) -> FloatArray:
+        attr = value_name(array)
+        with translated("the expression matrix"):
+            return _float32(reading.read(array, [attr], ranges, order)[attr])
 
     def close(self) -> None:
         """Close the arrays."""
@@ -326,7 +344,8 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
 
     if "Xc" in files and "Xr" in files:
         require_whole(files, "Xr", "Xc")
-        return RowsAndColumns(handle("Xc", rows=False), handle("Xr", rows=True), n_obs, n_var, None)
+        pair = handle("Xc", rows=False), handle("Xr", rows=True)
+        return RowsAndColumns(*pair, n_obs, n_var, None)
     if "X" not in files:
         raise DatasetInvalid("This dataset holds no expression matrix (neither X nor Xr and Xc).")
     require_whole(files, "X")
@@ -340,19 +359,18 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
     if "X_col_shift" in files:
         array = storage.open_array(f"{uri}/X_col_shift", storage.column_ctx, "X_col_shift")
         with translated("X_col_shift"):
-            shift = _float32(read_dense(array, slice(None)))
+            attr = value_name(array)
+            shift = _float32(reading.read(array, [attr], [[(0, n_var - 1)]], reading.ROW_MAJOR)[attr])
         array.close()
     return Sparse2D(columns, rows, n_obs, n_var, shift)
 
 
-def as_ranges(indices: IndexArray) -> list[Any]:
-    """Pack sorted unique indices for TileDB: runs become inclusive slices, single ones stay numbers."""
-    if not len(indices):
-        return []
+def as_ranges(indices: IndexArray) -> list[Range]:
+    """Pack sorted unique indices, at least one, for TileDB: the first and the last of each run."""
     breaks = np.flatnonzero(np.diff(indices) != 1)
     starts = indices[np.concatenate(([0], breaks + 1))]
     stops = indices[np.concatenate((breaks, [len(indices) - 1]))]
-    return [a if a == b else slice(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
@@ -369,36 +387,19 @@ def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
             raise DatasetInvalid(f"This dataset's expression data is missing: {name} cannot be read because {problem}.")
 
 
-def _submit(array: Any, coordinates: list[str], selection: Any) -> Iterator[dict[str, Any]]:
-    """Run one unordered query and yield its results in blocks no larger than the row context's buffers."""
-    with translated("the expression matrix"):
-        query = array.query(**_wanted(array, coordinates), order="U", return_incomplete=True)
-        parts = iter(query.multi_index[selection])
-    while True:
-        with translated("the expression matrix"):
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
-
-
-def _wanted(array: Any, coordinates: list[str]) -> dict[str, Any]:
-    """What a query of a sparse array is to give: values and some coordinates, each an attribute or a dimension."""
-    dims = [array.schema.domain.dim(i).name for i in range(array.schema.ndim)]
-    attrs = [value_name(array), *(name for name in coordinates if name not in dims)]
-    return {"attrs": attrs, "dims": [name for name in coordinates if name in dims] or False}
+def _wanted(array: Any, coordinates: list[str]) -> tuple[str, list[str], list[str]]:
+    """The attribute of values, and what a query is to give: attributes and dimensions; coordinates may be either."""
+    schema = array.schema
+    dims = [schema.domain.dim(i).name for i in range(schema.ndim)]
+    attr = value_name(array)
+    return attr, [attr, *(name for name in coordinates if name not in dims)], [n for n in coordinates if n in dims]
 
 
 def value_name(array: Any) -> str:
-    """Name of the attribute that holds values: the empty name since 2020, ``__attr`` before."""
-    names = [array.schema.attr(i).name for i in range(array.schema.nattr)]
-    return next(str(name) for name in names if name not in ("obs", "var"))
-
-
-def read_dense(array: Any, selection: Any) -> NDArray[Any]:
-    """Read part of a dense array with one attribute, whatever that is called."""
-    values = array[selection]
-    return np.asarray(values[value_name(array)] if isinstance(values, dict) else values)
+    """Name of the attribute that holds values: the empty name since 2020, ``__attr`` before, which TileDB-Py hides."""
+    schema = array.schema
+    names = (str(schema.attr(i)._internal_name) for i in range(schema.nattr))
+    return next(name for name in names if name not in (OBS, VAR))
 
 
 def _sum_rows(values: FloatArray) -> NDArray[np.float64]:

@@ -49,14 +49,6 @@ class NearArray:
         """Metadata."""
         return self._near.meta
 
-    def query(self, attrs: Sequence[str], **options: Any) -> Any:
-        """As `tiledb.Array.query`, for dense arrays."""
-        return self._with(attrs).query(attrs=attrs, **options)
-
-    def __getitem__(self, selection: Any) -> Any:
-        """Read all attributes."""
-        return self._with(self.names)[selection]
-
     def close(self) -> None:
         """Close the array."""
         self._near.close()
@@ -72,7 +64,8 @@ class NearArray:
         size = sum(entry.size for entry in entries)
         return size <= (_MOST_BYTES if few else _MOST_BYTES // 16) and _have(self._copies, entries)
 
-    def _with(self, attrs: Sequence[str]) -> Any:
+    def holding(self, attrs: Sequence[str]) -> Any:
+        """The TileDB array to read some attributes from: of the copies, or the one in place."""
         if self.prepare(attrs):
             return self._near
         with self._lock:
@@ -95,6 +88,11 @@ def open_nearby(storage: Storage, uri: str, what: str, copies: DatasetCopies, pa
     if parts is not None and is_small and _have(copies, parts.opening):
         return NearArray(storage, uri, what, copies, parts)
     return storage.open_array(uri, storage.column_ctx, what)
+
+
+def holding(array: Any, attrs: Sequence[str]) -> Any:
+    """The TileDB array to read some attributes of an opened array from."""
+    return array.holding(attrs) if isinstance(array, NearArray) else array
 
 
 def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:

@@ -27,8 +27,8 @@ ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.floa
 
 # Values in one piece: small enough to stay in the processor's cache while they are added up.
 _PIECE_VALUES = 1 << 20
-# Lines are decoded in groups of about this many values.
-_BUILD_VALUES = 1 << 20
+# Lines are decoded in groups of about this many values, and of no more lines than could have so many.
+_BUILD_VALUES, _MOST_BUILD_VALUES = 1 << 19, 1 << 23
 _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
 
@@ -148,7 +148,8 @@ def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_
     name = "other.u2" if n_other <= 1 << 16 else "other.u4"
     indptr = np.zeros(n_lines + 1, np.int64)
     with (folder / name).open("wb") as other_file, (folder / _VALUE).open("wb") as value_file:
-        start, step, written = 0, 256, 0
+        most = max(1, _MOST_BUILD_VALUES // max(1, n_other))
+        start, step, written = 0, min(256, most), 0
         while start < n_lines:
             stop = min(n_lines, start + step)
             counts, other, value = read_range(start, stop)
@@ -158,7 +159,7 @@ def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_
             written += len(other)
             if written * (_OTHER[name].itemsize + _VALUE_DTYPE.itemsize) > most_bytes:
                 return False
-            step = max(64, int(_BUILD_VALUES * stop / max(1, written)))
+            step = min(most, max(1, int(_BUILD_VALUES * stop / max(1, written))))
             start = stop
     np.save(folder / "indptr.npy", indptr)
     return True

@@ -209,7 +209,7 @@ def values_mask(name: str, wanted: Sequence[Wanted], column: ColumnValues) -> Bo
     """
     texts, numbers = _as_texts(wanted), _as_numbers(wanted)
     if isinstance(column, Text):
-        return np.fromiter(map(texts.__contains__, column.values.tolist()), np.bool_, len(column.values))
+        return np.fromiter(map(texts.__contains__, column.strings()), np.bool_, len(column))
     if isinstance(column, Labels):
         k = len(column.categories)
         table = np.zeros(k + 1, dtype=np.bool_)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -44,10 +44,20 @@ _WEB_TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body and its content type, before compression."""
+    """A body, whole or in parts, and its content type, before compression."""
 
-    body: bytes
+    content: bytes | Sequence[bytes | memoryview]
     content_type: str
+
+    @property
+    def parts(self) -> Sequence[bytes | memoryview]:
+        """The body; a large answer is not joined before it is compressed."""
+        return (self.content,) if isinstance(self.content, bytes) else self.content
+
+    @property
+    def body(self) -> bytes:
+        """The body as a whole."""
+        return self.content if isinstance(self.content, bytes) else b"".join(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +196,14 @@ def matches(if_none_match: str, etag: str) -> bool:
 
 
 def _gzip(answer: Answer) -> bytes | None:
-    body = answer.body
-    if len(body) < _COMPRESS_FROM_BYTES or not answer.content_type.startswith(_WEB_TYPES):
+    size = sum(map(len, answer.parts))
+    if size < _COMPRESS_FROM_BYTES or not answer.content_type.startswith(_WEB_TYPES):
         return None
-    if len(body) > 4 * _PIECE_BYTES:
-        piece = memoryview(body)[len(body) // 2 :][:_PIECE_BYTES]
-        if len(isal_zlib.compress(piece, _GZIP_LEVEL, _GZIP_WBITS)) > _WORTHWHILE * _PIECE_BYTES:
+    if size > 4 * _PIECE_BYTES:
+        longest = memoryview(max(answer.parts, key=len))
+        piece = longest[len(longest) // 2 :][:_PIECE_BYTES]
+        if len(isal_zlib.compress(piece, _GZIP_LEVEL, _GZIP_WBITS)) > _WORTHWHILE * len(piece):
             return None
-    packed: bytes = isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_WBITS)
-    return packed if len(packed) < _WORTHWHILE * len(body) else None
+    packer = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
+    packed = b"".join([*map(packer.compress, answer.parts), packer.flush()])
+    return packed if len(packed) < _WORTHWHILE * size else None

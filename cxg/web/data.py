@@ -21,8 +21,9 @@ from cxg.web.headers import NO_STORE
 from cxg.web.meta import offered_embeddings
 from cxg.web.site import BINARY, JSON, current_site
 from cxg.wire.diffexp import parse_diffexp
-from cxg.wire.fbs import ColumnData, JSONColumn, encode_matrix, json_labels, json_strings
+from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query
+from cxg.wire.json_array import json_labels, json_text
 
 SUMMARY_BODY_MAX_BYTES = 1_000_000
 _FORM = "application/x-www-form-urlencoded"
@@ -214,9 +215,9 @@ def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:
 
 def _column_data(values: ColumnValues) -> ColumnData:
     if isinstance(values, Labels):
-        return JSONColumn(json_labels(values.codes, values.categories))
+        return json_labels(values.codes, values.categories)
     if isinstance(values, Text):
-        return JSONColumn(json_strings(values.values))
+        return json_text(values)
     return values.values
 
 

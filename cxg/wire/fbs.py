@@ -1,7 +1,7 @@
 """Arrays to Matrix FlatBuffer, the binary answer of API v0.2 (schema: `matrix.fbs`).
 
-Only one table is ever sent, so it is laid out by hand: the few bytes of tables first, then each
-data vector copied once, whole, into the answer. The layout, in file order::
+Only one table is ever sent, so it is laid out by hand: the few bytes of tables first, then the data
+vectors as they are. The layout, in file order::
 
     root offset | three shared vtables | Matrix | vector of column offsets
     | (array table, Column table) ... | (length, data) ...
@@ -12,9 +12,7 @@ every vector starts at a multiple of 8, so that any typed array can be laid over
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxg.wire.json_array import Bytes, JSONColumn, json_strings
 
 FLOAT32, INT32, UINT32, FLOAT64, JSON = 1, 2, 3, 4, 5
 """Numbers of the array types in the TypedArray union."""
@@ -48,24 +48,7 @@ _MATRIX_VTABLE_AT = _COLUMN_VTABLE_AT + len(_COLUMN_VTABLE)
 _MATRIX_AT = _MATRIX_VTABLE_AT + len(_MATRIX_VTABLE)
 _COLUMNS_AT = _MATRIX_AT + 24
 _HEAD = struct.pack("<I", _MATRIX_AT) + _ARRAY_VTABLE + _COLUMN_VTABLE + _MATRIX_VTABLE
-# Labels are made equally long where that makes the text this many times longer at most.
-_MOST_PADDING = 1.25
-# Labels looked up together in a categorical column, and ways to combine them that are written out for it.
-_MOST_TOGETHER, _MOST_PIECES = 4, 2500
 _PADDING = tuple(bytes(n) for n in range(8))
-
-
-@dataclass(frozen=True, slots=True)
-class JSONColumn:
-    """A column that is already encoded.
-
-    Attributes
-    ----------
-    data : bytes
-        UTF-8 text of one strict JSON array with one element for each row.
-    """
-
-    data: bytes
 
 
 ColumnData = NDArray[Any] | JSONColumn
@@ -95,10 +78,10 @@ class DecodedMatrix:
     col_index: Any
 
 
-def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDArray[Any], n_rows: int) -> bytes:
+def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDArray[Any], n_rows: int) -> list[Bytes]:
     """Encode columns as one Matrix FlatBuffer.
 
-    Copies each column once and looks at no element of it.
+    Copies no column and looks at no element of one.
 
     Parameters
     ----------
@@ -112,8 +95,8 @@ def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDAr
 
     Returns
     -------
-    bytes
-        The buffer, without size prefix or file identifier.
+    list of bytes and memoryview
+        The parts of the buffer, without size prefix or file identifier. They share memory with the columns.
 
     Raises
     ------
@@ -130,20 +113,20 @@ def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDAr
             raise ValueError(f"Column {number} has shape {column.shape}, not ({n_rows},).")
         typed.append(_typed(column))
     tables_at = _COLUMNS_AT + 4 + 4 * len(columns)
-    data_at, chunks = _place_vectors(tables_at + 8 + 20 * len(columns), [data for _, data in typed])
-    return b"".join([_HEAD, _tables(n_rows, [wire for wire, _ in typed], tables_at, data_at), *chunks])
+    data_at, parts = _place_vectors(tables_at + 8 + 20 * len(columns), [data for _, data in typed])
+    return [_HEAD + _tables(n_rows, [wire for wire, _ in typed], tables_at, data_at), *parts]
 
 
 def _labels(col_index: Sequence[str] | NDArray[Any]) -> ColumnData:
     if isinstance(col_index, np.ndarray):
         return col_index.astype(np.int32, copy=False)
-    return JSONColumn(json_strings(col_index))
+    return json_strings(col_index)
 
 
-def _typed(column: ColumnData) -> tuple[int, bytes | NDArray[Any]]:
+def _typed(column: ColumnData) -> tuple[int, JSONColumn | NDArray[Any]]:
     """Union number and contiguous little-endian data of one column."""
     if isinstance(column, JSONColumn):
-        return JSON, column.data
+        return JSON, column
     try:
         wire, dtype = _TYPE_OF_DTYPE[column.dtype.newbyteorder("=")]
     except KeyError:
@@ -151,16 +134,17 @@ def _typed(column: ColumnData) -> tuple[int, bytes | NDArray[Any]]:
     return wire, np.ascontiguousarray(column, dtype=dtype)
 
 
-def _place_vectors(end: int, vectors: Sequence[bytes | NDArray[Any]]) -> tuple[list[int], list[Any]]:
-    """Where each vector (its length field) goes, and the chunks that fill the buffer from `end` on."""
+def _place_vectors(end: int, vectors: Sequence[JSONColumn | NDArray[Any]]) -> tuple[list[int], list[Bytes]]:
+    """Where each vector (its length field) goes, and the parts that fill the buffer from `end` on."""
     places: list[int] = []
-    chunks: list[Any] = []
+    parts: list[Bytes] = []
     for data in vectors:
         padding = (4 - end) % 8  # the length takes 4 bytes, the data after it starts at a multiple of 8
         places.append(end + padding)
-        chunks += (_PADDING[padding], struct.pack("<I", len(data)), data)
-        end += padding + 4 + (len(data) if isinstance(data, bytes) else data.nbytes)
-    return places, chunks
+        parts.append(_PADDING[padding] + struct.pack("<I", len(data)))
+        parts += data.parts if isinstance(data, JSONColumn) else [data.view(np.uint8).data]
+        end += padding + 4 + data.nbytes
+    return places, parts
 
 
 def _tables(n_rows: int, wires: Sequence[int], tables_at: int, data_at: Sequence[int]) -> bytes:
@@ -194,95 +178,6 @@ def _tables(n_rows: int, wires: Sequence[int], tables_at: int, data_at: Sequence
     return b"".join([matrix, struct.pack(f"<{len(offsets)}I", *offsets), *tables])
 
 
-def json_labels(codes: NDArray[Any], categories: Sequence[str | bool | int | float | None]) -> bytes:
-    """Encode a categorical column as a JSON array; 100,000 rows take a few milliseconds.
-
-    Parameters
-    ----------
-    codes : (n,) integer
-        Positions in `categories`; below zero or beyond the end gives ``null``.
-    categories : sequence of str, bool, int, float or None
-        Labels; None and non-finite numbers give ``null``.
-
-    Returns
-    -------
-    bytes
-        Strict JSON, UTF-8.
-    """
-    n = len(categories)
-    words = [*(_json_label(label) for label in categories), b"null"]
-    present = codes < n if codes.dtype.kind == "u" else (codes >= 0) & (codes < n)
-    places = np.where(present, codes, n).astype(np.intp)
-    lengths = np.array([len(word) for word in words]) + 1
-    longest = int(lengths.max())
-    if len(places) and longest * len(places) <= _MOST_PADDING * lengths[places].sum():
-        # JSON allows space between its words: made equally long, they are copied by numpy alone.
-        table = np.array([list(b"," + word.ljust(longest - 1)) for word in words], np.uint8)
-        text = table.take(places, axis=0)
-        text[0, 0] = ord("[")
-        return text.tobytes() + b"]"
-    # Taking references and joining them is all C, and takes the longer the more pieces there are: with few
-    # labels, several rows at once are looked up among all the ways in which labels can follow each other.
-    together = 1
-    while together < _MOST_TOGETHER and (n + 1) ** (together + 1) <= min(_MOST_PIECES, len(places)):
-        together += 1
-    even = len(places) // together * together
-    pieces = np.array([b",".join(row) for row in itertools.product(words, repeat=together)] + [b""], dtype=object)
-    rows = pieces[_as_one_number(places[:even].reshape(-1, together), n + 1)].tolist()
-    return b"[" + b",".join(rows + [words[place] for place in places[even:].tolist()]) + b"]"
-
-
-def _as_one_number(digits: NDArray[np.intp], base: int) -> NDArray[np.intp]:
-    """Rows of digits, the first one the highest, as numbers."""
-    number = digits[:, 0].copy()
-    for digit in digits.T[1:]:
-        number *= base
-        number += digit
-    return number
-
-
-def _json_label(label: str | bool | int | float | None) -> bytes:
-    value = label.item() if isinstance(label, np.generic) else label
-    if isinstance(value, float) and not math.isfinite(value):
-        return b"null"
-    return _dump(value)
-
-
-def json_strings(values: Sequence[str | None] | NDArray[np.object_]) -> bytes:
-    """Encode text values as a JSON array; 100,000 rows take a few milliseconds unless some need escaping.
-
-    Parameters
-    ----------
-    values : (n,) of str or None
-        None gives ``null``.
-
-    Returns
-    -------
-    bytes
-        Strict JSON, UTF-8; lone surrogates are written as escapes.
-    """
-    rows: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    if not rows:
-        return b"[]"
-    try:
-        joined = "\n".join(rows).encode()
-    except (TypeError, UnicodeEncodeError):  # a None, or a lone surrogate
-        return _dump(rows)
-    # Text without quote, backslash or control character needs no escaping, so the separator can
-    # simply be exchanged. The line ends counted here are the separators.
-    controls = np.count_nonzero(np.frombuffer(joined, np.uint8) < 0x20)
-    if b'"' in joined or b"\\" in joined or controls != len(rows) - 1:
-        return _dump(rows)
-    return b'["' + joined.replace(b"\n", b'","') + b'"]'
-
-
-def _dump(value: object) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-
-
 def decode_matrix(buf: bytes) -> DecodedMatrix:
     """Take a Matrix FlatBuffer apart, whoever wrote it.
 
@@ -291,7 +186,7 @@ def decode_matrix(buf: bytes) -> DecodedMatrix:
     Parameters
     ----------
     buf : bytes
-        A buffer as `encode_matrix` makes it.
+        The parts that `encode_matrix` makes, joined.
 
     Returns
     -------

@@ -112,7 +112,7 @@ DAMAGE = {
     "schema of an embedding overwritten": (overwritten("emb/umap/__schema/*"), 0, "Embedding 'umap' is left out"),
     "obs of two dimensions": (replaced("obs", np.ones((30, 2))), 1, "not a one-dimensional"),
     "var of another length": (replaced("Xc", np.ones(7)), 1, "X"),
-    "embedding of another length": (replaced("emb/umap", np.ones((7, 2), np.float32)), 1, "7 rows for 30 cells"),
+    "embedding of another length": (replaced("emb/umap", np.ones((7, 2), np.float32)), 0, "7 rows for 30 cells"),
     "embedding of one dimension": (replaced("emb/umap", np.ones(30, np.float32)), 0, "Embedding 'umap' is left out"),
     "hints that are no JSON": (rewrite("obs", "cxg_schema", "{"), 0, "cxg_schema"),
     "colours that are no JSON": (rewrite("cxg_group_metadata", "cxg_category_colors", "["), 0, "cxg_category_colors"),

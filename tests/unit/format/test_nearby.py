@@ -53,7 +53,7 @@ def test_columns_are_equal(tmp_path: Path, kind: str) -> None:
         for column in direct.columns:
             mine, theirs = copied.read(column.name), direct.read(column.name)
             assert type(mine) is type(theirs)
-            for field in ("values", "codes", "categories"):
+            for field in ("values", "codes", "categories", "data", "offsets"):
                 np.testing.assert_array_equal(getattr(mine, field, None), getattr(theirs, field, None))
         near.close()
         far.close()
@@ -65,18 +65,18 @@ def test_values_are_fetched_when_they_are_asked_for(tmp_path: Path) -> None:
     assert case.fetched
     assert not [path for path in case.fetched if "/a" in path]
     opening = len(case.fetched)
-    near.query(attrs=["name_0"])[:]
+    Annotations(near, "obs").read("name_0")
     assert {path.rsplit("/", 1)[1] for path in case.fetched[opening:]} == {"a0.tdb", "a0_var.tdb"}
-    near.query(attrs=["name_0"])[:]
+    Annotations(near, "obs").read("name_0")
     assert len(case.fetched) == opening + 2
 
 
 def test_copies_that_were_removed_do_not_matter(tmp_path: Path) -> None:
     case = Case(tmp_path)
     near = case.open("obs")
-    expected = near.query(attrs=["name_0"])[:]["name_0"]
+    expected = Annotations(near, "obs").read("name_0").strings()
     shutil.rmtree(case.copies.root)
-    np.testing.assert_array_equal(near.query(attrs=["name_0"])[:]["name_0"], expected)
+    assert Annotations(near, "obs").read("name_0").strings() == expected
 
 
 def test_without_room_arrays_are_read_in_place(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_large_values_are_read_in_place(tmp_path: Path, monkeypatch: pytest.Monk
     near = case.open("obs")
     opening = len(case.fetched)
     monkeypatch.setattr(nearby, "_MOST_BYTES", 10)
-    assert list(near.query(attrs=["name_0"])[:]["name_0"]) == case.truth.obs["name_0"].values
+    assert Annotations(near, "obs").read("name_0").strings() == case.truth.obs["name_0"].values
     assert len(case.fetched) == opening
     near.close()
 
@@ -103,7 +103,7 @@ def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
         raise tiledb.TileDBError("PosixVFS: Cannot write to file; No space left on device")
 
     case.copies._copies._fetch = full
-    assert list(near.query(attrs=["name_0"])[:]["name_0"]) == case.truth.obs["name_0"].values
+    assert Annotations(near, "obs").read("name_0").strings() == case.truth.obs["name_0"].values
 
 
 def test_a_store_that_is_away_is_not_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_store_that_is_away_is_not_asked_twice(tmp_path: Path, monkeypatch: py
     case.copies._copies._fetch = away
     monkeypatch.setattr(Storage, "open_array", lambda *_: pytest.fail("it was opened in place"))
     with pytest.raises(tiledb.TileDBError) as caught:
-        near.query(attrs=["name_0"])
+        near.holding(["name_0"])
     assert is_away(caught.value)
 
 
@@ -125,7 +125,7 @@ def test_embeddings_of_many_dimensions(tmp_path: Path) -> None:
     for name, expected in case.truth.embeddings.items():
         near = case.open(f"emb/{name}")
         assert isinstance(near, NearArray)
-        np.testing.assert_array_equal(near[:, 0:2].astype(np.float32), expected)
+        np.testing.assert_array_equal(near.holding([""])[:, 0:2].astype(np.float32), expected)
 
 
 FRAGMENT = "obs/__fragments/__1_1_0123456789abcdef0123456789abcdef_22"

@@ -21,7 +21,6 @@ MATRICES: list[dict[str, Any]] = [
     {},
     {"kind": "0.2.0-sparse"},
     {"kind": "0.3.0-sparse"},
-    {"kind": "0.3.0-dense"},
     {"generations": 2},
 ]
 
@@ -37,7 +36,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, 
 def decode(dataset: Dataset, axis: str, folder: Path, most_bytes: int = 1 << 20) -> bool:
     folder.mkdir()
     lengths = (dataset.n_obs, dataset.n_var) if axis == "obs" else (dataset.n_var, dataset.n_obs)
-    return build(folder, partial(dataset.expression().read_range, axis), *lengths, most_bytes)
+    return build(folder, partial(dataset.sparse_expression().read_range, axis), *lengths, most_bytes)
 
 
 @pytest.mark.parametrize("piece_values", [7, 1 << 20])
@@ -85,6 +84,24 @@ def test_no_lines_give_no_pieces(tmp_path: Path) -> None:
     assert list(store.pieces(np.zeros(0, np.int64))) == []
     assert sum(len(value) for _, value in store.pieces(np.array([0, 2]))) == 0
     assert len(store.line(1)[1]) == 0
+
+
+@pytest.mark.parametrize("first", [0, 40])
+def test_what_is_read_at_a_time_is_bounded(tmp_path: Path, first: int) -> None:
+    """However empty the first lines are, no piece could hold more values than are allowed."""
+    (tmp_path / "copy").mkdir()
+    n_lines, n_other, asked = 30_000, 100_000, []
+
+    def read_range(start: int, stop: int) -> Any:
+        asked.append(stop - start)
+        k = first if start == 0 else 0
+        counts = np.zeros(stop - start, np.int64)
+        counts[0] = k
+        return counts, np.arange(k, dtype=np.uint32), np.ones(k, np.float32)
+
+    assert build(tmp_path / "copy", read_range, n_lines, n_other, 1 << 30)
+    assert sum(asked) == n_lines
+    assert max(asked) * n_other <= runs._MOST_BUILD_VALUES
 
 
 def test_building_stops_at_the_budget(tmp_path: Path) -> None:

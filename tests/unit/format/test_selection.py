@@ -62,7 +62,7 @@ def test_many_overlapping_ranges_are_cheap() -> None:
     assert index_rows([(0, 100_000)] * 50_000, 100_000).size == 100_000
 
 
-TEXT = Text(np.array(["a", "B", "", "a", "1", "nan", "True"], dtype=object))
+TEXT = Text.of(["a", "B", "", "a", "1", "nan", "True"])
 LABELS = Labels(np.array([0, 1, -1, 0, 2, 7], np.int8), ("a", "B", "1"))
 
 

@@ -17,7 +17,7 @@ from cxg.wire.filters import parse_filter_body, parse_json_filter, parse_var_que
 
 NAMES = ["SIK1", "g,1", "g:2", "g 3", "g%4", "g&5", "é6", "g+7", "g=8", "", "100%25", "*", "日本 語", 'g"9\\']
 COLUMNS: dict[str, ColumnValues] = {
-    "name_0": Text(np.array(NAMES, dtype=object)),
+    "name_0": Text.of(NAMES),
     "n cells,:&%": Numbers(np.arange(len(NAMES), dtype=np.int32)),
     "kind": Labels(np.arange(len(NAMES), dtype=np.int8) % 3 - 1, ("a", "b")),
 }
