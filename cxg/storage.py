@@ -350,7 +350,6 @@ def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:
         "vfs.s3.connect_timeout_ms": 3000,
         "vfs.s3.request_timeout_ms": 10_000,
         "vfs.s3.connect_max_tries": 3,
-        "sm.mem.total_budget": 1 << 30,
     }
     if is_s3(config.multi_dataset.dataroot or config.single_dataset.datapath or ""):
         settings["sm.io_concurrency_level"] = 16

@@ -1,4 +1,4 @@
-"""A decoded copy of X, by cell or by gene, in plain files that are mapped into memory.
+"""A decoded copy of X, by cell or by gene, in plain files.
 
 TileDB decompresses every tile that a line of X touches; a thousand random cells touch most
 of a large dataset. Here the values of each line (a cell, or a gene) lie side by side,
@@ -11,7 +11,6 @@ arrays of a compressed sparse matrix.
 
 from __future__ import annotations
 
-import mmap
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxg.errors import StorageUnavailable
 
 IndexArray = NDArray[np.int64]
 ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.float32]]]
@@ -49,31 +50,24 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self._indptr: IndexArray = np.load(folder / "indptr.npy")
         name = next((name for name in _OTHER if (folder / name).exists()), "other.u4")
-        self._other = _Mapped(folder / name, _OTHER[name])
-        self._value = _Mapped(folder / _VALUE, _VALUE_DTYPE)
-        if not len(self._other.array) == len(self._value.array) == self._indptr[-1]:
+        self._other = _Items(folder / name, _OTHER[name])
+        self._value = _Items(folder / _VALUE, _VALUE_DTYPE)
+        if not self._other.count == self._value.count == self._indptr[-1]:
             raise ValueError("The decoded copy is incomplete.")
 
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Positions on the other axis, ascending, and values of one line: (k,) each."""
-        start, stop = self._indptr[number : number + 2].tolist()
-        return self._other.copy(start, stop), self._value.copy(start, stop)
+        starts, stops = self._runs(np.array([number]))
+        return self._other.read(starts, stops), self._value.read(starts, stops)
 
     def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-        """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece.
-
-        What was read is unmapped behind the reader, so that a long scan does not count as memory of this process;
-        the operating system keeps the pages or drops them, as it sees fit.
-        """
-        lengths = self._indptr[lines + 1] - self._indptr[lines]
-        ends = np.cumsum(lengths)
+        """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece."""
+        ends = np.cumsum(self._indptr[lines + 1] - self._indptr[lines])
         cuts = np.searchsorted(ends, np.arange(_PIECE_VALUES, ends[-1] if len(ends) else 0, _PIECE_VALUES))
         for part in np.split(lines, np.unique(cuts) + 1):
             if len(part):
                 starts, stops = self._runs(part)
-                yield self._other.gather(starts, stops), self._value.gather(starts, stops)
-                self._other.forget()
-                self._value.forget()
+                yield self._other.read(starts, stops), self._value.read(starts, stops)
 
     def _runs(self, lines: IndexArray) -> tuple[list[int], list[int]]:
         """Positions in the files of runs of consecutive lines."""
@@ -83,33 +77,35 @@ class RunStore:
         return self._indptr[first].tolist(), self._indptr[last + 1].tolist()
 
 
-class _Mapped:
-    """A file of equal items, open and mapped as long as this object lives."""
+class _Items:
+    """A file of equal items, open as long as this object lives.
+
+    It is read rather than mapped: mapping takes in pages around each place, which costs more than copying a line, and
+    counts as this process's memory.
+    """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._file = os.open(path, os.O_RDONLY)
+        self._file, self._dtype = os.open(path, os.O_RDONLY), dtype
         weakref.finalize(self, os.close, self._file)
-        empty = path.stat().st_size == 0  # which cannot be mapped
-        self._mapping = None if empty else mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
-        # A plain array: slicing numpy's own mapped arrays costs more than copying a row.
-        self.array: NDArray[Any] = np.frombuffer(b"" if self._mapping is None else self._mapping, dtype)
+        self.count = os.fstat(self._file).st_size // dtype.itemsize
 
-    def gather(self, starts: list[int], stops: list[int]) -> Any:
-        """The runs from each start to its stop, one after the other."""
-        array = self.array
-        if len(starts) == 1:
-            return array[starts[0] : stops[0]]
-        return np.concatenate([array[a:b] for a, b in zip(starts, stops, strict=True)])
+    def read(self, starts: list[int], stops: list[int]) -> NDArray[Any]:
+        """The items from each start to its stop, one run after the other.
 
-    def copy(self, start: int, stop: int) -> NDArray[Any]:
-        """These items, read rather than mapped: a mapping takes in pages around them, which nobody would unmap."""
-        size = self.array.itemsize
-        return np.frombuffer(os.pread(self._file, (stop - start) * size, start * size), self.array.dtype)
-
-    def forget(self) -> None:
-        """Unmap all pages, also those that the system mapped around the ones asked for; reading maps them again."""
-        if self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapping.madvise(mmap.MADV_DONTNEED)
+        Raises
+        ------
+        StorageUnavailable
+            The file was cut short by somebody else.
+        """
+        size = self._dtype.itemsize
+        out = np.empty(sum(stops) - sum(starts), self._dtype)
+        room, at = memoryview(out.view(np.uint8)), 0
+        for start, stop in zip(starts, stops, strict=True):
+            end = at + (stop - start) * size
+            if os.preadv(self._file, [room[at:end]], start * size) != end - at:
+                raise StorageUnavailable("A decoded copy of this dataset is damaged; remove the folder of such copies.")
+            at = end
+        return out
 
 
 def read_columns(store: RunStore, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:

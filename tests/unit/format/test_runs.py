@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from cxg.config import default
+from cxg.errors import StorageUnavailable
 from cxg.format import runs
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.runs import RunStore, build, read_columns, sum_columns
@@ -125,31 +127,10 @@ def test_a_folder_without_its_files_is_refused(tmp_path: Path) -> None:
         RunStore(tmp_path)
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages of a mapping are counted by Linux only")
-def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    lines, length = 64, 20_000
-
-    def read_range(start: int, stop: int) -> Any:
-        count = stop - start
-        values = np.ones(count * length, np.float32)
-        return np.full(count, length), np.tile(np.arange(length), count), values
-
-    assert build(copy, read_range, lines, length, 1 << 30)
-    store = RunStore(copy)
-    for number in range(lines):
-        store.line(number)
-    assert sum(len(value) for _, value in store.pieces(np.arange(0, lines, 2))) == lines // 2 * length
-    assert _resident_kb(copy) == 0
-
-
-def _resident_kb(folder: Path) -> int:
-    """Pages of the files in a folder that are mapped into this process."""
-    total, ours = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if "-" in line.split(" ", 1)[0]:
-            ours = str(folder) in line
-        elif ours and line.startswith("Rss:"):
-            total += int(line.split()[1])
-    return total
+def test_a_copy_that_is_cut_short_is_told(made, tmp_path: Path) -> None:
+    _, dataset = made
+    assert decode(dataset, "obs", tmp_path / "copy")
+    store = RunStore(tmp_path / "copy")
+    os.truncate(tmp_path / "copy" / "value.f4", 4)
+    with pytest.raises(StorageUnavailable, match="damaged"):
+        store.line(59)
