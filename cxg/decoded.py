@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,20 @@ class DecodedCache:
     catalog : leases the dataset while it is decoded
     folder : where the copies are; None switches the cache off
     budget_bytes : most that all copies take together
+    reading : entered for each part that is read, so that it does not take memory beside other long reads
     """
 
-    def __init__(self, catalog: Catalog, folder: Path | None, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        folder: Path | None,
+        budget_bytes: int,
+        reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
         self._catalog = catalog
         self._folder = folder if budget_bytes > 0 else None
         self._budget_bytes = budget_bytes
+        self._reading = reading
         self._lock = threading.Lock()
         self._open: OrderedDict[str, RunStore] = OrderedDict()
         self._wanted: deque[str] = deque(maxlen=64)
@@ -224,7 +232,8 @@ class DecodedCache:
             _pause(0)
             while (now := time.monotonic()) - self._visited_s < _QUIET_S and now - began < _PATIENCE_S:
                 _pause(_TICK_S)
-            return read(start, stop)
+            with self._reading():
+                return read(start, stop)
 
         return read_range
 

@@ -15,6 +15,7 @@
     │   ├── DatasetNotFound     no dataset of that name in the dataroot
     │   └── DatasetInvalid      it is there, but damaged or not a CXG
     ├── StorageUnavailable      the dataroot did not answer; a retry is safe
+    ├── Busy                    too many ask for long work at once; a retry is safe
     └── ConversionError         an input cannot be turned into a CXG
 
 They are plain classes that carry one sentence for a person. HTTP status codes
@@ -80,6 +81,10 @@ class DatasetInvalid(DatasetError):
 
 class StorageUnavailable(CxgError):
     """The dataroot did not answer in time or refused; a retry is safe."""
+
+
+class Busy(CxgError):
+    """Too many requests for long work wait already; a retry is safe."""
 
 
 class ConversionError(CxgError):

@@ -11,17 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxg.config.environment import read_number
+
 MB = 1 << 20
-# Measured for a worker that has answered every route once: interpreter, numpy, TileDB, scipy.special.
-WORKER_BASE_MB = 110
+# Measured for a worker that has answered every route once: interpreter, numpy, TileDB, scipy.special; and what the C
+# library keeps of freed memory.
+WORKER_BASE_MB = 100
 # Left to the operating system's page cache, which serves every read from disk.
 PAGE_CACHE_SHARE = 0.35
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
 # More would seldom be asked for again: an answer that fell out is made anew within milliseconds.
-_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 80
+_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 64
+# Answers that are being made: one of a million cells, or many of smaller datasets.
+MAKING_MB = 48
 # Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
-SCAN_MB = 110
+SCAN_MB = 80
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class MemoryPlan:
     total_mb : memory of the container or machine, or `CXG_MEMORY_MB`
     workers, threads : gunicorn processes, and threads in each
     answers_mb : encoded answers kept by each worker
+    making_mb : answers that a worker is making
     scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
     """
 
@@ -40,12 +46,13 @@ class MemoryPlan:
     workers: int
     threads: int
     answers_mb: int
-    scan_mb: int
+    making_mb: int = MAKING_MB
+    scan_mb: int = SCAN_MB
 
     @property
     def worker_mb(self) -> int:
         """Most that one worker uses, in MB."""
-        return WORKER_BASE_MB + self.answers_mb + self.scan_mb
+        return WORKER_BASE_MB + self.answers_mb + self.making_mb + self.scan_mb
 
     def table(self) -> str:
         """The plan as the lines that a server prints at start."""
@@ -54,6 +61,7 @@ class MemoryPlan:
             ("workers x threads", f"{self.workers} x {self.threads}"),
             ("each worker: program and open datasets", f"{WORKER_BASE_MB} MB"),
             ("each worker: encoded answers kept", f"{self.answers_mb} MB"),
+            ("each worker: answers being made", f"{self.making_mb} MB"),
             ("each worker: one long read at a time", f"{self.scan_mb} MB"),
             ("all workers at most", f"{self.workers * self.worker_mb:,} MB"),
         ]
@@ -67,16 +75,22 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     Parameters
     ----------
     env : `CXG_MEMORY_MB`, `CXG_WORKERS` and `CXG_THREADS` replace what is found.
+
+    Raises
+    ------
+    ConfigError
+        One of them is no such number.
     """
-    total_mb = _positive(env, "CXG_MEMORY_MB") or available_bytes() // MB
+    total_mb = read_number(env, "CXG_MEMORY_MB", 1, "MB") or available_bytes() // MB
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
-    fits = max(1, shared_mb // (WORKER_BASE_MB + _ANSWERS_MIN_MB + SCAN_MB))
-    workers = _positive(env, "CXG_WORKERS") or _positive(env, "WEB_CONCURRENCY") or min(cpus, fits, 8)
-    threads = _positive(env, "CXG_THREADS") or 8
-    spare = shared_mb // workers - WORKER_BASE_MB - SCAN_MB
-    answers = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, spare))
-    return MemoryPlan(total_mb, workers, threads, answers, SCAN_MB)
+    fixed_mb = WORKER_BASE_MB + MAKING_MB + SCAN_MB
+    fits = max(1, shared_mb // (fixed_mb + _ANSWERS_MIN_MB))
+    wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
+    workers = wanted or min(cpus, fits, 8)
+    threads = read_number(env, "CXG_THREADS", 1, "threads") or 8
+    answers_mb = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, shared_mb // workers - fixed_mb))
+    return MemoryPlan(total_mb, workers, threads, answers_mb)
 
 
 def available_bytes() -> int:
@@ -103,8 +117,3 @@ def _read(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError:
         return ""
-
-
-def _positive(env: Mapping[str, str], name: str) -> int | None:
-    text = env.get(name, "")
-    return int(text) if text.isdigit() and int(text) > 0 else None

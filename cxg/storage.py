@@ -46,12 +46,12 @@ _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOU
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
 # Tiles that one query for genes or a column may hold, and what TileDB-Py allocates for each result before it grows.
-_COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 64 << 20, 1 << 20
-# One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is
-# hardly faster (100,000 cells x 20,000 genes, 10,000 of the cells: 5.5 s of processor time, with 10 GB 5.4 s), but
-# takes 850 MB instead of 165. `cxg.memory` counts with what this takes.
+_COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
+# One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is not
+# faster (100,000 cells x 20,000 genes, 10,000 of the cells: 2.3 s with 32 MB and with 1 GB), but takes up to 600 MB
+# instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with what this takes.
 _ROW_BUFFER_BYTES = 4 << 20
-_ROW_TILES_BYTES = 64 << 20
+_ROW_TILES_BYTES = 32 << 20
 
 
 @contextmanager

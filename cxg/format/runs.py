@@ -99,7 +99,7 @@ class _Items:
         """
         size = self._dtype.itemsize
         out = np.empty(sum(stops) - sum(starts), self._dtype)
-        room, at = memoryview(out.view(np.uint8)), 0
+        room, at = out.view(np.uint8).data, 0
         for start, stop in zip(starts, stops, strict=True):
             end = at + (stop - start) * size
             if os.preadv(self._file, [room[at:end]], start * size) != end - at:

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -104,8 +105,14 @@ class AnswerCache:
                     self._stored.move_to_end(key)
         return stored
 
-    def find_or_make(self, key: Key, make: Callable[[], Answer], cache_control: str | None = None) -> Stored:
-        """The answer stored under `key`, made now if need be.
+    def find_or_make(
+        self,
+        key: Key,
+        make: Callable[[], Answer],
+        cache_control: str | None = None,
+        room: AbstractContextManager[None] | None = None,
+    ) -> Stored:
+        """The answer stored under `key`, made now, and inside `room`, if need be.
 
         Of several threads that want the same answer one makes it; what `make` raises is
         raised in that one alone, and the next tries again.
@@ -118,7 +125,8 @@ class AnswerCache:
         with holder.lock:
             stored = self.find(key)
             if stored is None:
-                stored = self._encode(key, make, cache_control or self._cache_control)
+                with room or nullcontext():
+                    stored = self._encode(key, make, cache_control or self._cache_control)
                 self._keep(key, stored)
         return stored
 

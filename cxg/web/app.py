@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -29,6 +28,7 @@ from cxg.web.fast import FastPath
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.readiness import Readiness
 from cxg.web.site import Site
+from cxg.web.work import Work
 
 # Two lists of a million cells each in decimal, and room to spare.
 BODY_MAX_BYTES = 64 << 20
@@ -109,8 +109,10 @@ def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) 
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
-    scans = threading.BoundedSemaphore(max(1, plan.scan_mb // memory.SCAN_MB))
-    return Site(config, catalog, cache, plan, scans, Readiness(catalog), DecodedCache(catalog, *cache_folder(env)))
+    # Two threads are left for those who want something else.
+    work = Work(plan.making_mb * memory.MB, plan.threads - 2)
+    decoded = DecodedCache(catalog, *cache_folder(env), work.background_scan)
+    return Site(config, catalog, cache, work, Readiness(catalog), decoded)
 
 
 def _index(site: Site, config: Config, base_url: str) -> Any:

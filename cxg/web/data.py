@@ -26,9 +26,11 @@ from cxg.wire.filters import parse_filter_body, parse_var_query
 from cxg.wire.json_array import json_labels, json_text
 
 SUMMARY_BODY_MAX_BYTES = 1_000_000
+# Reading a list of cells takes this many times its length in memory.
+_BODY_TIMES = 4
 _FORM = "application/x-www-form-urlencoded"
-# Genes of a set are read in groups of at most this many values (64 MB of float32).
-_GROUP_VALUES = 16 << 20
+# Genes of a set are read in groups of at most this many values.
+_GROUP_VALUES = 4 << 20
 
 routes = Blueprint("data", __name__)
 
@@ -51,7 +53,7 @@ def read_annotations(dataset: str, axis: str) -> Response:
         ]
         return _matrix(columns, wanted, annotations.n)
 
-    return current_site().serve(dataset, make, BINARY)
+    return current_site().serve(dataset, make, BINARY, columns=0 if axis == "var" else len(names) or None)
 
 
 @routes.put("/annotations/obs")
@@ -84,7 +86,7 @@ def read_layout(dataset: str) -> Response:
                 labels.append(f"{name}_{dimension}")
         return _matrix(columns, labels, opened.n_obs)
 
-    return current_site().serve(dataset, make, BINARY)
+    return current_site().serve(dataset, make, BINARY, columns=len(names) or None)
 
 
 @routes.get("/data/var")
@@ -95,7 +97,7 @@ def read_expression(dataset: str) -> Response:
     def make(opened: Dataset) -> Answer:
         return _expression(opened, parse_var_query(query))
 
-    return current_site().serve(dataset, make, BINARY)
+    return current_site().serve(dataset, make, BINARY, columns=query.count(b"="))
 
 
 @routes.put("/data/var")
@@ -109,7 +111,7 @@ def read_expression_by_body(dataset: str) -> Response:
     def make(opened: Dataset) -> Answer:
         return _expression(opened, wanted)
 
-    response = current_site().serve(dataset, make, BINARY, body)
+    response = current_site().serve(dataset, make, BINARY, body, columns=None)
     response.headers["Cache-Control"] = NO_STORE
     return response
 
@@ -123,7 +125,7 @@ def read_summary(dataset: str) -> Response:
     def make(opened: Dataset) -> Answer:
         return _summary(opened, query)
 
-    return current_site().serve(dataset, make, BINARY)
+    return current_site().serve(dataset, make, BINARY, columns=1)
 
 
 @routes.post("/summarize/var")
@@ -142,7 +144,7 @@ def read_summary_by_body(dataset: str) -> Response:
     def make(opened: Dataset) -> Answer:
         return _summary(opened, body)
 
-    response = current_site().serve(dataset, make, BINARY, body or b"&")
+    response = current_site().serve(dataset, make, BINARY, b"summary " + body, columns=1)
     response.headers["Cache-Control"] = NO_STORE
     return response
 
@@ -158,11 +160,12 @@ def compare_cells(dataset: str) -> Response:
     body = request.get_data()
 
     def read(opened: Dataset) -> bytes:
-        wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
-        sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
+        with site.work.making(_BODY_TIMES * len(body)):
+            wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
+            sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
         site.decoded.want(opened)
         store = site.decoded.find(opened, "obs")
-        with site.scans:
+        with site.work.scan():
             return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
 
     answer = site.with_dataset(dataset, read)
@@ -188,7 +191,7 @@ def _summary(opened: Dataset, query: bytes) -> Answer:
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
     for start in range(0, len(genes), step):
         part = genes[start : start + step]
-        with current_site().scans:
+        with current_site().work.scan():
             total += opened.sum_X_columns(part) if store is None else sum_columns(store, part, opened.n_obs)
     mean = (total / max(1, len(genes))).astype(np.float32)
     return _matrix([mean], [_query_hash(query)], opened.n_obs)

@@ -11,6 +11,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from cxg.errors import (
+    Busy,
     ConfigError,
     CxgError,
     DatasetInvalid,
@@ -35,6 +36,7 @@ STATUS: tuple[tuple[type[CxgError], int], ...] = (
     (DatasetNotFound, 404),
     (DatasetInvalid, 400),
     (StorageUnavailable, 503),
+    (Busy, 503),
     (ConfigError, 500),
 )
 RETRY_AFTER_S = 5

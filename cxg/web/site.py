@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha1
@@ -15,13 +14,15 @@ from cxg.config import Config
 from cxg.decoded import DecodedCache
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
-from cxg.memory import MemoryPlan
 from cxg.web.answers import Answer, AnswerCache, Stored, accepts, matches, negotiate
 from cxg.web.readiness import Readiness
+from cxg.web.work import Work
 
 T = TypeVar("T")
 BINARY = "application/octet-stream"
 JSON = "application/json"
+# Of a column while it becomes an answer: what is read and decompressed, the values, their text, and the answer itself.
+_BYTES_PER_VALUE = 40
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
 
 
@@ -31,19 +32,23 @@ class Site:
 
     Attributes
     ----------
-    scans : bounds how many long reads of rows run at a time, so that their buffers stay within the memory plan
+    work : bounds what is in memory while answers are made, so that it stays within the memory plan
     """
 
     config: Config
     catalog: Catalog
     cache: AnswerCache
-    plan: MemoryPlan
-    scans: threading.BoundedSemaphore
+    work: Work
     readiness: Readiness
     decoded: DecodedCache
 
     def serve(
-        self, name: str, make: Callable[[Dataset], Answer], mimetype: str | None, body_key: bytes = b""
+        self,
+        name: str,
+        make: Callable[[Dataset], Answer],
+        mimetype: str | None,
+        body_key: bytes = b"",
+        columns: int | None = 0,
     ) -> Response:
         """Answer from the dataset called `name`, from the cache where possible.
 
@@ -52,6 +57,7 @@ class Site:
         make : computes the answer from the open dataset
         mimetype : the answer's, checked against the Accept header unless None
         body_key : for a POST, the bytes of the body, which then tell answers apart beside the URL
+        columns : with a value for each cell, of which the answer is made; None when they may be many
 
         Raises
         ------
@@ -67,7 +73,8 @@ class Site:
 
         def read(dataset: Dataset) -> Stored:
             key = (dataset.fingerprint, request.path, query, encoding)
-            return self.cache.find_or_make(key, lambda: make(dataset))
+            size = None if columns is None else columns * dataset.n_obs * _BYTES_PER_VALUE
+            return self.cache.find_or_make(key, lambda: make(dataset), room=self.work.making(size))
 
         return respond(self.with_dataset(name, read))
 

@@ -15,6 +15,8 @@ from cxg.format.selection import Filter, IntArray, index_rows, select
 from cxg.wire.filters import parse_json, parse_json_filter
 
 _INDEX_LIST = re.compile(rb'"index"\s*:\s*\[')
+# For all that is no list of cells.
+_BODY_SLACK_BYTES = 1 << 20
 _SEPARATORS = b", \t\r\n"
 _POWERS_OF_TEN = [10**k for k in range(1, 19)]
 
@@ -95,9 +97,14 @@ def parse_diffexp(body: bytes, n_obs: int, default_count: int) -> DiffexpRequest
     ------
     BadFilter
         The body is anything else than described.
+    LimitExceeded
+        It is longer than every cell in both sets, twice, would make it.
     NotOffered
         The mode ``varFilter``.
     """
+    most_bytes = _BODY_SLACK_BYTES + 4 * n_obs * (len(str(n_obs)) + 2)
+    if len(body) > most_bytes:
+        raise LimitExceeded(f"The body has {len(body)} bytes; two sets of {n_obs} cells take {most_bytes} at most.")
     obj, lists = _read_json(body)
     if not isinstance(obj, dict):
         raise BadFilter("The body must be a JSON object.")

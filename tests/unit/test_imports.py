@@ -46,7 +46,7 @@ ARROWS = {
     "errors": (),
     "format": ("copies", "listing", "storage"),
     "listing": (),
-    "memory": (),
+    "memory": ("config",),
     "mounts": ("aws", "config"),
     "plugins": ("config",),
     "reach": ("aws", "config"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cxg import memory
+from cxg.errors import ConfigError
 from cxg.memory import MemoryPlan, plan
 
 
@@ -38,8 +39,7 @@ def test_more_memory_is_never_less_of_anything(monkeypatch: pytest.MonkeyPatch) 
         ({"CXG_WORKERS": "3", "CXG_THREADS": "5"}, 3, 5),
         ({"WEB_CONCURRENCY": "3"}, 3, 8),
         ({"CXG_WORKERS": "1", "WEB_CONCURRENCY": "3"}, 1, 8),
-        ({"CXG_WORKERS": "0", "CXG_THREADS": "-1"}, 2, 8),
-        ({"CXG_WORKERS": "many", "CXG_THREADS": ""}, 2, 8),
+        ({"CXG_WORKERS": "", "CXG_THREADS": ""}, 2, 8),
     ],
 )
 def test_overrides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], workers: int, threads: int) -> None:
@@ -48,9 +48,16 @@ def test_overrides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], workers
     assert (found.workers, found.threads) == (workers, threads)
 
 
+@pytest.mark.parametrize("name", ["CXG_MEMORY_MB", "CXG_WORKERS", "CXG_THREADS", "WEB_CONCURRENCY"])
+@pytest.mark.parametrize("value", ["0", "-1", "many", "2GB"])
+def test_what_is_no_number_is_told(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
+        plan({name: value})
+
+
 def test_the_table_names_every_share() -> None:
-    text = MemoryPlan(total_mb=4096, workers=2, threads=8, answers_mb=300, scan_mb=200).table()
-    for figure in ("4,096 MB", "2 x 8", "300 MB", "200 MB", f"{2 * (500 + memory.WORKER_BASE_MB):,} MB"):
+    text = MemoryPlan(total_mb=4096, workers=2, threads=8, answers_mb=300, making_mb=70, scan_mb=200).table()
+    for figure in ("4,096 MB", "2 x 8", "300 MB", "70 MB", "200 MB", f"{2 * (570 + memory.WORKER_BASE_MB):,} MB"):
         assert figure in text
     assert len({len(line) for line in text.splitlines()}) == 1
 

@@ -16,7 +16,7 @@ from cxg.server import gunicorn_command, load_config, server_environment
 from tests import cxgs
 from tests.served import stand_in_client
 
-PLAN = MemoryPlan(total_mb=4096, workers=2, threads=8, answers_mb=300, scan_mb=200)
+PLAN = MemoryPlan(total_mb=4096, workers=2, threads=8, answers_mb=300)
 HEAVY = ("scipy", "pandas", "anndata", "numba", "boto3", "botocore", "h5py", "PIL", "matplotlib", "rich", "docker")
 START = """
 import json, os, sys

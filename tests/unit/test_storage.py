@@ -253,3 +253,6 @@ def test_contexts_are_made_at_first_use_and_once() -> None:
     assert storage.column_ctx is storage.column_ctx
     assert storage.row_ctx is not storage.column_ctx
     assert storage.column_ctx.config()["vfs.min_batch_size"] == str(256 * 1024)
+    # What the memory plan counts with; general settings must not win over it.
+    assert storage.column_ctx.config()["sm.mem.total_budget"] == str(32 << 20)
+    assert storage.row_ctx.config()["sm.mem.total_budget"] == str(32 << 20)

@@ -11,6 +11,7 @@ import pytest
 
 from cxg.errors import BadFilter, LimitExceeded, NotOffered, RequestError, UnknownColumn
 from cxg.format.columns import ColumnValues, Labels, Numbers
+from cxg.wire import diffexp
 from cxg.wire.diffexp import DiffexpRequest, parse_diffexp
 
 N_OBS = 100
@@ -198,6 +199,15 @@ def test_the_fast_path_is_as_strict_as_json(items: str) -> None:
             parse_diffexp((template % items).encode(), N_OBS, 10)
     else:
         assert parse_diffexp((template % items).encode(), N_OBS, 10).set1.index.size == 0  # type: ignore[union-attr]
+
+
+def test_a_body_longer_than_all_cells_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that repeats itself would cost as much memory as it is long, whatever the limit on cells."""
+    monkeypatch.setattr(diffexp, "_BODY_SLACK_BYTES", 300)
+    everything = index(list(range(N_OBS)))
+    parse(body(set1=everything, set2=everything), (",    ", ": "))
+    with pytest.raises(LimitExceeded, match="bytes; two sets of 100 cells"):
+        parse(body(set1=index([1] * 2000)))
 
 
 @pytest.mark.parametrize("size", [1, 2, 10_000, 100_000])
