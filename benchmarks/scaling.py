@@ -154,10 +154,11 @@ On paper: nothing on this page was run at this scale. The figures marked *measur
 | gene set means by POST, differential expression | `no-store` | nobody | – |
 | `/health` | `no-store` | nobody | – |
 
-No answer depends on who asks: there is no cookie, and `Vary` names `Accept-Encoding` (for gene sets `Accept` too). So a CDN may share every
-GET. To let it answer without asking, give it a minimum lifetime of its own (60 s to an hour) for `/d/*/api/*`: that is
-how long a replaced dataset may then be seen in its old form. A dataset published under a new name needs no lifetime.
-ETags follow from the dataset's files, the configuration and the version, so all instances send the same ones.
+No answer depends on who asks: there is no cookie, and `Vary` names `Accept-Encoding`, for gene sets `Accept` too. So
+a CDN may share every GET. To let it answer without asking, give it a minimum lifetime of its own (60 s to an hour)
+for `/d/*/api/*`: that is how long a replaced dataset may then be seen in its old form. A dataset published under a
+new name needs no lifetime. ETags follow from the dataset's files, the configuration and the version, so all instances
+send the same ones.
 
 ## Many instances
 

@@ -26,7 +26,7 @@ _ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 64
 # Answers that are being made: one of a million cells, or many of smaller datasets.
 MAKING_MB = 48
 # Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
-SCAN_MB = 80
+SCAN_MB = 88
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ _AWAY = re.compile(
 )
 # Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
 _PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
+_TOO_LITTLE = re.compile(r"memory budget|budget/buffers", re.IGNORECASE)
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
@@ -49,9 +50,15 @@ _COLUMN_BATCH_BYTES = 256 * 1024
 _COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
 # One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is not
 # faster (100,000 cells x 20,000 genes, 10,000 of the cells: 2.3 s with 32 MB and with 1 GB), but takes up to 600 MB
-# instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with what this takes.
+# instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with this.
 _ROW_BUFFER_BYTES = 4 << 20
 _ROW_TILES_BYTES = 32 << 20
+# Half of these may be what TileDB knows of an array's tiles, 2 MB for each billion values; else too little is allowed
+# for a million cells.
+_ABOUT_TILES = {
+    f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
+    for reader in ("sparse_unordered_with_dups", "sparse_global_order")
+}
 
 
 @contextmanager
@@ -71,6 +78,11 @@ def translated(what: str) -> Iterator[None]:
         raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
     except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
         text = str(error)
+        if _TOO_LITTLE.search(text):
+            raise DatasetInvalid(
+                f"Reading {what} takes more memory than is allowed: raise sm.mem.total_budget in "
+                "adaptor.cxg_adaptor.tiledb_ctx."
+            ) from error
         if is_away(error):
             raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
         subject = what[0].upper() + what[1:]
@@ -117,6 +129,7 @@ class Storage:
         batch = str(_COLUMN_BATCH_BYTES)
         bounds = {
             "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
+            **_ABOUT_TILES,
             "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
             # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
             # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.server` bounds what is kept instead.
@@ -127,7 +140,7 @@ class Storage:
     @cached_property
     def _row_ctx(self) -> tiledb.Ctx:
         bounds = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
-        return tiledb.Ctx({**bounds, **self._settings})
+        return tiledb.Ctx({**bounds, **_ABOUT_TILES, **self._settings})
 
     @property
     def _objects(self) -> Objects:

@@ -36,7 +36,7 @@ STATUS: tuple[tuple[type[CxgError], int], ...] = (
     (DatasetNotFound, 404),
     (DatasetInvalid, 400),
     (StorageUnavailable, 503),
-    (Busy, 503),
+    (Busy, 429),
     (ConfigError, 500),
 )
 RETRY_AFTER_S = 5
@@ -78,7 +78,7 @@ def _ours(error: CxgError) -> Response:
     if isinstance(error, DatasetInvalid) or (status >= 500 and status != 501):
         log_failure(error, with_traceback=status == 500)
     response = _render(status, str(error))
-    if status == 503:
+    if status in (429, 503):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 

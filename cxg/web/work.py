@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from cxg.errors import Busy
 
+# Short reads let everybody through in this time; long ones would keep the threads that are left.
+_PATIENCE_S = 1.0
+
 
 class Work:
     """Lets long reads through one at a time, and of other answers as many as fit into a number of bytes.
@@ -31,10 +34,10 @@ class Work:
         Raises
         ------
         Busy
-            Too many wait already.
+            Too many wait already, and did so for a while.
         """
         with self._changed:
-            if self._scans >= self._most_scans:
+            if not self._changed.wait_for(lambda: self._scans < self._most_scans, _PATIENCE_S):
                 raise Busy("The server is busy with comparisons and gene set means; try again soon.")
             self._scans += 1
         try:
@@ -43,6 +46,7 @@ class Work:
         finally:
             with self._changed:
                 self._scans -= 1
+                self._changed.notify_all()
 
     @contextmanager
     def background_scan(self) -> Iterator[None]:

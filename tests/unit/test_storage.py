@@ -6,12 +6,15 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiledb
 
 from cxg.config import Config, default, load
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
+from cxg.format.dataset import open_dataset
 from cxg.storage import Dataroot, SingleDataset, Storage, is_dataset_name, tiledb_settings, translated
+from tests import cxgs
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +248,14 @@ def test_the_endpoint_may_come_from_the_environment() -> None:
 def test_a_setting_that_tiledb_refuses() -> None:
     with pytest.raises(ConfigError, match="tiledb_ctx"):
         tiledb_settings(config("adaptor: {cxg_adaptor: {tiledb_ctx: {vfs.s3.max_parallel_ops: lots}}}"), {})
+
+
+def test_too_little_memory_allowed_is_no_damage(tmp_path: Path) -> None:
+    truth = cxgs.build(tmp_path / "a.cxg", n_obs=500, n_var=200)
+    storage = Storage(config("adaptor: {cxg_adaptor: {tiledb_ctx: {sm.mem.total_budget: 1000}}}"))
+    dataset = open_dataset(storage, str(truth.path), "a.cxg")
+    with pytest.raises(DatasetInvalid, match=r"raise sm\.mem\.total_budget in adaptor\.cxg_adaptor\.tiledb_ctx"):
+        dataset.read_X_columns(np.arange(200))
 
 
 def test_contexts_are_made_at_first_use_and_once() -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from cxg.errors import Busy
+from cxg.web import work as work_module
 from cxg.web.work import Work
 
 WAIT_S = 20.0
@@ -36,7 +37,8 @@ def test_long_reads_take_turns() -> None:
         assert inside.wait(WAIT_S)
 
 
-def test_some_threads_are_left_for_others() -> None:
+def test_some_threads_are_left_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "_PATIENCE_S", 0.05)
     work = Work(100, 2)
     with work.background_scan():
         waiting = [entered(work.scan) for _ in range(2)]
@@ -49,6 +51,14 @@ def test_some_threads_are_left_for_others() -> None:
         thread.join(WAIT_S)
     with work.scan():  # whoever was refused left nothing behind
         pass
+
+
+def test_short_reads_refuse_nobody() -> None:
+    work = Work(100, 1)
+    with work.scan():
+        waiting = [entered(work.scan) for _ in range(3)]
+    for inside, _ in waiting:
+        assert inside.wait(WAIT_S)
 
 
 def test_answers_are_made_beside_each_other_while_they_fit() -> None:
