@@ -128,6 +128,12 @@ class PeakWatch:
             self._stop.wait(self._interval_s)
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
 def wait_idle(root: int, quiet_s: float = 1.0, limit_s: float = 180.0) -> float:
     """Wait until a server has used less than 3 % of a processor for `quiet_s`; answers how long that took."""
     started = time.monotonic()

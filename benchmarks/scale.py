@@ -76,9 +76,7 @@ def measure(data: Data, sizes: Sizes, ports: Iterator[int], *, keep: bool) -> di
             datasets.forget(data)
         values = {f"convert-{key}": value for key, value in converted.items() if key != "data"}
         values |= _timed(data, sizes, ports)
-        values |= _watched(data, sizes, next(ports), "")
-        if sizes.small_memory_mb and data == sizes.scale[-1]:
-            values |= _watched(data, sizes, next(ports), str(sizes.small_memory_mb))
+        values |= _watched(data, sizes, next(ports))
     finally:
         shutil.rmtree(CACHE, ignore_errors=True)
         if not keep:
@@ -92,11 +90,11 @@ def _values(data: Data) -> float:
     return data.cells * data.genes * data.density * _MORE_THAN_ASKED
 
 
-def _kind(data: Data, memory_mb: str = "", *, decoded: bool = True) -> Kind:
+def _kind(data: Data, *, decoded: bool = True) -> Kind:
     # One copy may take half of what the cache is allowed, which is not what it takes.
     cache_mb = math.ceil(2 * _values(data) * _DECODED / MB) + 64 if decoded else 0
-    environment = [("CXG_CACHE_DIR", str(CACHE)), ("CXG_CACHE_MB", str(cache_mb))]
-    return Kind(OURS, environment=(*environment, *([("CXG_MEMORY_MB", memory_mb)] if memory_mb else [])))
+    environment = (("CXG_CACHE_DIR", str(CACHE)), ("CXG_CACHE_MB", str(cache_mb)))
+    return Kind(OURS, environment=environment)
 
 
 def _timed(data: Data, sizes: Sizes, ports: Iterator[int]) -> dict[str, float | None]:
@@ -131,10 +129,10 @@ def _timed(data: Data, sizes: Sizes, ports: Iterator[int]) -> dict[str, float | 
     return values
 
 
-def _watched(data: Data, sizes: Sizes, port: int, memory_mb: str) -> dict[str, float]:
+def _watched(data: Data, sizes: Sizes, port: int) -> dict[str, float]:
     """Largest memory over everything, decoding included, beside the plan; nothing is timed."""
     shutil.rmtree(CACHE, ignore_errors=True)
-    kind = _kind(data, memory_mb)
+    kind = _kind(data)
     with running(kind, data, port) as server:
         run = Run(server, sizes, Results(), 2)
         with PeakWatch(server.pid) as watch:
@@ -144,13 +142,12 @@ def _watched(data: Data, sizes: Sizes, port: int, memory_mb: str) -> dict[str, f
             run.latency_decoded(BROWSER)
             run.throughput(goals.LOAD_64, 64)
             routes = _every_route(server, run.questions)
-    plan, tag = planned(kind), f"-{memory_mb}" if memory_mb else ""
     return {
-        f"plan-mb{tag}": plan["mb"],
-        f"peak-mb{tag}": watch.peak.mb,
-        f"peak-anonymous-mb{tag}": watch.peak.anonymous_mb,
-        f"peak-file-mb{tag}": watch.peak.file_mb,
-        f"routes{tag}": routes,
+        "plan-mb": planned(kind)["mb"],
+        "peak-mb": watch.peak.mb,
+        "peak-anonymous-mb": watch.peak.anonymous_mb,
+        "peak-file-mb": watch.peak.file_mb,
+        "routes": routes,
     }
 
 
@@ -211,13 +208,12 @@ def _rows(sizes: Sizes) -> list[tuple[str, str, Any]]:
         rows.append((row.key, f"{row.text}, decoded", seconds))
     rows.append(("decode-seconds", "until X is decoded, s", seconds))
     rows.append(("decode-bytes", "decoded X on disk, MB", _megabytes))
-    for tag, note in (("", ""), (f"-{sizes.small_memory_mb}", f", with CXG_MEMORY_MB={sizes.small_memory_mb}")):
-        rows += [
-            (f"plan-mb{tag}", f"memory planned{note}, MB", whole),
-            (f"peak-mb{tag}", f"peak memory{note}, MB", whole),
-            (f"peak-anonymous-mb{tag}", f"of it anonymous, at most{note}, MB", whole),
-        ]
-    return rows
+    return [
+        *rows,
+        ("plan-mb", "memory planned, MB", whole),
+        ("peak-mb", "peak memory, MB", whole),
+        ("peak-anonymous-mb", "of it anonymous, at most, MB", whole),
+    ]
 
 
 def section(measured: list[dict[str, Any]], sizes: Sizes) -> str:

@@ -35,7 +35,6 @@ class Sizes:
     busy_s : seconds of `/schema` beside another visitor's differential expression
     scale : datasets of growing size, for our server alone
     scale_sets : cells in each of the two sets that are compared on them, where there are so many
-    small_memory_mb : memory that the server of the largest of them is also given, to see that it keeps to it; or None
     """
 
     big: Data
@@ -55,7 +54,6 @@ class Sizes:
     busy_cells: int
     scale: tuple[Data, ...]
     scale_sets: tuple[int, ...]
-    small_memory_mb: int | None
 
     @property
     def largest_set(self) -> int:
@@ -82,7 +80,6 @@ FULL = Sizes(
     busy_cells=50_000,
     scale=(Data("ten", 10_000, 20_000, 0.0696, ("csr",)), _BIG, Data("million", 1_000_000, 20_000, 0.0696, ("csr",))),
     scale_sets=(1_000, 10_000, 50_000),
-    small_memory_mb=2048,
 )
 
 QUICK = Sizes(
@@ -103,5 +100,4 @@ QUICK = Sizes(
     busy_cells=1_500,
     scale=(Data("one", 1_000, 300, 0.0708, ("csr",)), Data("three", 3_000, 300, 0.0708, ("csr",))),
     scale_sets=(100, 1_000),
-    small_memory_mb=None,
 )

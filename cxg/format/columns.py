@@ -109,3 +109,13 @@ class Text:
 
 ColumnValues = Numbers | Labels | Text
 """The values of one column, in whichever of the three forms it has."""
+
+
+def label_texts(values: ColumnValues) -> list[str]:
+    """Every value of a column as text, whatever its kind."""
+    if isinstance(values, Text):
+        return values.strings()
+    if isinstance(values, Numbers):
+        return [str(value) for value in values.values]
+    labels = [str(label) for label in values.categories]
+    return [labels[code] if 0 <= code < len(labels) else "nan" for code in values.codes.tolist()]

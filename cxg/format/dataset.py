@@ -22,9 +22,11 @@ from tiledb import TileDBError
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, StorageUnavailable, UnknownColumn
 from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
-from cxg.format.columns import ColumnValues, Text
+from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.genesets import read_genesets
-from cxg.format.layout import COUNT_RANGE, KNOWN_VERSIONS
+from cxg.format.handles import value_name
+from cxg.format.layout import COUNT_RANGE
+from cxg.format.metadata import read_metadata
 from cxg.format.nearby import NearArray, holding, open_nearby
 from cxg.format.selection import shown
 from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array, small_arrays
@@ -90,7 +92,13 @@ class Dataset:
         self._open(listing)
         self.n_obs, self.n_var = self.obs.n, self.var.n
         self.x_kind, self.x_problem = self._inspect_x()
-        self._read_group_metadata()
+        about = read_metadata(self._group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
+        self.version, self.corpora, self.title, self.about = about.version, about.corpora, about.title, about.about
+        self.colors = about.colors
+        self.genesets = read_genesets(
+            parse_json(self.obs.meta.get("genesets"), "genesets", self._warnings), self._warnings
+        )
+        self.default_embedding = next((one for one in about.default_embeddings if one in self.embeddings), None)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ class Dataset:
             raise UnknownColumn(f"There is no embedding called {shown(name)}.")
         with translated(f"embedding {name!r}"):
             array = self._emb[name]
-            attr = matrix.value_name(array)
+            attr = value_name(array)
             ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
             values = reading.read(holding(array, [attr]), [attr], ranges, reading.COLUMN_MAJOR)[attr]
         return values.astype(np.float32, copy=False).reshape(2, self.n_obs).T
@@ -345,23 +353,6 @@ class Dataset:
         finally:
             array.close()
 
-    def _read_group_metadata(self) -> None:
-        group, notes = self._group, self._warnings
-        self.version = str(group.get("cxg_version", "0.0"))
-        if self.version not in KNOWN_VERSIONS:
-            notes.append(f"The format version {self.version!r} is unknown; the dataset is read by the arrays it has.")
-        properties = _mapping(parse_json(group.get("cxg_properties"), "cxg_properties", notes))
-        corpora = parse_json(group.get("corpora"), "corpora", notes)
-        self.corpora: dict[str, Any] | None = corpora if isinstance(corpora, dict) else None
-        titles = ((self.corpora or {}).get("title"), properties.get("title"), self.name.removesuffix(".cxg"))
-        self.title = next(str(title) for title in titles if title)
-        self.about: str | None = properties.get("about")
-        self.colors = _colors(parse_json(group.get("cxg_category_colors"), "cxg_category_colors", notes))
-        self.genesets = read_genesets(parse_json(self.obs.meta.get("genesets"), "genesets", notes), notes)
-        wanted = (self.corpora or {}).get("default_embedding")
-        names = (str(wanted), str(wanted).removeprefix("X_")) if wanted else ()
-        self.default_embedding: str | None = next((name for name in names if name in self.embeddings), None)
-
 
 def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None = None) -> Dataset:
     """Open the CXG at `uri`.
@@ -383,33 +374,9 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         return Dataset(storage, uri, name, listing)
 
 
-def label_texts(values: ColumnValues) -> list[str]:
-    """Every value of a column as text, whatever its kind."""
-    if isinstance(values, Text):
-        return values.strings()
-    codes = getattr(values, "codes", None)
-    if codes is None:
-        return [str(value) for value in getattr(values, "values", ())]
-    labels = [str(label) for label in getattr(values, "categories", ())]
-    return [labels[code] if 0 <= code < len(labels) else "nan" for code in codes.tolist()]
-
-
 def _require(listing: Listing, part: str) -> None:
     if not has_array(listing, part):
         raise DatasetInvalid(f"This is not a CXG: it has no {part} array. Make one with 'cxg convert'.")
     state: ArrayFiles = array_files(listing, part)
     if state.problem is not None:
         raise DatasetInvalid(f"{part} cannot be read because {state.problem}. Copy the dataset again from its source.")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _colors(value: Any) -> dict[str, dict[str, str]]:
-    """Colour tables by plain column name; the specification's ``<column>_colors`` is accepted too."""
-    tables = {name: table for name, table in _mapping(value).items() if isinstance(table, dict)}
-    return {
-        name.removesuffix("_colors"): {str(label): str(color).lower() for label, color in table.items()}
-        for name, table in tables.items()
-    }

@@ -9,7 +9,6 @@ The form is told by the arrays that are there, never by the version a file claim
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid
 from cxg.format import reading
-from cxg.format.layout import OBS, VALUE, VAR
+from cxg.format.handles import Handle, as_ranges, value_name, wanted
+from cxg.format.layout import VALUE
 from cxg.format.reading import Range
 from cxg.format.structure import ArrayFiles
 from cxg.storage import Storage, translated
@@ -33,8 +33,6 @@ _BLOCK_VALUES = 16 << 20
 _BLOCK_ROWS = 4096
 # Values summed by cell at a time, or as many as there are cells.
 _SUM_VALUES = 1 << 18
-# An array of more fragments than this was written in pieces, not over and over.
-_MOST_GENERATIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,51 +71,12 @@ class Matrix(Protocol):
         """Close the arrays."""
 
 
-class _Handle:
-    """An array opened at first use, once, whichever thread comes first.
-
-    More than one fragment may mean two generations of the same cells in one folder, and the
-    sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
-    what was written last can win.
-    """
-
-    def __init__(self, storage: Storage, uri: str, *, rows: bool, fragments: tuple[str, ...]) -> None:
-        self._storage, self._uri, self._rows = storage, uri, rows
-        self._lock = threading.Lock()
-        self._arrays: dict[Any, Any] = {}
-        self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
-        # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
-        self._times = sorted(tuple(int(part) for part in name.split("_")[2:4]) for name in fragments)
-
-    def open(self) -> Any:
-        """The array as a whole."""
-        return self._open(None)
-
-    def open_each(self) -> list[Any]:
-        """The array, or where cells may repeat each of its fragments, oldest first."""
-        return [self._open(time) for time in self._times] if self.may_repeat else [self.open()]
-
-    def close(self) -> None:
-        """Close what was opened."""
-        with self._lock:
-            for array in self._arrays.values():
-                array.close()
-            self._arrays.clear()
-
-    def _open(self, time: tuple[int, ...] | None) -> Any:
-        with self._lock:
-            if time not in self._arrays:
-                ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
-                self._arrays[time] = self._storage.open_array(self._uri, ctx, "the expression matrix", time)
-            return self._arrays[time]
-
-
 class Sparse:
     """What the sparse forms share: an array for columns, one for rows, and how cells become blocks."""
 
     kind: str
 
-    def __init__(self, columns: _Handle, rows: _Handle, n_obs: int, n_var: int, shift: FloatArray | None) -> None:
+    def __init__(self, columns: Handle, rows: Handle, n_obs: int, n_var: int, shift: FloatArray | None) -> None:
         self._columns, self._rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
         self._shift = shift
@@ -159,14 +118,14 @@ class Sparse:
 
     def _read(self, array: Any, axis: str, ranges: list[Range], coordinates: list[str]) -> dict[str, NDArray[Any]]:
         """Values of cells ("obs") or genes ("var"), and those coordinates of them that are asked for."""
-        attr, attrs, dims = _wanted(array, coordinates)
+        attr, attrs, dims = wanted(array, coordinates)
         with translated("the expression matrix"):
             found = reading.read(array, attrs, self._ranges(ranges, axis), reading.UNORDERED, dims)
         return self._checked(found, attr)
 
     def _blocks(self, array: Any, ranges: list[Range], coordinates: list[str]) -> Iterator[dict[str, NDArray[Any]]]:
         """The same of cells, in blocks of bounded size."""
-        attr, attrs, dims = _wanted(array, coordinates)
+        attr, attrs, dims = wanted(array, coordinates)
         with translated("the expression matrix"):
             parts = reading.read_blocks(array, attrs, self._ranges(ranges, "obs"), dims)
         while True:
@@ -286,7 +245,7 @@ class Dense2D:
 
     kind = "dense"
 
-    def __init__(self, columns: _Handle, rows: _Handle, n_obs: int, n_var: int) -> None:
+    def __init__(self, columns: Handle, rows: Handle, n_obs: int, n_var: int) -> None:
         self._columns, self._rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
 
@@ -339,8 +298,8 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
         There is no X, or its files are incomplete.
     """
 
-    def handle(name: str, *, rows: bool) -> _Handle:
-        return _Handle(storage, f"{uri}/{name}", rows=rows, fragments=files[name].fragments)
+    def handle(name: str, *, rows: bool) -> Handle:
+        return Handle(storage, f"{uri}/{name}", rows=rows, fragments=files[name].fragments)
 
     if "Xc" in files and "Xr" in files:
         require_whole(files, "Xr", "Xc")
@@ -365,14 +324,6 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
     return Sparse2D(columns, rows, n_obs, n_var, shift)
 
 
-def as_ranges(indices: IndexArray) -> list[Range]:
-    """Pack sorted unique indices, at least one, for TileDB: the first and the last of each run."""
-    breaks = np.flatnonzero(np.diff(indices) != 1)
-    starts = indices[np.concatenate(([0], breaks + 1))]
-    stops = indices[np.concatenate((breaks, [len(indices) - 1]))]
-    return list(zip(starts.tolist(), stops.tolist(), strict=True))
-
-
 def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
     """Check that the named arrays have all their files.
 
@@ -385,21 +336,6 @@ def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
         problem = files[name].problem
         if problem is not None:
             raise DatasetInvalid(f"This dataset's expression data is missing: {name} cannot be read because {problem}.")
-
-
-def _wanted(array: Any, coordinates: list[str]) -> tuple[str, list[str], list[str]]:
-    """The attribute of values, and what a query is to give: attributes and dimensions; coordinates may be either."""
-    schema = array.schema
-    dims = [schema.domain.dim(i).name for i in range(schema.ndim)]
-    attr = value_name(array)
-    return attr, [attr, *(name for name in coordinates if name not in dims)], [n for n in coordinates if n in dims]
-
-
-def value_name(array: Any) -> str:
-    """Name of the attribute that holds values: the empty name since 2020, ``__attr`` before, which TileDB-Py hides."""
-    schema = array.schema
-    names = (str(schema.attr(i)._internal_name) for i in range(schema.nattr))
-    return next(name for name in names if name not in (OBS, VAR))
 
 
 def _sum_rows(values: FloatArray) -> NDArray[np.float64]:

@@ -17,8 +17,8 @@ import tiledb
 from cxg.config import default
 from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
 from cxg.format import matrix
-from cxg.format.columns import ColumnValues, Labels, Text
-from cxg.format.dataset import Dataset, label_texts, open_dataset
+from cxg.format.columns import ColumnValues, Labels, Text, label_texts
+from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.matrix import SparseBlock
 from cxg.storage import Storage
 from tests import cxgs
@@ -228,6 +228,12 @@ def test_sums_are_added_up_in_slices(made, opened, monkeypatch: pytest.MonkeyPat
     genes = np.arange(made["Xr-Xc"].n_var)
     total = opened["Xr-Xc"].sum_X_columns(genes)
     np.testing.assert_allclose(total, made["Xr-Xc"].X.sum(axis=1, dtype=np.float64), rtol=1e-12)
+
+
+def test_a_single_dataset_without_a_title_is_called_as_its_folder(tmp_path: Path, storage: Storage) -> None:
+    truth = cxgs.build(tmp_path / "cells.cxg", "0.0-dense")
+    with closing(open_dataset(storage, str(truth.path), "")) as dataset:
+        assert dataset.title == "cells"
 
 
 def test_what_is_not_there(opened, storage: Storage, tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""The arrays that X is kept in: opened when first asked for, and what they call their values."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxg.format.layout import OBS, VAR
+from cxg.format.reading import Range
+from cxg.storage import Storage
+
+# An array of more fragments than this was written in pieces, not over and over.
+_MOST_GENERATIONS = 16
+
+
+class Handle:
+    """An array opened at first use, once, whichever thread comes first.
+
+    More than one fragment may mean two generations of the same cells in one folder, and the
+    sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
+    what was written last can win.
+    """
+
+    def __init__(self, storage: Storage, uri: str, *, rows: bool, fragments: tuple[str, ...]) -> None:
+        self._storage, self._uri, self._rows = storage, uri, rows
+        self._lock = threading.Lock()
+        self._arrays: dict[Any, Any] = {}
+        self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
+        # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
+        self._times = sorted(tuple(int(part) for part in name.split("_")[2:4]) for name in fragments)
+
+    def open(self) -> Any:
+        """The array as a whole."""
+        return self._open(None)
+
+    def open_each(self) -> list[Any]:
+        """The array, or where cells may repeat each of its fragments, oldest first."""
+        return [self._open(time) for time in self._times] if self.may_repeat else [self.open()]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        with self._lock:
+            for array in self._arrays.values():
+                array.close()
+            self._arrays.clear()
+
+    def _open(self, time: tuple[int, ...] | None) -> Any:
+        with self._lock:
+            if time not in self._arrays:
+                ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
+                self._arrays[time] = self._storage.open_array(self._uri, ctx, "the expression matrix", time)
+            return self._arrays[time]
+
+
+def value_name(array: Any) -> str:
+    """Name of the attribute that holds values: the empty name since 2020, ``__attr`` before, which TileDB-Py hides."""
+    schema = array.schema
+    names = (str(schema.attr(i)._internal_name) for i in range(schema.nattr))
+    return next(name for name in names if name not in (OBS, VAR))
+
+
+def wanted(array: Any, coordinates: list[str]) -> tuple[str, list[str], list[str]]:
+    """The attribute of values, and what a query is to give: attributes and dimensions; coordinates may be either."""
+    schema = array.schema
+    dims = [schema.domain.dim(i).name for i in range(schema.ndim)]
+    attr = value_name(array)
+    return attr, [attr, *(name for name in coordinates if name not in dims)], [n for n in coordinates if n in dims]
+
+
+def as_ranges(indices: NDArray[np.int64]) -> list[Range]:
+    """Pack sorted unique indices, at least one, for TileDB: the first and the last of each run."""
+    breaks = np.flatnonzero(np.diff(indices) != 1)
+    starts = indices[np.concatenate(([0], breaks + 1))]
+    stops = indices[np.concatenate((breaks, [len(indices) - 1]))]
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
