@@ -128,6 +128,15 @@ class PeakWatch:
             self._stop.wait(self._interval_s)
 
 
+def peak_resident_mb(pid: int) -> float:
+    """Largest resident memory of a process so far; 0 when it has ended."""
+    try:
+        match = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(match[1]) * 1024 / MB if match else 0.0
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and not a zombie."""
     fields = _stat(pid)
