@@ -8,6 +8,7 @@ for each other; a real store's bandwidth comes on top.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import statistics
 import time
@@ -21,6 +22,9 @@ from benchmarks.questions import VISITED, Questions, diffexp_body, random_sets
 from benchmarks.report import seconds, short, table
 from benchmarks.servers import OURS, Kind, Running, running
 from benchmarks.sizes import Data
+
+# What is started here is ended here; no container is needed that sees to it.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from tests.integration import minio, s3_proxy
 
 DELAY_S = 0.03
