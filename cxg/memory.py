@@ -14,15 +14,15 @@ from pathlib import Path
 from cxg.config.environment import read_number
 
 MB = 1 << 20
-# Measured for a worker that has answered every route once: interpreter, numpy, TileDB, scipy.special; and what the C
-# library keeps of freed memory.
-WORKER_BASE_MB = 100
+# Measured for a worker that has answered every route of a dataset of a million cells: interpreter, numpy, TileDB and
+# what it knows of the dataset, scipy.special; and what the C library keeps of freed memory.
+WORKER_BASE_MB = 116
 # Left to the operating system's page cache, which serves every read from disk.
 PAGE_CACHE_SHARE = 0.35
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
 # More would seldom be asked for again: an answer that fell out is made anew within milliseconds.
-_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 64
+_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 48
 # Answers that are being made: one of a million cells, or many of smaller datasets.
 MAKING_MB = 48
 # Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
