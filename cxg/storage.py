@@ -42,7 +42,7 @@ _AWAY = re.compile(
 )
 # Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
 _PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
-_TOO_LITTLE = re.compile(r"memory budget|budget/buffers", re.IGNORECASE)
+_TOO_LITTLE = re.compile(r"memory budget|one (tile|slab) with current", re.IGNORECASE)
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
@@ -53,8 +53,8 @@ _COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
 # instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with this.
 _ROW_BUFFER_BYTES = 4 << 20
 _ROW_TILES_BYTES = 32 << 20
-# Half of these may be what TileDB knows of an array's tiles, 2 MB for each billion values; else too little is allowed
-# for a million cells.
+# Half of these may be what TileDB knows of an array's tiles, some 4 MB for each billion values; a tenth, as it would
+# have it, is too little for a million cells.
 _ABOUT_TILES = {
     f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
     for reader in ("sparse_unordered_with_dups", "sparse_global_order")
@@ -78,7 +78,7 @@ def translated(what: str) -> Iterator[None]:
         raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
     except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
         text = str(error)
-        if _TOO_LITTLE.search(text):
+        if _TOO_LITTLE.search(_PATHS.sub(" ", text)):
             raise DatasetInvalid(
                 f"Reading {what} takes more memory than is allowed: raise sm.mem.total_budget in "
                 "adaptor.cxg_adaptor.tiledb_ctx."

@@ -25,7 +25,7 @@ from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.genesets import read_genesets
 from cxg.format.handles import value_name
-from cxg.format.layout import COUNT_RANGE
+from cxg.format.layout import COUNT_RANGE, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P, X_TOTALS
 from cxg.format.metadata import read_metadata
 from cxg.format.nearby import NearArray, holding, open_nearby
 from cxg.format.selection import shown
@@ -183,7 +183,7 @@ class Dataset:
         """Stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
-        array, names = self._array("X_totals"), ["sum", "sum_squares"]
+        array, names = self._array(X_TOTALS), [TOTAL_SUM, TOTAL_SQUARES]
         try:
             # An array of that name may be somebody else's.
             stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
@@ -194,7 +194,7 @@ class Dataset:
                 values = reading.read(holding(array, names), names, [[(0, self.n_var - 1)]], reading.ROW_MAJOR)
         finally:
             array.close()
-        return Totals(values["sum"], values["sum_squares"], meta.get("transform") == "log1p")
+        return Totals(values[TOTAL_SUM], values[TOTAL_SQUARES], meta.get(TRANSFORM_KEY) == TRANSFORM_LOG1P)
 
     @cached_property
     def looks_like_counts(self) -> bool:

@@ -258,6 +258,19 @@ def test_too_little_memory_allowed_is_no_damage(tmp_path: Path) -> None:
         dataset.read_X_columns(np.arange(200))
 
 
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("Reader: Cannot load tile offsets, increase memory budget", "takes more memory than is allowed"),
+        ("Reader: Unable to copy one tile with current budget/buffers", "takes more memory than is allowed"),
+        ("Cannot open file '/data/memory budget.cxg/X/a0.tdb'", "missing or damaged"),
+    ],
+)
+def test_what_takes_too_much_memory_is_told_by_the_message_alone(text: str, sentence: str) -> None:
+    with pytest.raises(DatasetInvalid, match=sentence), translated("X"):
+        raise tiledb.TileDBError(text)
+
+
 def test_contexts_are_made_at_first_use_and_once() -> None:
     storage = Storage(default())
     assert not {"_column_ctx", "_row_ctx", "_vfs"} & vars(storage).keys()
