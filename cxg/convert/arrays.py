@@ -23,7 +23,9 @@ from cxg.convert.ondisk import OnDisk
 from cxg.convert.text import FlatText
 from cxg.format import layout
 
-SPARSE_CAPACITY = 16_384
+ROW_CAPACITY, COLUMN_CAPACITY = 16_384, 8_192
+# Whoever opens a sparse array keeps some 160 bytes for each of its tiles: 20 MB for as many.
+_MOST_TILES = 1 << 17
 FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)
 _SLICE_BYTES = 256 << 20
@@ -54,6 +56,14 @@ def writing_context() -> tiledb.Ctx:
     return tiledb.Ctx({"sm.check_global_order": "false", "sm.mem.total_budget": str(1 << 30)})
 
 
+def capacity(major: str, n_values: int) -> int:
+    """Values in a tile of `Xr` or `Xc`: small ones for single genes, larger ones where there would be too many."""
+    values = ROW_CAPACITY if major == layout.OBS else COLUMN_CAPACITY
+    while n_values > values * _MOST_TILES:
+        values *= 2
+    return values
+
+
 class SparseWriter:
     """Writes `Xr` or `Xc`: blocks of (line, other index, value), ascending over all blocks.
 
@@ -65,9 +75,11 @@ class SparseWriter:
         ``obs`` and ``var`` for Xr, the reverse for Xc.
     n_lines : int
         Length of the major axis.
+    n_values : int
+        Values that will be written, at most.
     """
 
-    def __init__(self, uri: str, major: str, minor: str, n_lines: int, ctx: tiledb.Ctx) -> None:
+    def __init__(self, uri: str, major: str, minor: str, n_lines: int, n_values: int, ctx: tiledb.Ctx) -> None:
         self._uri, self._major, self._minor, self._ctx = uri, major, minor, ctx
         self._global = has_global_order()
         self._query: Any = None
@@ -83,7 +95,7 @@ class SparseWriter:
             ],
             sparse=True,
             allows_duplicates=True,
-            capacity=SPARSE_CAPACITY,
+            capacity=capacity(major, n_values),
             ctx=ctx,
         )
         tiledb.Array.create(uri, schema, ctx=ctx)

@@ -138,7 +138,10 @@ class Conversion:
         runs = Runs(scratch / "runs", n_minor)
         with ExitStack() as stack:
             stack.callback(runs.close)
-            with arrays.SparseWriter(str(root / names[0]), *axes, n_lines, ctx) as writer, Behind(writer) as behind:
+            with (
+                arrays.SparseWriter(str(root / names[0]), *axes, n_lines, source.stored, ctx) as writer,
+                Behind(writer) as behind,
+            ):
                 for block in source.blocks():
                     behind.write(block)
                     self._stats.add(block.lines.data)
@@ -150,7 +153,7 @@ class Conversion:
                 low, high = self._extremes()
                 totals = GeneTotals(source.shape[1], layout.looks_like_counts(low, high))
             with (
-                arrays.SparseWriter(str(root / names[1]), *axes[::-1], n_minor, ctx) as writer,
+                arrays.SparseWriter(str(root / names[1]), *axes[::-1], n_minor, self._stats.nnz, ctx) as writer,
                 Behind(writer) as behind,
             ):
                 for block in runs.blocks():

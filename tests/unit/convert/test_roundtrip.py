@@ -249,3 +249,12 @@ def test_unknown_group_is_not_a_matrix(tmp_path, convert, capsys):
         mark(root.create_group("X"), "awkward-array")
     assert convert(path)[0] == 2
     assert "awkward-array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cls", [sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize("most, tiles", [(1 << 17, (16_384, 8_192)), (0.02, (32_768, 32_768))])
+def test_tiles_are_small_unless_there_would_be_too_many(tmp_path, converted, monkeypatch, cls, most, tiles):
+    """What is known of each tile stays in a server's memory, so a matrix may not have any number of them."""
+    monkeypatch.setattr(arrays, "_MOST_TILES", most)
+    root, _ = converted(make_h5ad(tmp_path / "in.h5ad", cls(random_matrix())))
+    assert tuple(tiledb.ArraySchema.load(str(root / name)).capacity for name in ("Xr", "Xc")) == tiles
