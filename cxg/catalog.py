@@ -25,6 +25,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from cachetools import TTLCache
+
 from cxg.errors import CxgError, DatasetError, DatasetInvalid, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import Listing, is_s3
@@ -48,7 +50,7 @@ _Look = tuple[float, str, Listing]
 
 
 class Root(Protocol):
-    """Where names lead: `cxg.storage.Dataroot` or `cxg.storage.SingleDataset`."""
+    """Where names lead: `cxg.dataroot.Dataroot` or `cxg.dataroot.SingleDataset`."""
 
     uri: str
 
@@ -101,7 +103,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
-        self._failures: OrderedDict[str, tuple[float, type[CxgError], str]] = OrderedDict()
+        self._failures: TTLCache[str, tuple[type[CxgError], str]] = TTLCache(_MAX_FAILURES, FAILURE_TTL_S)
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
         self._looks = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="recheck")
@@ -215,9 +217,7 @@ class Catalog:
         except CxgError as error:
             # Only its kind and sentence: a traceback would keep alive the request that met it first.
             with self._lock:
-                self._failures[name] = (time.monotonic() + FAILURE_TTL_S, type(error), str(error))
-                if len(self._failures) > _MAX_FAILURES:
-                    self._failures.popitem(last=False)
+                self._failures[name] = type(error), str(error)
             raise
         least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
         entry = _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
@@ -319,8 +319,5 @@ class Catalog:
     def _raise_recent_failure(self, name: str) -> None:
         with self._lock:
             failure = self._failures.get(name)
-            if failure is not None and failure[0] < time.monotonic():
-                del self._failures[name]
-                failure = None
         if failure is not None:
-            raise failure[1](failure[2])
+            raise failure[0](failure[1])

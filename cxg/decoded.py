@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import logging
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
 from cxg.cachefolder import folder_bytes
@@ -42,7 +43,6 @@ _DELAY_S = 2.0
 _AGAIN_AFTER_S = 600.0
 # How often the use of a copy is noted.
 _TOUCH_S = 60.0
-_MOST_OPEN = 32
 _MOST_REMEMBERED = 1024
 _NICE = 10
 _TICK_S = 0.05
@@ -79,10 +79,10 @@ class DecodedCache:
         self._budget_bytes = budget_bytes
         self._reading = reading
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, RunStore] = OrderedDict()
+        self._kept = catalog.storage.kept
         self._wanted: deque[str] = deque(maxlen=64)
-        self._seen: OrderedDict[str, float] = OrderedDict()
-        self._touched: OrderedDict[str, float] = OrderedDict()
+        self._asked: TTLCache[str, bool] = TTLCache(_MOST_REMEMBERED, _AGAIN_AFTER_S)
+        self._touched_s: LRUCache[str, float] = LRUCache(_MOST_REMEMBERED)
         self._thread: threading.Thread | None = None
         self._visited_s = float("-inf")
 
@@ -96,20 +96,10 @@ class DecodedCache:
             return None
         name = _folder_name(dataset, axis)
         self._touch(self._folder / name)
-        with self._lock:
-            store = self._open.get(name)
-            if store is not None:
-                self._open.move_to_end(name)
-                return store
         try:
-            store = RunStore(self._folder / name)
+            return self._kept.find_or_make(self, name, partial(RunStore, self._folder / name), RunStore.held_bytes)
         except (OSError, ValueError):
             return None
-        with self._lock:
-            self._open[name] = store
-            if len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
-        return store
 
     def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
         """Values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
@@ -129,10 +119,9 @@ class DecodedCache:
         if self._folder is None:
             return
         with self._lock:
-            now = time.monotonic()
-            if now - self._seen.get(dataset.fingerprint, -_AGAIN_AFTER_S) < _AGAIN_AFTER_S:
+            if dataset.fingerprint in self._asked:
                 return
-            _remember(self._seen, dataset.fingerprint, now)
+            self._asked[dataset.fingerprint] = True
             self._wanted.append(dataset.name)
             if self._thread is None:
                 # No daemon: those are torn out of TileDB when the process ends, which aborts it.
@@ -179,17 +168,17 @@ class DecodedCache:
             if not locked:
                 # Another process may be busy with another dataset: ask again.
                 with self._lock:
-                    self._seen.pop(dataset.fingerprint, None)
+                    self._asked.pop(dataset.fingerprint, None)
             if not locked or target.exists():
                 return
             _clear_leftovers(self._folder)
-            partial = Path(tempfile.mkdtemp(prefix="partial-", dir=self._folder))
+            unfinished = Path(tempfile.mkdtemp(prefix="partial-", dir=self._folder))
             try:
-                if self._write(dataset, what, partial):
-                    self._make_room(folder_bytes(partial))
-                    partial.rename(target)
+                if self._write(dataset, what, unfinished):
+                    self._make_room(folder_bytes(unfinished))
+                    unfinished.rename(target)
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def _write(self, dataset: Dataset, what: str, folder: Path) -> bool:
         """Fill an empty folder; False when it would take too much of the budget."""
@@ -199,7 +188,7 @@ class DecodedCache:
         if matrix is None:
             return False
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
-        read = self._politely(functools.partial(matrix.read_range, what))
+        read = self._politely(partial(matrix.read_range, what))
         return build(folder, read, *lengths, self._budget_bytes * 3 // 8)
 
     def _columns(self, dataset: Dataset) -> Path | None:
@@ -213,16 +202,14 @@ class DecodedCache:
         """Note that a copy is used, and let go of those that were removed, whose open files take disk; at times."""
         now = time.monotonic()
         with self._lock:
-            if now - self._touched.get(folder.name, float("-inf")) < _TOUCH_S:
+            if now - self._touched_s.get(folder.name, float("-inf")) < _TOUCH_S:
                 return
-            _remember(self._touched, folder.name, now)
-            opened = tuple(self._open)
+            self._touched_s[folder.name] = now
         with contextlib.suppress(OSError):
             os.utime(folder)
-        gone = [name for name in opened if not (folder.parent / name).exists()]
-        with self._lock:
-            for name in gone:
-                self._open.pop(name, None)
+        for name in self._kept.owned(self):
+            if not (folder.parent / str(name)).exists():
+                self._kept.drop(self, name)
 
     def _politely(self, read: ReadRange) -> ReadRange:
         """The same, but waiting while visitors ask, for a bounded time at each range."""
@@ -248,12 +235,6 @@ class DecodedCache:
                 return
             used -= folder_bytes(item)
             shutil.rmtree(item, ignore_errors=True)
-
-
-def _remember(times_s: OrderedDict[str, float], name: str, now_s: float) -> None:
-    times_s[name] = now_s
-    if len(times_s) > _MOST_REMEMBERED:
-        times_s.popitem(last=False)
 
 
 def _pause(seconds: float) -> None:

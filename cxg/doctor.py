@@ -22,13 +22,14 @@ import numpy as np
 
 from cxg import memory, mounts
 from cxg.config import Config, load
+from cxg.dataroot import Dataroot, SingleDataset
 from cxg.errors import ConfigError, CxgError
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import Listing
 from cxg.plugins import load as load_plugins
 from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config
 from cxg.secret_key import find_secret_key
-from cxg.storage import Dataroot, SingleDataset, Storage
+from cxg.storage import Storage
 from cxg.web.client import default_folder, load_client
 from cxg.web.headers import plain_policy
 

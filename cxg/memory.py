@@ -14,9 +14,11 @@ from pathlib import Path
 from cxg.config.environment import read_number
 
 MB = 1 << 20
-# Measured for a worker that has answered every route of a dataset of a million cells: interpreter, numpy, TileDB and
-# what it knows of the dataset, scipy.special; and what the C library keeps of freed memory.
-WORKER_BASE_MB = 116
+# Measured for a worker that has answered every route: interpreter, numpy, TileDB, scipy.special, and what the C library
+# keeps of freed memory.
+PROGRAM_MB = 80
+# Open matrices, names and sums of the datasets in use: one of a million cells, or a dozen of 100,000.
+OPEN_MB = 36
 # Left to the operating system's page cache, which serves every read from disk.
 PAGE_CACHE_SHARE = 0.35
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -38,6 +40,7 @@ class MemoryPlan:
     total_mb : memory of the container or machine, or `CXG_MEMORY_MB`
     workers, threads : gunicorn processes, and threads in each
     answers_mb : encoded answers kept by each worker
+    open_mb : what each worker knows of the datasets that are open
     making_mb : answers that a worker is making
     scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
     """
@@ -46,20 +49,22 @@ class MemoryPlan:
     workers: int
     threads: int
     answers_mb: int
+    open_mb: int = OPEN_MB
     making_mb: int = MAKING_MB
     scan_mb: int = SCAN_MB
 
     @property
     def worker_mb(self) -> int:
         """Most that one worker uses, in MB."""
-        return WORKER_BASE_MB + self.answers_mb + self.making_mb + self.scan_mb
+        return PROGRAM_MB + self.open_mb + self.answers_mb + self.making_mb + self.scan_mb
 
     def table(self) -> str:
         """The plan as the lines that a server prints at start."""
         rows = [
             ("memory of this container or machine", f"{self.total_mb:,} MB"),
             ("workers x threads", f"{self.workers} x {self.threads}"),
-            ("each worker: program and open datasets", f"{WORKER_BASE_MB} MB"),
+            ("each worker: program", f"{PROGRAM_MB} MB"),
+            ("each worker: what is known of open datasets", f"{self.open_mb} MB"),
             ("each worker: encoded answers kept", f"{self.answers_mb} MB"),
             ("each worker: answers being made", f"{self.making_mb} MB"),
             ("each worker: one long read at a time", f"{self.scan_mb} MB"),
@@ -84,7 +89,7 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     total_mb = read_number(env, "CXG_MEMORY_MB", 1, "MB") or available_bytes() // MB
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
-    fixed_mb = WORKER_BASE_MB + MAKING_MB + SCAN_MB
+    fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB
     fits = max(1, shared_mb // (fixed_mb + _ANSWERS_MIN_MB))
     wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
     workers = wanted or min(cpus, fits, 8)

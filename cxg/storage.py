@@ -1,8 +1,7 @@
 """Where datasets live: a folder or an S3 prefix, behind one interface.
 
 `Storage` is the only place that makes a TileDB context, so it must be built after a
-worker process has forked. `Dataroot` turns a dataset's name into its URI, and is the
-only place that does: a name that would lead anywhere else is not found.
+worker process has forked.
 
 S3 is read through TileDB alone, so one credential chain serves listings and arrays, and
 a server never loads the AWS SDK for Python.
@@ -17,22 +16,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import tiledb
 
+from cxg import memory
 from cxg.cachefolder import cache_folder
 from cxg.config import Config
 from cxg.copies import Copies, DatasetCopies
-from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
+from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
+from cxg.kept import Kept
 from cxg.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 from cxg.objects import Objects
 
-RESERVED_NAMES = frozenset({"static", "health", "api"})
-_NAME_LIMIT = 255
-_NOT_HERE = "There is no dataset of that name here."
 # What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
 _AWAY = re.compile(
     r"curl|connect|timed? ?out|timeout|network|resolve|SlowDown|InternalError|ServiceUnavailable|"
@@ -105,9 +102,18 @@ class Storage:
     ----------
     cache_env : environment that says where to keep copies of small files from S3 (`CXG_CACHE_DIR`, `CXG_CACHE_MB`);
         None keeps none
+    open_mb : most memory for what is known of open datasets, in MB
+
+    Attributes
+    ----------
+    kept : Kept
+        Open matrices, names and sums of the datasets in use.
     """
 
-    def __init__(self, config: Config, cache_env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, config: Config, cache_env: Mapping[str, str] | None = None, open_mb: int = memory.OPEN_MB
+    ) -> None:
+        self.kept = Kept(open_mb * memory.MB)
         self._settings = tiledb_settings(config, os.environ)
         self._cache_env = cache_env
         self._lock = threading.RLock()
@@ -228,121 +234,11 @@ class Storage:
             raise note from error
 
 
-class Dataroot:
-    """The one place datasets are served from: resolves names, strictly inside itself."""
-
-    def __init__(self, storage: Storage, uri: str) -> None:
-        self.storage = storage
-        self.uri = uri.rstrip("/") or "/"
-
-    def dataset_uri(self, name: str) -> str:
-        """URI of the dataset called `name`; on a file system it exists.
-
-        Raises
-        ------
-        DatasetNotFound
-            The name is not that of a folder directly inside the dataroot.
-        """
-        if not is_dataset_name(name):
-            raise DatasetNotFound(_NOT_HERE)
-        if is_s3(self.uri):
-            return f"{self.uri}/{name}"
-        try:
-            root = Path(self.uri).resolve()
-            target = (root / name).resolve(strict=True)
-        except (OSError, ValueError, RuntimeError):
-            raise DatasetNotFound(_NOT_HERE) from None
-        # Whole components are compared: a link that leads out of the dataroot, or to a sibling
-        # whose name merely starts alike, is not a dataset.
-        if (target.parent != root and root not in target.parents) or not target.is_dir():
-            raise DatasetNotFound(_NOT_HERE)
-        return str(target)
-
-    def names(self) -> tuple[str, ...]:
-        """Names of the datasets now in the dataroot, sorted without regard to case.
-
-        A folder counts when it is called ``*.cxg`` or holds an `obs` array.
-
-        Raises
-        ------
-        StorageUnavailable
-            The dataroot cannot be listed.
-        """
-        found = (name for name in self.storage.children(self.uri) if is_dataset_name(name))
-        return tuple(sorted((name for name in found if self._looks_like_cxg(name)), key=str.casefold))
-
-    def check(self) -> None:
-        """List the dataroot once.
-
-        Raises
-        ------
-        StorageUnavailable
-            It cannot be listed.
-        """
-        self.storage.children(self.uri)
-
-    def _looks_like_cxg(self, name: str) -> bool:
-        if name.endswith(".cxg"):
-            return True
-        if is_s3(self.uri):
-            return "obs" in self.storage.children(f"{self.uri}/{name}")
-        return (Path(self.uri) / name / "obs").is_dir()
-
-
-class SingleDataset:
-    """A root that holds one dataset, served under the empty name."""
-
-    def __init__(self, storage: Storage, uri: str) -> None:
-        self.storage = storage
-        self.uri = uri.rstrip("/")
-
-    def dataset_uri(self, name: str) -> str:
-        """URI of the one dataset.
-
-        Raises
-        ------
-        DatasetNotFound
-            Any name but the empty one was asked for.
-        """
-        if name:
-            raise DatasetNotFound(_NOT_HERE)
-        return self.uri
-
-    def names(self) -> tuple[str, ...]:
-        """The one name there is."""
-        return ("",)
-
-    def check(self) -> None:
-        """List the dataset once.
-
-        Raises
-        ------
-        StorageUnavailable
-            It cannot be listed; on a file system, also when there is nothing.
-        """
-        self.storage.children(self.uri)
-
-
 def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError:  # a link in circles, say; one odd entry must not hide the others
         return False
-
-
-def is_dataset_name(name: str) -> bool:
-    """Tell whether `name` can be a dataset: one visible path component, not one of our own routes."""
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:  # a folder whose name is not UTF-8, which no URL can spell
-        return False
-    return (
-        0 < length <= _NAME_LIMIT
-        and not name.startswith(".")
-        and name not in RESERVED_NAMES
-        and not any(char in "/\\" or ord(char) < 32 or ord(char) == 127 for char in name)
-        and "://" not in name
-    )
 
 
 def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:

@@ -80,7 +80,7 @@ class Text:
     @classmethod
     def of(cls, rows: Sequence[str]) -> Text:
         """Make a column of strings."""
-        encoded = [row.encode("utf-8", "surrogatepass") for row in rows]
+        encoded = [_encoded(row) for row in rows]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in encoded], out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
@@ -94,6 +94,10 @@ class Text:
         offsets = self.offsets[start : stop + 1]
         return Text(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
 
+    def is_at(self, row: int, text: str) -> bool:
+        """Tell whether a row holds exactly this text."""
+        return self.data[self.offsets[row] : self.offsets[row + 1]].tobytes() == _encoded(text)
+
     def strings(self) -> list[str]:
         """Every row as a `str`; what is no UTF-8 becomes U+FFFD."""
         body, ends = self.data.tobytes(), self.offsets
@@ -105,6 +109,10 @@ class Text:
             begun = np.cumsum(np.append(0, (self.data & 0xC0) != 0x80))
             ends = begun[ends]
         return [whole[a:b] for a, b in pairwise(ends.tolist())]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 ColumnValues = Numbers | Labels | Text

@@ -1,39 +1,38 @@
 """One open CXG: everything the server reads from it, as numpy arrays and plain values.
 
-Opening reads no values. On S3 the arrays of a dataset are opened side by side, from local
-copies of their small files where there is room for them (`cxg.copies`), since each open is
-a dozen requests, most of them one after the other; X is opened when first asked for.
+Opening reads no values: it opens the small arrays (`cxg.format.parts`); X is opened when first
+asked for. What takes memory is kept only as long as there is room (`Storage.kept`).
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from tiledb import TileDBError
 
-from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, StorageUnavailable, UnknownColumn
+from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
 from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
+from cxg.format.dense import DenseBlock
 from cxg.format.genesets import read_genesets
 from cxg.format.handles import value_name
 from cxg.format.layout import COUNT_RANGE, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P, X_TOTALS
 from cxg.format.metadata import read_metadata
-from cxg.format.nearby import NearArray, holding, open_nearby
+from cxg.format.nearby import holding
+from cxg.format.parts import Parts, fetch
+from cxg.format.positions import Positions
 from cxg.format.selection import shown
-from cxg.format.structure import ArrayFiles, array_files, arrays_below, has_array, small_arrays
-from cxg.listing import Listing, is_s3
+from cxg.format.sparse import Sparse, SparseBlock
+from cxg.format.structure import array_files, has_array
+from cxg.listing import Listing
 from cxg.storage import Storage, translated
 
-_OPEN_THREADS = 16
 _X_FILES = {
     "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
     "Xc": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
@@ -80,19 +79,18 @@ class Dataset:
         self._storage = storage
         self._lock = threading.Lock()
         self._matrix: matrix.Matrix | None = None
-        self._warnings: list[str] = []
         self._files = {
             part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_array(listing, part)
         }
-        self._has_totals = has_array(listing, "X_totals")
-        self._copies = storage.copies(uri, listing)
-        self._parts = small_arrays(listing) if self._copies is not None else {}
-        self._near: dict[str, NearArray] = {}
-        self._is_prefetched = self._copies is None
-        self._open(listing)
+        self._has_totals = has_array(listing, X_TOTALS)
+        self._parts = Parts(storage, uri, listing)
+        self._is_prefetched = not self._parts.are_near
+        self.obs, self.var = self._parts.obs, self._parts.var
+        self.embeddings = tuple(self._parts.embeddings)
+        self._warnings = self._parts.warnings
         self.n_obs, self.n_var = self.obs.n, self.var.n
         self.x_kind, self.x_problem = self._inspect_x()
-        about = read_metadata(self._group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
+        about = read_metadata(self._parts.group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
         self.version, self.corpora, self.title, self.about = about.version, about.corpora, about.title, about.about
         self.colors = about.colors
         self.genesets = read_genesets(
@@ -126,10 +124,10 @@ class Dataset:
         DatasetInvalid, StorageUnavailable
             It cannot be read.
         """
-        if name not in self._emb:
+        if name not in self._parts.embeddings:
             raise UnknownColumn(f"There is no embedding called {shown(name)}.")
         with translated(f"embedding {name!r}"):
-            array = self._emb[name]
+            array = self._parts.embeddings[name]
             attr = value_name(array)
             ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
             values = reading.read(holding(array, [attr]), [attr], ranges, reading.COLUMN_MAJOR)[attr]
@@ -157,7 +155,7 @@ class Dataset:
         """
         return self.expression().sum_columns(genes)
 
-    def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[matrix.SparseBlock | matrix.DenseBlock]:  # noqa: N802
+    def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[SparseBlock | DenseBlock]:  # noqa: N802
         """Values of `cells` (sorted, unique) in blocks of bounded size.
 
         Raises
@@ -167,7 +165,7 @@ class Dataset:
         """
         return self.expression().iter_rows(cells)
 
-    def sparse_expression(self) -> matrix.Sparse | None:
+    def sparse_expression(self) -> Sparse | None:
         """X, if it can be read and few of its values are not zero, so that a decoded copy is smaller than a dense one.
 
         Raises
@@ -176,14 +174,18 @@ class Dataset:
             It cannot be opened.
         """
         opened = None if self.x_problem is not None else self.expression()
-        return opened if isinstance(opened, matrix.Sparse) and not opened.is_shifted else None
+        return opened if isinstance(opened, Sparse) and not opened.is_shifted else None
 
-    @cached_property
+    @property
     def totals(self) -> Totals | None:
         """Stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
-        array, names = self._array(X_TOTALS), [TOTAL_SUM, TOTAL_SQUARES]
+        found: Totals | None = self._storage.kept.find_or_make(self, "totals", self._read_totals, 16 * self.n_var)
+        return found
+
+    def _read_totals(self) -> Totals | None:
+        array, names = self._parts.open(X_TOTALS), [TOTAL_SUM, TOTAL_SQUARES]
         try:
             # An array of that name may be somebody else's.
             stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
@@ -213,15 +215,15 @@ class Dataset:
                 return True
         return False
 
-    @cached_property
-    def gene_positions(self) -> dict[str, list[int]]:
-        """Gene name -> its positions in `var`, ascending; names may repeat in foreign files."""
-        values = self.var.read(self.var.index)
-        names = label_texts(values)
-        positions: dict[str, list[int]] = {}
-        for position, name in enumerate(names):
-            positions.setdefault(name, []).append(position)
-        return positions
+    @property
+    def gene_positions(self) -> Positions:
+        """Where in `var` each gene name stands; names may repeat in foreign files."""
+        return self._storage.kept.find_or_make(
+            self, "gene positions", self._index_genes, lambda positions: positions.nbytes
+        )
+
+    def _index_genes(self) -> Positions:
+        return Positions(label_texts(self.var.read(self.var.index)))
 
     def expression(self) -> matrix.Matrix:
         """X, opened at the first call.
@@ -247,28 +249,17 @@ class Dataset:
     def prefetch(self) -> None:
         """Fetch what a visitor's browser will ask for first, so that none of it costs its own wait; blocks.
 
-        The columns of obs without the names of the cells, the embeddings, the names of the genes, the sums over all
-        cells, and what opens the matrix by gene. What fails is left to those who ask for it.
+        That is `Parts.fetches`, and what opens the matrix by gene. What fails is left to those who ask for it.
         """
-        wanted = {part: array.names for part, array in self._near.items() if part.startswith("emb/")}
-        wanted["obs"] = [column.name for column in self.obs.columns if column.name != self.obs.index]
-        wanted["var"] = [self.var.index]
-        jobs: list[Callable[[], Any]] = [
-            partial(self._near[part].prepare, names) for part, names in wanted.items() if part in self._near
-        ]
-        if self._copies is not None and "X_totals" in self._parts:
-            jobs.append(partial(self._copies.have, self._parts["X_totals"].files))
+        jobs = self._parts.fetches()
         if self.x_kind == "Xr/Xc" and self.x_problem is None and self.n_var:
-            jobs.append(lambda: self.read_X_columns(np.zeros(1, np.int64)))
-        with ThreadPoolExecutor(_OPEN_THREADS) as pool:
-            for future in [pool.submit(job) for job in jobs]:
-                with contextlib.suppress(CxgError, TileDBError, OSError):
-                    future.result()
+            jobs = itertools.chain(jobs, [lambda: self.read_X_columns(np.zeros(1, np.int64))])
+        fetch(jobs)
 
     def close(self) -> None:
         """Close every array."""
-        for part in (self.obs, self.var, *self._emb.values()):
-            part.close()
+        self._parts.close()
+        self._storage.kept.drop(self)
         with self._lock:
             if self._matrix is not None:
                 self._matrix.close()
@@ -282,76 +273,6 @@ class Dataset:
                     return kind, str(error)
                 return kind, None
         return None, "This dataset holds no expression matrix (neither X nor Xr and Xc)."
-
-    def _open(self, listing: Listing) -> None:
-        """Open obs, var, the embeddings and the group metadata; side by side where that pays."""
-        for part in ("obs", "var"):
-            _require(listing, part)
-        jobs: dict[str, Callable[[], Any]] = {
-            "obs": lambda: Annotations(self._array("obs"), "obs"),
-            "var": lambda: Annotations(self._array("var"), "var"),
-            "group": lambda: self._group_metadata(listing),
-        }
-        for name in arrays_below(listing, "emb"):
-            jobs[f"emb/{name}"] = partial(self._open_embedding, listing, name)
-        if is_s3(self.uri):
-            with ThreadPoolExecutor(_OPEN_THREADS) as pool:
-                futures = {part: pool.submit(job) for part, job in jobs.items()}
-            opened = {part: future.result() for part, future in futures.items()}
-        else:
-            opened = {part: job() for part, job in jobs.items()}
-        self.obs, self.var = opened.pop("obs"), opened.pop("var")
-        self._group: dict[str, Any] = opened.pop("group")
-        found = {part.removeprefix("emb/"): array for part, array in opened.items() if array is not None}
-        self._emb = {name: array for name, array in found.items() if self._has_all_cells(name, array)}
-        self.embeddings: tuple[str, ...] = tuple(self._emb)
-        if not self._emb:
-            self._warnings.append("There is no embedding with two dimensions, so no cells can be drawn.")
-
-    def _array(self, part: str) -> Any:
-        uri = f"{self.uri}/{part}"
-        if self._copies is None:
-            return self._storage.open_array(uri, self._storage.column_ctx, part)
-        with translated(part):
-            array = open_nearby(self._storage, uri, part, self._copies, self._parts.get(part))
-        if isinstance(array, NearArray):
-            self._near[part] = array
-        return array
-
-    def _open_embedding(self, listing: Listing, name: str) -> Any:
-        problem = array_files(listing, f"emb/{name}").problem
-        if problem is None:
-            try:
-                array = self._array(f"emb/{name}")
-            except StorageUnavailable:
-                raise
-            except CxgError:
-                problem = "it cannot be opened"
-            else:
-                shape = array.schema.shape
-                if array.schema.ndim == 2 and not array.schema.sparse and shape[1] >= 2:
-                    return array
-                array.close()
-                problem = f"its shape is {shape}"
-        self._warnings.append(f"Embedding {name!r} is left out: {problem}.")
-        return None
-
-    def _has_all_cells(self, name: str, array: Any) -> bool:
-        rows = array.schema.shape[0]
-        if rows != self.obs.n:
-            self._warnings.append(f"Embedding {name!r} is left out: it has {rows:,} rows for {self.obs.n:,} cells.")
-            array.close()
-        return bool(rows == self.obs.n)
-
-    def _group_metadata(self, listing: Listing) -> dict[str, Any]:
-        if not has_array(listing, "cxg_group_metadata"):
-            return {}
-        array = self._array("cxg_group_metadata")
-        try:
-            with translated("cxg_group_metadata"):
-                return dict(array.meta)
-        finally:
-            array.close()
 
 
 def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None = None) -> Dataset:
@@ -372,11 +293,3 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
     # Each read says what it was about; this is for what damage nobody thought of makes TileDB say.
     with translated("the dataset"):
         return Dataset(storage, uri, name, listing)
-
-
-def _require(listing: Listing, part: str) -> None:
-    if not has_array(listing, part):
-        raise DatasetInvalid(f"This is not a CXG: it has no {part} array. Make one with 'cxg convert'.")
-    state: ArrayFiles = array_files(listing, part)
-    if state.problem is not None:
-        raise DatasetInvalid(f"{part} cannot be read because {state.problem}. Copy the dataset again from its source.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 
@@ -44,7 +45,7 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
     return sets
 
 
-def known_genes(sets: list[dict[str, Any]], names: frozenset[str] | dict[str, Any]) -> list[dict[str, Any]]:
+def known_genes(sets: list[dict[str, Any]], names: Container[str]) -> list[dict[str, Any]]:
     """The same sets with only the genes found in `names`, each once."""
     return [
         {**entry, "genes": _unique(gene for gene in entry["genes"] if gene["gene_symbol"] in names)} for entry in sets

@@ -10,24 +10,30 @@ from numpy.typing import NDArray
 
 from cxg.format.layout import OBS, VAR
 from cxg.format.reading import Range
+from cxg.format.structure import ArrayFiles
 from cxg.storage import Storage
 
+# What an open array takes, and what TileDB knows of its tiles for each byte of the files that say it: measured.
+_OPEN_BYTES, _KNOWN_BYTES = 64 << 10, 6
 # An array of more fragments than this was written in pieces, not over and over.
 _MOST_GENERATIONS = 16
 
 
 class Handle:
-    """An array opened at first use, once, whichever thread comes first.
+    """An array opened at first use, by whichever thread comes first.
+
+    It stays open as long as there is room for what is known of its tiles (`Storage.kept`).
 
     More than one fragment may mean two generations of the same cells in one folder, and the
     sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
     what was written last can win.
     """
 
-    def __init__(self, storage: Storage, uri: str, *, rows: bool, fragments: tuple[str, ...]) -> None:
+    def __init__(self, storage: Storage, uri: str, files: ArrayFiles, *, rows: bool) -> None:
         self._storage, self._uri, self._rows = storage, uri, rows
         self._lock = threading.Lock()
-        self._arrays: dict[Any, Any] = {}
+        fragments = files.fragments
+        self._held_bytes = _OPEN_BYTES + _KNOWN_BYTES * files.about_tiles_bytes
         self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
         # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
         self._times = sorted(tuple(int(part) for part in name.split("_")[2:4]) for name in fragments)
@@ -41,18 +47,16 @@ class Handle:
         return [self._open(time) for time in self._times] if self.may_repeat else [self.open()]
 
     def close(self) -> None:
-        """Close what was opened."""
-        with self._lock:
-            for array in self._arrays.values():
-                array.close()
-            self._arrays.clear()
+        """Let go of what was opened; it is closed when its last reader is done."""
+        self._storage.kept.drop(self)
 
     def _open(self, time: tuple[int, ...] | None) -> Any:
+        def make() -> Any:
+            ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
+            return self._storage.open_array(self._uri, ctx, "the expression matrix", time)
+
         with self._lock:
-            if time not in self._arrays:
-                ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
-                self._arrays[time] = self._storage.open_array(self._uri, ctx, "the expression matrix", time)
-            return self._arrays[time]
+            return self._storage.kept.find_or_make(self, time, make, self._held_bytes)
 
 
 def value_name(array: Any) -> str:

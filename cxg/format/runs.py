@@ -55,6 +55,10 @@ class RunStore:
         if not self._other.count == self._value.count == self._indptr[-1]:
             raise ValueError("The decoded copy is incomplete.")
 
+    def held_bytes(self) -> int:
+        """Memory that it takes while it is open."""
+        return self._indptr.nbytes
+
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Positions on the other axis, ascending, and values of one line: (k,) each."""
         starts, stops = self._runs(np.array([number]))

@@ -23,10 +23,18 @@ _MOST_FILES = 64
 
 @dataclass(frozen=True)
 class ArrayFiles:
-    """State of one array's files: `fragments` visible to TileDB, and what is wrong, if anything."""
+    """State of one array's files.
+
+    Attributes
+    ----------
+    fragments : those visible to TileDB
+    problem : what is wrong, if anything
+    about_tiles_bytes : size of the files that say where each tile is
+    """
 
     fragments: tuple[str, ...]
     problem: str | None
+    about_tiles_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,8 @@ def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset(
     hollow = [fragment for fragment in visible if not _has_data(files, fragment, needed)]
     if hollow:
         return ArrayFiles(visible, "its data files are missing or empty")
-    return ArrayFiles(visible, None)
+    about_tiles = sum(entry.size for entry in files.entries if entry.path.endswith(f"/{_FRAGMENT_METADATA}"))
+    return ArrayFiles(visible, None, about_tiles)
 
 
 def _fragments(files: Listing) -> tuple[frozenset[str], frozenset[str]]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+from cachetools import LRUCache
 from isal import isal_zlib
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -68,6 +68,7 @@ class Stored:
     body: bytes
     headers: tuple[tuple[str, str], ...]
     etag: str
+    cost_bytes: int
 
 
 class _Lock:
@@ -89,21 +90,21 @@ class AnswerCache:
 
     def __init__(self, budget_bytes: int, version: str, cache_control: str) -> None:
         self.budget_bytes = budget_bytes
-        self.used_bytes = 0
         self._version = version
         self._cache_control = cache_control
         self._lock = threading.Lock()
-        self._stored: OrderedDict[Key, Stored] = OrderedDict()
+        self._stored: LRUCache[Key, Stored] = LRUCache(budget_bytes, getsizeof=lambda stored: stored.cost_bytes)
         self._making: weakref.WeakValueDictionary[Key, _Lock] = weakref.WeakValueDictionary()
+
+    @property
+    def used_bytes(self) -> int:
+        """What the stored answers take."""
+        return int(self._stored.currsize)
 
     def find(self, key: Key) -> Stored | None:
         """The answer stored under `key`, if any."""
-        stored = self._stored.get(key)
-        if stored is not None:
-            with self._lock:
-                if key in self._stored:
-                    self._stored.move_to_end(key)
-        return stored
+        with self._lock:
+            return self._stored.get(key)
 
     def find_or_make(
         self,
@@ -151,7 +152,9 @@ class AnswerCache:
         ]
         if packed is not None:
             headers.append(("Content-Encoding", GZIP))
-        return Stored(body, tuple(headers), etag)
+        # A query may be longer than the answer to it.
+        cost_bytes = len(body) + len(path) + len(query) + _ENTRY_OVERHEAD_BYTES
+        return Stored(body, tuple(headers), etag, cost_bytes)
 
     def _unpacked(self, key: Key) -> Answer | None:
         """Undo the compressed form, which is much cheaper than reading the dataset again."""
@@ -165,22 +168,9 @@ class AnswerCache:
         return Answer(body, headers["Content-Type"])
 
     def _keep(self, key: Key, stored: Stored) -> None:
-        cost = _cost_bytes(key, stored)
-        if cost > self.budget_bytes // 2:
-            return
-        with self._lock:
-            previous = self._stored.pop(key, None)
-            if previous is not None:
-                self.used_bytes -= _cost_bytes(key, previous)
-            self._stored[key] = stored
-            self.used_bytes += cost
-            while self.used_bytes > self.budget_bytes:
-                self.used_bytes -= _cost_bytes(*self._stored.popitem(last=False))
-
-
-def _cost_bytes(key: Key, stored: Stored) -> int:
-    # A query may be longer than the answer to it.
-    return len(stored.body) + len(key[1]) + len(key[2]) + _ENTRY_OVERHEAD_BYTES
+        if stored.cost_bytes <= self.budget_bytes // 2:
+            with self._lock:
+                self._stored[key] = stored
 
 
 @lru_cache(maxsize=256)

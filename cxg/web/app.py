@@ -18,9 +18,10 @@ from cxg import __version__, memory, plugins
 from cxg.cachefolder import cache_folder
 from cxg.catalog import Catalog, Root
 from cxg.config import Config
+from cxg.dataroot import Dataroot, SingleDataset
 from cxg.decoded import DecodedCache
 from cxg.errors import ConfigError
-from cxg.storage import Dataroot, SingleDataset, Storage
+from cxg.storage import Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
 from cxg.web.client import default_folder, load_client
@@ -97,7 +98,7 @@ def create_app(
 
 
 def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
-    storage = Storage(config, env)
+    storage = Storage(config, env, plan.open_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:
         raise ConfigError(

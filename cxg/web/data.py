@@ -212,7 +212,7 @@ def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:
         raise BadFilter("Only a filter on var is possible here.")
 
     def lookup(column: str, value: str) -> Sequence[int] | None:
-        return opened.gene_positions.get(value, ()) if column == opened.var.index else None
+        return opened.gene_positions.find(value) if column == opened.var.index else None
 
     return select(wanted, opened.n_var, opened.var.read, lookup)
 

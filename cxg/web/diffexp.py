@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments, diffexp
 from cxg.format.dataset import Dataset
-from cxg.format.matrix import SparseBlock
 from cxg.format.runs import RunStore
+from cxg.format.sparse import SparseBlock
 from cxg.memory import available_cpus
 
 IndexArray = NDArray[np.int64]

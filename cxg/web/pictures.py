@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 import numpy as np
+from cachetools import LRUCache
 
 from cxg.compute import thumbnail
 from cxg.format.columns import Labels
@@ -21,19 +21,14 @@ class Pictures:
     """PNGs by dataset name and fingerprint, the least recently used dropped when they exceed `max_bytes`."""
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._drawing = threading.BoundedSemaphore(_DRAWING_AT_ONCE)
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._bytes = 0
+        self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(max_bytes, getsizeof=len)
 
     def kept(self, name: str, fingerprint: str) -> bytes | None:
         """Return the picture of this version of a dataset if it has been drawn; touches no storage."""
         with self._lock:
-            png = self._kept.get((name, fingerprint))
-            if png is not None:
-                self._kept.move_to_end((name, fingerprint))
-            return png
+            return self._kept.get((name, fingerprint))
 
     def draw(self, dataset: Dataset) -> bytes | None:
         """Return the picture of an open dataset; None when it has no embedding.
@@ -51,16 +46,9 @@ class Pictures:
             if png is None:
                 png = draw_dataset(dataset)
                 if png is not None:
-                    self._keep(dataset.name, dataset.fingerprint, png)
+                    with self._lock:
+                        self._kept[dataset.name, dataset.fingerprint] = png
         return png
-
-    def _keep(self, name: str, fingerprint: str, png: bytes) -> None:
-        with self._lock:
-            self._bytes += len(png) - len(self._kept.pop((name, fingerprint), b""))
-            self._kept[name, fingerprint] = png
-            while self._bytes > self._max_bytes:
-                _, dropped = self._kept.popitem(last=False)
-                self._bytes -= len(dropped)
 
 
 def draw_dataset(dataset: Dataset) -> bytes | None:

@@ -14,10 +14,11 @@ import pytest
 from cxg import catalog as catalog_module
 from cxg.catalog import Catalog
 from cxg.config import default
+from cxg.dataroot import Dataroot
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.listing import Listing
-from cxg.storage import Dataroot, Storage
+from cxg.storage import Storage
 from tests import cxgs
 
 # Listings for one opening: before, and again after to see that nothing changed meanwhile.

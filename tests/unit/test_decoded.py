@@ -16,9 +16,10 @@ import pytest
 from cxg import decoded
 from cxg.catalog import Catalog
 from cxg.config import default
+from cxg.dataroot import Dataroot
 from cxg.decoded import DecodedCache
 from cxg.errors import UnknownColumn
-from cxg.storage import Dataroot, Storage
+from cxg.storage import Storage
 from tests import cxgs
 
 
@@ -71,6 +72,8 @@ def test_asking_for_it_starts_the_work(catalog: Catalog, tmp_path: Path, monkeyp
 
 
 def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(decoded, "_DELAY_S", 0.0)
+    monkeypatch.setattr(decoded, "_AGAIN_AFTER_S", 1.0)
     cache = DecodedCache(catalog, tmp_path, 1 << 20)
     asked = threading.Semaphore(0)
     monkeypatch.setattr(cache, "_make", lambda name: asked.release())
@@ -79,7 +82,7 @@ def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: P
         assert asked.acquire(timeout=10)
         cache.want(dataset)
         assert not asked.acquire(timeout=0.2)
-        monkeypatch.setattr(decoded, "_AGAIN_AFTER_S", 0.0)
+        time.sleep(1.0)
         cache.want(dataset)
         assert asked.acquire(timeout=10)
 
@@ -204,7 +207,7 @@ def test_what_another_process_removed_is_let_go(catalog: Catalog, tmp_path: Path
         monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
         # Whoever uses any copy sees to all of them: a file that is open keeps its place on disk.
         assert cache.find(second, "obs") is not None
-        assert list(cache._open) == [f"{second.fingerprint}-obs"]
+        assert catalog.storage.kept.owned(cache) == [f"{second.fingerprint}-obs"]
         assert cache.find(first, "obs") is None
 
 
@@ -246,7 +249,7 @@ def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path, monkeypatch) ->
     asked = threading.Event()
     with decoded._locked(tmp_path / "lock") as held, catalog.lease("a.cxg") as dataset:
         assert held
-        cache._seen[dataset.fingerprint] = time.monotonic()
+        cache._asked[dataset.fingerprint] = True
         make(cache, "a.cxg")
         assert cache.find(dataset, "obs") is None
         # That one may be busy with another dataset, so the wish stays.
@@ -257,9 +260,9 @@ def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path, monkeypatch) ->
         for what in decoded._COPIES:
             (tmp_path / f"{dataset.fingerprint}-{what}").mkdir()
         other = DecodedCache(catalog, tmp_path, 1 << 20)
-        other._seen[dataset.fingerprint] = time.monotonic()
+        other._asked[dataset.fingerprint] = True
         make(other, "b.cxg")
-        assert dataset.fingerprint in other._seen
+        assert dataset.fingerprint in other._asked
 
 
 def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
@@ -285,7 +288,8 @@ import pathlib, time
 from cxg import decoded
 from cxg.catalog import Catalog
 from cxg.config import default
-from cxg.storage import Dataroot, Storage
+from cxg.dataroot import Dataroot
+from cxg.storage import Storage
 decoded._DELAY_S = 0.0
 storage = Storage(default())
 catalog = Catalog(storage, Dataroot(storage, {str(tmp_path / "root")!r}), 8)

@@ -11,9 +11,10 @@ import pytest
 import tiledb
 
 from cxg.config import Config, default, load
+from cxg.dataroot import Dataroot, SingleDataset, is_dataset_name
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import open_dataset
-from cxg.storage import Dataroot, SingleDataset, Storage, is_dataset_name, tiledb_settings, translated
+from cxg.storage import Storage, tiledb_settings, translated
 from tests import cxgs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +17,11 @@ import tiledb
 
 from cxg.config import default
 from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
-from cxg.format import matrix
+from cxg.format import sparse
 from cxg.format.columns import ColumnValues, Labels, Text, label_texts
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.format.matrix import SparseBlock
+from cxg.format.sparse import SparseBlock
+from cxg.kept import Kept
 from cxg.storage import Storage
 from tests import cxgs
 
@@ -200,7 +202,9 @@ def test_stored_totals(made, opened) -> None:
 
 def test_gene_positions(made, opened) -> None:
     for name in ("Xr-Xc", "feature-name"):
-        assert opened[name].gene_positions == {gene: [i] for i, gene in enumerate(made[name].genes)}
+        positions = opened[name].gene_positions
+        assert [positions.find(gene) for gene in made[name].genes] == [[i] for i in range(len(made[name].genes))]
+        assert "no such gene" not in positions
 
 
 def test_values_beyond_obs_or_var_are_told(tmp_path: Path, storage: Storage) -> None:
@@ -224,7 +228,7 @@ def test_values_beyond_obs_or_var_are_told(tmp_path: Path, storage: Storage) -> 
 
 
 def test_sums_are_added_up_in_slices(made, opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "_SUM_VALUES", 1)
+    monkeypatch.setattr(sparse, "_SUM_VALUES", 1)
     genes = np.arange(made["Xr-Xc"].n_var)
     total = opened["Xr-Xc"].sum_X_columns(genes)
     np.testing.assert_allclose(total, made["Xr-Xc"].X.sum(axis=1, dtype=np.float64), rtol=1e-12)
@@ -399,3 +403,27 @@ def test_label_texts(opened) -> None:
         assert len(texts) == 30
         assert all(isinstance(text, str) for text in texts)
     assert "nan" in label_texts(dataset.read_column("obs", "missing"))
+
+
+def test_what_open_datasets_keep_is_bounded(tmp_path: Path) -> None:
+    """Many datasets stay open, but only the matrices used last; the others are opened again when asked for."""
+    storage = Storage(default())
+    storage.kept = Kept(300_000)
+    truths = [cxgs.build(tmp_path / f"{i}.cxg", seed=i, totals=True) for i in range(6)]
+    datasets = [open_dataset(storage, str(truth.path), truth.path.name) for truth in truths]
+    arrays = []
+    for _ in range(2):
+        for truth, dataset in zip(truths, datasets, strict=True):
+            genes = np.arange(len(truth.genes))
+            np.testing.assert_array_equal(dataset.read_X_columns(genes), truth.X)
+            assert dataset.gene_positions.find(truth.genes[3]) == [3]
+            assert dataset.totals is not None
+            arrays += [
+                weakref.ref(handle.open()) for handle in (dataset.expression()._columns, dataset.expression()._rows)
+            ]
+            assert 0 < storage.kept.used_bytes <= 300_000
+    assert sum(array() is not None for array in arrays) <= 4
+    for dataset in datasets:
+        dataset.close()
+    assert storage.kept.used_bytes == 0
+    assert all(array() is None for array in arrays)
