@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxg.errors import DatasetInvalid
 from cxg.format.layout import OBS, VAR
 from cxg.format.reading import Range
 from cxg.format.structure import ArrayFiles
@@ -27,6 +29,9 @@ class Handle:
     More than one fragment may mean two generations of the same cells in one folder, and the
     sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
     what was written last can win.
+
+    Only the fragments that were listed with the dataset are read: an array that is opened after the
+    dataset was replaced is told, and never read beside the obs and var of the old one.
     """
 
     def __init__(self, storage: Storage, uri: str, files: ArrayFiles, *, rows: bool) -> None:
@@ -36,11 +41,12 @@ class Handle:
         self._held_bytes = _OPEN_BYTES + _KNOWN_BYTES * files.about_tiles_bytes
         self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
         # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
-        self._times = sorted(tuple(int(part) for part in name.split("_")[2:4]) for name in fragments)
+        self._times = sorted((int(first), int(last)) for first, last in (name.split("_")[2:4] for name in fragments))
+        self._span = min(self._times)[0], max(last for _, last in self._times)
 
     def open(self) -> Any:
         """The array as a whole."""
-        return self._open(None)
+        return self._open(self._span)
 
     def open_each(self) -> list[Any]:
         """The array, or where cells may repeat each of its fragments, oldest first."""
@@ -50,13 +56,17 @@ class Handle:
         """Let go of what was opened; it is closed when its last reader is done."""
         self._storage.kept.drop(self)
 
-    def _open(self, time: tuple[int, ...] | None) -> Any:
-        def make() -> Any:
-            ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
-            return self._storage.open_array(self._uri, ctx, "the expression matrix", time)
-
+    def _open(self, span: tuple[int, int]) -> Any:
         with self._lock:
-            return self._storage.kept.find_or_make(self, time, make, self._held_bytes)
+            return self._storage.kept.find_or_make(self, span, partial(self._open_now, span), self._held_bytes)
+
+    def _open_now(self, span: tuple[int, int]) -> Any:
+        """Open what was written in a span of time, in milliseconds since 1970."""
+        ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
+        array = self._storage.open_array(self._uri, ctx, "the expression matrix", span)
+        if array.nonempty_domain() is None:
+            raise DatasetInvalid("The expression matrix is not the one that was here when this dataset was opened.")
+        return array
 
 
 def value_name(array: Any) -> str:

@@ -427,3 +427,24 @@ def test_what_open_datasets_keep_is_bounded(tmp_path: Path) -> None:
         dataset.close()
     assert storage.kept.used_bytes == 0
     assert all(array() is None for array in arrays)
+
+
+@pytest.mark.parametrize("kind", ["Xr/Xc", "0.3.0-sparse", "0.3.0-dense"])
+def test_a_matrix_opened_after_the_dataset_was_replaced_is_not_read(
+    tmp_path: Path, storage: Storage, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it had been open before, and made room for another."""
+    fill = cxgs._fill_x
+    old = cxgs.build(tmp_path / "a.cxg", kind, seed=1)
+    genes = np.arange(len(old.genes))
+    with closing(open_dataset(storage, str(old.path), "a.cxg")) as dataset:
+        np.testing.assert_array_equal(dataset.read_X_columns(genes), old.X)
+        for handle in (dataset.expression()._columns, dataset.expression()._rows):
+            storage.kept.drop(handle)
+        shutil.rmtree(old.path)
+        monkeypatch.setattr(cxgs, "_fill_x", lambda *args, **kw: fill(*args, **kw | {"timestamp": 5000}))
+        cxgs.build(old.path, kind, seed=2)
+        with pytest.raises(DatasetInvalid, match="not the one that was here"):
+            dataset.read_X_columns(genes)
+        with pytest.raises(DatasetInvalid, match="not the one that was here"):
+            list(dataset.iter_X_rows(np.arange(3)))
