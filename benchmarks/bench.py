@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from benchmarks import datasets, goals, scale, stages
+from benchmarks import datasets, goals, many, scale, stages
 from benchmarks.connection import BROWSER, IDENTITY
 from benchmarks.floor import answer_s, byte_server, comparison_s
 from benchmarks.results import FIRST, Results
@@ -18,7 +18,7 @@ from benchmarks.sizes import Data, Sizes
 
 # In these our server takes turns with the published one.
 COMPARED = ("latency", "diffexp", "busy", "load", "small", "memory")
-SECTIONS = ("convert", *COMPARED, "floor", "profile", "scale", "s3")
+SECTIONS = ("convert", *COMPARED, "floor", "profile", "many", "scale", "s3")
 
 
 class Bench:
@@ -186,11 +186,16 @@ class Bench:
                     self.results.add("floor", "big", goals.random_row(size).key, tuple(seconds), when=FIRST)
 
     def _ours_alone(self) -> None:
-        """Sections without a rival: where the time goes, growth with the number of cells, data on S3."""
+        """Sections without a rival: where the time goes, many datasets, growth with the number of cells, data on S3."""
         if "profile" in self.wanted:
             say("profile")
             with self.sections.measuring("profile"):
                 self.results.facts["profile"] = stages.measure(self.sizes, next(self._ports))
+            self.sections.finished()
+        if "many" in self.wanted:
+            say("many")
+            with self.sections.measuring("many"):
+                self.results.facts["many"] = many.measure(self.sizes, next(self._ports))
             self.sections.finished()
         if "scale" in self.wanted:
             for data in self.sizes.scale:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import goals, scale, stages
+from benchmarks import goals, many, scale, stages
 from benchmarks.report import Tables, short, table
 from benchmarks.results import Results
 from benchmarks.servers import OURS, REFERENCE
@@ -85,6 +85,14 @@ Decoded, some seconds after the first visitor opened the dataset, neither is rea
 tenth less to read, for a seventh more to fetch from S3), and the two halves of a large answer compressed side by side.
 """
 
+_MANY = """
+## Many datasets
+
+Our server with that many copies of *big* open, nothing decoded. Each copy was asked over four connections for what the web client needs at first,
+two genes, the mean of a gene set and a comparison.
+
+{table}"""
+
 _SCALE = """
 ## Cost against cells
 
@@ -158,6 +166,8 @@ def _more(facts: dict[str, Any], sizes: Sizes) -> str:
     parts = []
     if "profile" in facts:
         parts.append(_PROFILE.format(table=stages.section(facts["profile"])))
+    if "many" in facts:
+        parts.append(_MANY.format(table=many.section(facts["many"])))
     if facts.get("scale"):
         largest = facts["scale"][-1]
         parts.append(

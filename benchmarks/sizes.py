@@ -33,6 +33,7 @@ class Sizes:
     load_s, warm_s : measured seconds of load, and seconds before they begin
     popular : number of genes that the simulated visitors choose from
     busy_s : seconds of `/schema` beside another visitor's differential expression
+    many : numbers of open datasets at which memory is looked at
     scale : datasets of growing size, for our server alone
     scale_sets : cells in each of the two sets that are compared on them, where there are so many
     """
@@ -52,6 +53,7 @@ class Sizes:
     popular: int
     busy_s: float
     busy_cells: int
+    many: tuple[int, ...]
     scale: tuple[Data, ...]
     scale_sets: tuple[int, ...]
 
@@ -78,6 +80,7 @@ FULL = Sizes(
     popular=200,
     busy_s=12.0,
     busy_cells=50_000,
+    many=(1, 10, 50),
     scale=(Data("ten", 10_000, 20_000, 0.0696, ("csr",)), _BIG, Data("million", 1_000_000, 20_000, 0.0696, ("csr",))),
     scale_sets=(1_000, 10_000, 50_000),
 )
@@ -98,6 +101,7 @@ QUICK = Sizes(
     popular=50,
     busy_s=1.0,
     busy_cells=1_500,
+    many=(1, 5),
     scale=(Data("one", 1_000, 300, 0.0708, ("csr",)), Data("three", 3_000, 300, 0.0708, ("csr",))),
     scale_sets=(100, 1_000),
 )

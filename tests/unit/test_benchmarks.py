@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import document, goals, scale, scaling, stages
+from benchmarks import document, goals, many, scale, scaling, stages
 from benchmarks.connection import Connection, parse_head, request_bytes
 from benchmarks.load import drive
 from benchmarks.processes import cpu_s, machine, memory, own_cpu_s, tree
@@ -322,6 +322,12 @@ def test_growth_stands_between_two_sizes() -> None:
     assert "| gene, ms | 2 | ×5 | 10 |" in lines
     assert "| peak memory, MB | 100 | ×1 | 100 |" in lines
     assert not any("diffexp" in line for line in lines)
+
+
+def test_memory_stands_beside_the_number_of_datasets() -> None:
+    text = many.section({"plan-mb": 1600, "open": {"1": 150.2, "50": 370.0}})
+    assert "| 50 | 370 |" in text
+    assert "Planned were 1,600 MB" in text
 
 
 def test_a_stage_does_not_count_what_another_counts() -> None:
