@@ -213,6 +213,18 @@ def test_goals_are_judged_and_ratios_taken_against_the_faster_form() -> None:
     assert "| 1,000 | **no** |" in tables.throughput()
 
 
+def test_a_machine_slower_than_that_of_the_goals_is_told() -> None:
+    """By the published server in the same run; memory does not depend on it."""
+    results = _results()
+    results.add("1.3.0 dense", "small", goals.LOAD_SMALL.key, (237.0,))
+    results.add("ours", "big", goals.PSS_PEAK.key, (700.0,))
+    text = document.full(results, FULL)
+    assert "1.3.0 answered 474 requests/s on *small*; in this run it answered 237, so the machine was 2.0 times" in text
+    tables = Tables(results, FULL, judged=True)
+    assert "| 1,000 | slow machine |" in tables.throughput()
+    assert "| 600 | **no** |" in tables.start_and_memory()
+
+
 def test_a_quick_report_gives_ratios_without_a_verdict() -> None:
     text = document.quick(_results(), QUICK)
     assert "×" in text
