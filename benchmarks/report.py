@@ -145,8 +145,11 @@ class Tables:
         first, decoded, again = (self.results.median(**ours | {"when": when}) for when in (FIRST, DECODED, REPEAT))
         pairs = ((first, row.first), (again, row.again))
         verdicts = [self._judge(value, goal) for value, goal in pairs if goal is not None]
-        if verdicts and verdicts[0] != _MET and self._judge(decoded, row.first) == _MET:
+        later = self._judge(decoded, row.first)
+        if verdicts and verdicts[0] != _MET and later == _MET:
             verdicts[0] = _DECODED
+        elif verdicts and verdicts[0] == _MISSED and later == _SLOW:
+            verdicts[0] = f"{_DECODED}, {_SLOW}"
         return " / ".join(verdicts) or _NONE
 
     def _judge(self, value: float | None, goal: float | None, *, is_time: bool = True) -> str:

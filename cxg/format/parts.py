@@ -23,7 +23,7 @@ from cxg.format.structure import array_files, arrays_below, has_array, small_arr
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
-OPEN_THREADS = 16
+_OPEN_THREADS = 16
 
 
 class Parts:
@@ -66,7 +66,7 @@ class Parts:
         for name in arrays_below(listing, EMB):
             jobs[f"{EMB}/{name}"] = partial(self._open_embedding, name)
         if is_s3(uri):
-            with ThreadPoolExecutor(OPEN_THREADS) as pool:
+            with ThreadPoolExecutor(_OPEN_THREADS) as pool:
                 futures = {part: pool.submit(job) for part, job in jobs.items()}
             opened = {part: future.result() for part, future in futures.items()}
         else:
@@ -154,7 +154,7 @@ class Parts:
 
 def fetch(jobs: Iterator[Callable[[], Any]]) -> None:
     """Do all of them side by side; what fails is left to those who ask for it."""
-    with ThreadPoolExecutor(OPEN_THREADS) as pool:
+    with ThreadPoolExecutor(_OPEN_THREADS) as pool:
         for future in [pool.submit(job) for job in jobs]:
             with contextlib.suppress(CxgError, TileDBError, OSError):
                 future.result()

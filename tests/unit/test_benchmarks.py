@@ -218,11 +218,14 @@ def test_a_machine_slower_than_that_of_the_goals_is_told() -> None:
     results = _results()
     results.add("1.3.0 dense", "small", goals.LOAD_SMALL.key, (237.0,))
     results.add("ours", "big", goals.PSS_PEAK.key, (700.0,))
+    for when, seconds in (("first", 0.009), ("decoded", 0.0059), ("repeat", 0.0007)):
+        results.add("ours", "big", goals.FLOAT.key, (seconds,), encoding="browser", when=when)
     text = document.full(results, FULL)
     assert "1.3.0 answered 474 requests/s on *small*; in this run it answered 237, so the machine was 2.0 times" in text
     tables = Tables(results, FULL, judged=True)
     assert "| 1,000 | slow machine |" in tables.throughput()
     assert "| 600 | **no** |" in tables.start_and_memory()
+    assert "| 3 / 0.8 | once decoded, slow machine / yes |" in tables.latency("browser")
 
 
 def test_a_quick_report_gives_ratios_without_a_verdict() -> None:
