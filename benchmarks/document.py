@@ -88,7 +88,7 @@ tenth less to read, for a seventh more to fetch from S3), and the two halves of 
 _MANY = """
 ## Many datasets
 
-Our server with that many copies of *big* open, nothing decoded. Each copy was asked over four connections for what the web client needs at first,
+Our server with that many copies of *big* open, nothing decoded. Each copy was asked over 16 connections, so by every worker, for what the web client needs at first,
 two genes, the mean of a gene set and a comparison.
 
 {table}"""

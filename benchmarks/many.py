@@ -17,7 +17,7 @@ from benchmarks.sizes import Sizes
 
 ROOT = datasets.FOLDER / "many"
 # So many that each worker is asked.
-_CONNECTIONS = 4
+_CONNECTIONS = 16
 _COMPARED = 200
 
 
