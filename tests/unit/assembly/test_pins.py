@@ -63,9 +63,7 @@ BAD_LINES = {
     "h-1.tar.gz": "'h-1.tar.gz' is a file on this machine; pin a published release as name==version",
     "-r more.txt": "the pip option -r is not taken here; this file holds name==version only",
     "-e .": "the pip option -e is not taken here; this file holds name==version only",
-    "--index-url https://example.org": (
-        "the pip option --index-url is not taken here; this file holds name==version only"
-    ),
+    "--pre": "the pip option --pre is not taken here; this file holds name==version only",
     "humanize==4.1 --no-binary=:all:": "the option --no-binary is not taken here; only --hash=sha256:... is",
     "flask==3.0.0": "flask==3.0.0 contradicts the server's own flask==3.1.3; remove the line",
     "typing.extensions==4.15": (
