@@ -50,8 +50,8 @@ _COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
 # instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with this.
 _ROW_BUFFER_BYTES = 4 << 20
 _ROW_TILES_BYTES = 32 << 20
-# Half of these may be what TileDB knows of an array's tiles, some 4 MB for each billion values; a tenth, as it would
-# have it, is too little for a million cells.
+# Half of these may be what TileDB knows of an array's tiles, which it counts with some 65 bytes each; a tenth, as it
+# would have it, is too little for a million cells.
 _ABOUT_TILES = {
     f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
     for reader in ("sparse_unordered_with_dups", "sparse_global_order")

@@ -24,7 +24,7 @@ from cxg.convert.text import FlatText
 from cxg.format import layout
 
 ROW_CAPACITY, COLUMN_CAPACITY = 16_384, 8_192
-# Whoever opens a sparse array keeps some 160 bytes for each of its tiles: 20 MB for as many.
+# Whoever opens a sparse array keeps some 160 bytes for each of its tiles, 20 MB for as many, and the server bounds it.
 _MOST_TILES = 1 << 17
 FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)
