@@ -448,3 +448,16 @@ def test_a_matrix_opened_after_the_dataset_was_replaced_is_not_read(
             dataset.read_X_columns(genes)
         with pytest.raises(DatasetInvalid, match="not the one that was here"):
             list(dataset.iter_X_rows(np.arange(3)))
+
+
+def test_fragments_opened_apart_take_the_room_of_one_array(tmp_path: Path) -> None:
+    """Else the generations of a large matrix would push each other out at every request."""
+    storage = Storage(default())
+    truth = cxgs.build(tmp_path / "a.cxg", generations=2)
+    with closing(open_dataset(storage, str(truth.path), "a.cxg")) as dataset:
+        columns = dataset.expression()._columns
+        dataset.read_X_columns(np.arange(3))
+        apart = storage.kept.used_bytes
+        storage.kept.drop(columns)
+        columns.open()
+        assert apart == storage.kept.used_bytes
