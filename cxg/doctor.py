@@ -148,15 +148,14 @@ def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -
     listing = storage.listing(uri)
     dataset = open_dataset(storage, uri, name, listing)
     try:
-        problems = [dataset.x_problem] if dataset.x_problem else []
+        problems = [problem for problem in (dataset.view_problem, dataset.x_problem) if problem]
         _read_a_little(dataset)
         text = (
             f"{dataset.n_obs:,} cells, {dataset.n_var:,} genes, CXG version {dataset.version}, "
             f"TileDB format {_formats(listing)}, {listing.total_bytes / 1e6:,.1f} MB"
         )
-        if not dataset.embeddings:
-            problems.append("it has no embedding, so there is nothing to draw")
-        return Check(label, WARNING if problems or dataset.warnings else OK, text, (*problems, *dataset.warnings))
+        status = FAILED if dataset.view_problem else WARNING if problems or dataset.warnings else OK
+        return Check(label, status, text, (*problems, *dataset.warnings))
     finally:
         dataset.close()
 

@@ -71,6 +71,8 @@ class Dataset:
     genesets : list of gene sets, as the web client wants them
     x_problem : str or None
         Why expression cannot be read; everything else still can.
+    view_problem : str or None
+        Why the web client cannot show the dataset, one sentence; programs still get what can be read.
     warnings : tuple of str
     """
 
@@ -90,6 +92,7 @@ class Dataset:
         self._warnings = self._parts.warnings
         self.n_obs, self.n_var = self.obs.n, self.var.n
         self.x_kind, self.x_problem = self._inspect_x()
+        self.view_problem = self._parts.embedding_problem
         about = read_metadata(self._parts.group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
         self.version, self.corpora, self.title, self.about = about.version, about.corpora, about.title, about.about
         self.colors = about.colors

@@ -232,6 +232,8 @@ def _unreadable(annotations: Annotations) -> Iterator[tuple[str, str]]:
 
 
 def _check_embeddings(dataset: Dataset, out: Inspection) -> None:
+    if dataset.view_problem is not None:
+        out.error(layout.EMB, dataset.view_problem)
     for name in dataset.embeddings:
         try:
             dataset.read_embedding(name)

@@ -36,6 +36,8 @@ class Parts:
         Those below `emb` that have all cells and at least two dimensions, sorted by name.
     group : dict
         Metadata of the whole.
+    embedding_problem : str or None
+        Why no cells can be drawn, one sentence.
     warnings : list of str
         What was left out, a sentence each.
     are_near : bool
@@ -76,8 +78,7 @@ class Parts:
         self.group: dict[str, Any] = opened.pop(GROUP_METADATA)
         found = {part.removeprefix(f"{EMB}/"): array for part, array in opened.items() if array is not None}
         self.embeddings = {name: array for name, array in found.items() if self._has_all_cells(name, array)}
-        if not self.embeddings:
-            self.warnings.append("There is no embedding with two dimensions, so no cells can be drawn.")
+        self.embedding_problem = None if self.embeddings else _tell_left_out(self.warnings)
 
     def open(self, part: str) -> Any:
         """Open one array, near where that is possible.
@@ -150,6 +151,13 @@ class Parts:
                 return dict(array.meta)
         finally:
             array.close()
+
+
+def _tell_left_out(left_out: list[str]) -> str:
+    if not left_out:
+        return "There is no embedding with two dimensions, so no cells can be drawn: convert it again with one."
+    number = "The only embedding cannot" if len(left_out) == 1 else f"None of the {len(left_out)} embeddings can"
+    return f"{number} be drawn. {left_out[0]}"
 
 
 def fetch(jobs: Iterator[Callable[[], Any]]) -> None:

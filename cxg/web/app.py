@@ -128,7 +128,14 @@ def _index(site: Site, config: Config, base_url: str) -> Any:
     ]
     # A catalog of its own: looking at the list must not close the datasets that visitors have open.
     catalog = Catalog(site.catalog.storage, site.catalog.root, _LISTED_OPEN, _LISTED_OPEN_S) if base_url else None
-    return gallery.blueprint(catalog, base_url, config.multi_dataset.index, links, policy=plain_policy(config))
+    return gallery.blueprint(
+        catalog,
+        base_url,
+        config.multi_dataset.index,
+        links,
+        policy=plain_policy(config),
+        offered=config.embeddings.names,
+    )
 
 
 def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str], ...]) -> None:

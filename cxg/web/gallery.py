@@ -46,6 +46,7 @@ def blueprint(
     links: Sequence[tuple[str, str]] = (),
     *,
     policy: str,
+    offered: Sequence[str] = (),
 ) -> Blueprint:
     """Make the routes of the list page.
 
@@ -61,6 +62,8 @@ def blueprint(
         Shown at the foot of the list, for example terms of service.
     policy : str
         Content security policy of these pages, which have no inline script or style.
+    offered : sequence of str
+        Names of embeddings that the configuration allows; empty allows all.
     """
     routes = Blueprint("gallery", __name__)
     has_list = catalog is not None and index is True
@@ -79,7 +82,7 @@ def blueprint(
 
     if catalog is None:
         return routes
-    summaries, pictures = Summaries(catalog), Pictures()
+    summaries, pictures = Summaries(catalog, offered=offered), Pictures()
 
     @routes.get("/")
     def start_page() -> BaseResponse:

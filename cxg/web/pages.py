@@ -13,6 +13,7 @@ from cxg.web.answers import Answer, negotiate
 from cxg.web.client import Client, content_type, is_hashed
 from cxg.web.headers import IMMUTABLE, REVALIDATE
 from cxg.web.site import current_site, respond
+from cxg.web.summaries import view_problem
 
 _DEPLOY_CACHE_CONTROL = "public, max-age=300"
 
@@ -26,6 +27,9 @@ def client_blueprint(client: Client) -> Blueprint:
         # The page itself needs nothing of the dataset, but a missing one deserves a readable answer.
         try:
             with current_site().catalog.lease(dataset) as opened:
+                problem = view_problem(opened, current_site().config.embeddings.names)
+                if problem is not None:
+                    return gallery.error_page(404, "This dataset cannot be shown", problem)
                 current_site().catalog.prefetch(opened)
                 current_site().decoded.want(opened)
         except DatasetInvalid as error:

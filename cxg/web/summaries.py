@@ -50,9 +50,9 @@ class DatasetSummary:
         As in the URL.
     title : str
     n_obs, n_var : int
-        Cells and genes; 0 when there is a `problem`.
+        Cells and genes; 0 when the dataset cannot be opened.
     problem : str or None
-        Why the dataset cannot be opened, one sentence.
+        Why the dataset cannot be opened or shown, one sentence; its card leads nowhere.
     note : str or None
         What is missing although the dataset opens, one sentence.
     version : str
@@ -74,16 +74,40 @@ class DatasetSummary:
     color_by: str | None = None
 
 
-def summarize(dataset: Dataset) -> DatasetSummary:
-    """Describe an open dataset; reads no values."""
+def view_problem(dataset: Dataset, offered: Sequence[str] = ()) -> str | None:
+    """Say in one sentence why the web client cannot show an open dataset; None when it can.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    offered : sequence of str
+        Names of embeddings that the configuration allows; empty allows all.
+    """
+    if dataset.view_problem is not None or not offered or set(offered) & set(dataset.embeddings):
+        return dataset.view_problem
+    wanted = ", ".join(offered)
+    return f"It has none of the embeddings that embeddings.names in the configuration offers ({wanted})."
+
+
+def summarize(dataset: Dataset, offered: Sequence[str] = ()) -> DatasetSummary:
+    """Describe an open dataset; reads no values.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    offered : sequence of str
+        As in `view_problem`.
+    """
+    problem = view_problem(dataset, offered)
     return DatasetSummary(
         name=dataset.name,
         title=dataset.title,
         n_obs=dataset.n_obs,
         n_var=dataset.n_var,
+        problem=problem,
         note=dataset.x_problem,
         version=dataset.fingerprint,
-        embedding=shown_embedding(dataset),
+        embedding=shown_embedding(dataset) if problem is None else None,
         color_by=color_column(dataset),
     )
 
@@ -116,10 +140,18 @@ class Summaries:
         How many datasets are read at the same time.
     clock : callable
         Seconds; replaced in tests.
+    offered : sequence of str
+        Names of embeddings that the configuration allows; empty allows all.
     """
 
-    def __init__(self, catalog: Leases, threads: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
-        self._catalog, self._threads, self._clock = catalog, threads, clock
+    def __init__(
+        self,
+        catalog: Leases,
+        threads: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+        offered: Sequence[str] = (),
+    ) -> None:
+        self._catalog, self._threads, self._clock, self._offered = catalog, threads, clock, offered
         self._changed = threading.Condition()
         self._entries: dict[str, _Entry] = {}
         self._waiting: deque[str] = deque()
@@ -192,7 +224,7 @@ class Summaries:
     def _read_one(self, name: str) -> DatasetSummary | None:
         try:
             with self._catalog.lease(name) as dataset:
-                return summarize(dataset)
+                return summarize(dataset, self._offered)
         except DatasetNotFound:
             return None
         except CxgError as error:

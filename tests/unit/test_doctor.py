@@ -81,12 +81,16 @@ def test_a_damaged_dataset_fails_and_the_others_are_still_checked(site, capsys):
 
 
 @pytest.mark.parametrize(
-    "kind, detail", [("never-written", "it was never written"), ("no-embedding", "nothing to draw")]
+    "kind, detail, outcome",
+    [
+        ("never-written", "it was never written", (0, "warning")),
+        ("no-embedding", "no cells can be drawn", (1, "failed")),
+    ],
 )
-def test_a_dataset_that_lacks_something_is_warned_of(site, capsys, kind, detail):
+def test_a_dataset_that_lacks_something_is_told(site, capsys, kind, detail, outcome):
     cxgs.KINDS[kind](site / "odd.cxg")
     code, status, checks = examine(capsys)
-    assert (code, status) == (0, "warning")
+    assert (code, status) == outcome
     assert any(detail in line for line in checks["dataset odd.cxg"]["details"])
 
 

@@ -24,7 +24,7 @@ EXPECTED = {
     "umap-without-commit": "its commit files are missing",
     "0.0-dense": "cxg_group_metadata: It is missing",
 }
-BROKEN = {"never-written", "obs-without-commit", "Xr-without-commit"}
+BROKEN = {"never-written", "obs-without-commit", "Xr-without-commit", "no-embedding"}
 
 
 def look(capsys, path):
@@ -93,7 +93,8 @@ DAMAGE = {
     "no var": (remove("var"), 1, "var: The array is missing"),
     "no X": (remove("Xr", "Xc"), 1, "holds no expression matrix"),
     "only Xr": (remove("Xc"), 1, "holds no expression matrix"),
-    "no emb": (remove("emb"), 0, "no embedding"),
+    "no emb": (remove("emb"), 1, "no embedding"),
+    "all embeddings lost": (remove("emb/*/__commits/*"), 1, "None of the 2 embeddings can be drawn"),
     "no group metadata": (remove("cxg_group_metadata"), 0, "no title, no colours"),
     "no group marker": (remove("__tiledb_group.tdb"), 0, "marker file of the group is missing"),
     "commits of obs lost": (remove("obs/__commits/*"), 1, "obs cannot be read because its commit files are missing"),

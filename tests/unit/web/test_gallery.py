@@ -30,6 +30,7 @@ def make_dataset(name="a.cxg", **changes):
         "n_var": 2000,
         "fingerprint": f"f-{name}",
         "x_problem": None,
+        "view_problem": None,
         "embeddings": ("pca", "umap"),
         "default_embedding": None,
         "obs": SimpleNamespace(columns=columns),
@@ -165,9 +166,14 @@ def test_a_dataset_without_expression_says_so_and_is_linked():
     assert {"href": "d/a.cxg/"} in page.all("a")
 
 
-def test_a_dataset_without_embedding_has_no_picture():
-    client = make_client(FakeCatalog(make_dataset(embeddings=())))
-    assert not Page(client.get("/").text).all("img")
+def test_a_dataset_that_cannot_be_shown_has_a_reason_and_a_size_but_no_picture_and_no_link():
+    client = make_client(FakeCatalog(make_dataset(embeddings=(), view_problem="Nothing to draw.")))
+    page = Page(client.get("/").text)
+    assert not page.all("img")
+    assert not [a for a in page.all("a") if "a.cxg" in a["href"]]
+    assert len(page.all("li", "broken")) == 1
+    assert "Nothing to draw." in page.text
+    assert "1,234,567 cells × 2,000 genes" in page.text
     assert client.get("/d/a.cxg/thumbnail.png").status_code == 404
 
 

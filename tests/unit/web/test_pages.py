@@ -61,6 +61,42 @@ def test_a_dataset_that_cannot_be_shown_has_a_readable_page(client: FlaskClient,
     assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
+NOTHING_TO_DRAW = {
+    "none": ({"embeddings": ()}, None, {}, "no embedding with two dimensions"),
+    "all lost": ({}, "emb/*/__commits/*", {}, "None of the 2 embeddings can be drawn"),
+    "none of those offered": ({}, None, {"embeddings": {"names": ["spatial"]}}, "spatial"),
+}
+
+
+@pytest.mark.parametrize("what", NOTHING_TO_DRAW)
+def test_where_nothing_can_be_drawn_page_and_list_tell_the_reason(tmp_path: Path, what: str) -> None:
+    options, removed, settings, reason = NOTHING_TO_DRAW[what]
+    root = cxgs.build(tmp_path / "data" / "flat.cxg", n_obs=6, n_var=6, **options).path
+    for file in root.glob(removed) if removed else ():
+        file.unlink()
+    client = serve(tmp_path / "data", tmp_path / "client", **settings)
+    page = client.get("/d/flat.cxg/")
+    assert page.status_code == 404
+    assert b'<div id="root">' not in page.data
+    assert "cannot be shown" in page.text
+    assert reason in page.text
+    start = client.get("/").text
+    assert reason in start
+    assert 'href="d/flat.cxg/"' not in start
+    assert "thumbnail.png" not in start
+    # Programs still get everything else.
+    assert client.get("/d/flat.cxg/api/v0.2/schema").status_code == 200
+    assert client.get("/d/flat.cxg/api/v0.2/data/var?var:name_0=gene1").status_code == 200
+
+
+def test_one_dataset_served_alone_without_an_embedding_has_a_readable_page(tmp_path: Path, top: Path) -> None:
+    path = cxgs.build(tmp_path / "flat.cxg", n_obs=6, n_var=6, embeddings=()).path
+    response = made(top, f"single_dataset: {{datapath: {path}}}").get("/")
+    assert response.status_code == 404
+    assert "no embedding with two dimensions" in response.text
+    assert "See all datasets" not in response.text
+
+
 def test_a_damaged_dataset_is_told_from_a_missing_one(client: FlaskClient) -> None:
     assert b"cannot be opened" in client.get("/d/damaged.cxg/").data
     assert b"cannot be opened" not in client.get("/d/nope.cxg/").data
