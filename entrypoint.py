@@ -27,6 +27,7 @@ from cxg.config import Config, load
 from cxg.errors import ConfigError, CxgError
 from cxg.memory import plan
 from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config, s3_region
+from cxg.redact import redacted
 from cxg.secret_key import SecretKey, find_secret_key
 
 BAKED_CONFIG = Path(__file__).resolve().parent / "customize" / "config.yaml"
@@ -36,7 +37,7 @@ Environment = MutableMapping[str, str]
 
 def say(line: str) -> None:
     """Write one line to standard error, which is the container's log."""
-    sys.stderr.write(f"cellxgene-eb: {line}\n")
+    sys.stderr.write(f"cellxgene-eb: {redacted(line)}\n")
     sys.stderr.flush()
 
 

@@ -265,6 +265,8 @@ def readable_errors(what: str) -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise ConfigError(f"{what}: {_line(error)}") from error
+    except ValueError as error:  # an endpoint without a scheme, say, or with a name that no host has
+        raise ConfigError(f"{what}: {_line(error)} Correct endpoint_url, or AWS_ENDPOINT_URL.") from error
 
 
 def _line(error: Exception) -> str:

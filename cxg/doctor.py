@@ -28,6 +28,7 @@ from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import Listing
 from cxg.plugins import load as load_plugins
 from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config
+from cxg.redact import redacted
 from cxg.secret_key import find_secret_key
 from cxg.storage import Storage
 from cxg.web.client import default_folder, load_client
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     status = WARNING if loaded.warnings else OK
     checks = [Check("configuration", status, f"read from {source.name}", loaded.warnings)]
     checks += look(loaded.config, env, source.uri, without_data=args.without_data)
-    sys.stdout.write(as_json(checks) if args.json else as_text(checks))
+    sys.stdout.write(redacted(as_json(checks) if args.json else as_text(checks)))
     return 1 if any(check.status == FAILED for check in checks) else 0
 
 

@@ -18,7 +18,7 @@
     ├── Busy                    too many ask for long work at once; a retry is safe
     └── ConversionError         an input cannot be turned into a CXG
 
-They are plain classes that carry one sentence for a person. HTTP status codes
+They are plain classes that carry one sentence for a person, without credentials (`cxg.redact`). HTTP status codes
 are assigned in `cxg.web.errors` alone, exit codes in `cxg.cli`.
 """
 
@@ -26,16 +26,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cxg.redact import redacted
+
 
 class CxgError(Exception):
     """Root of every error raised on purpose; its text is meant for a person."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(CxgError):
     """The configuration cannot be used; `problems` holds one sentence for each fault."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        given = (problems,) if isinstance(problems, str) else problems
+        self.problems: tuple[str, ...] = tuple(map(redacted, given))
         super().__init__("\n".join(self.problems))
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cxg.aws import split_s3
 from cxg.errors import ConfigError, StorageUnavailable
+from cxg.redact import redacted
 
 DEFAULT_MOUNT_POINT = "/mnt/cxg"
 LISTING_S = 10
@@ -263,7 +264,10 @@ def _reach(wanted: Wanted) -> str:
 
 
 def _failure(wanted: Wanted, point: str, command: Sequence[str], finished: subprocess.CompletedProcess[str]) -> str:
-    said = " ".join((finished.stderr or finished.stdout or "").split())[:300] or f"exit code {finished.returncode}"
+    said = (
+        redacted(" ".join((finished.stderr or finished.stdout or "").split()))[:300]
+        or f"exit code {finished.returncode}"
+    )
     lowered = said.lower()
     by_host = _BY_HOST.format(point)
     if wanted.kind == "lustre" and "unknown filesystem type" in lowered:

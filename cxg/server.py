@@ -11,6 +11,7 @@ from pathlib import Path
 from cxg.config import Config, load
 from cxg.config.commands import read_config_file
 from cxg.memory import MemoryPlan
+from cxg.redact import redacted
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def load_config(env: Mapping[str, str] = os.environ) -> Config:
     path = env.get("CXG_CONFIG_FILE")
     loaded = load(read_config_file(Path(path)) if path else "", env, path or "the environment")
     for warning in loaded.warnings:
-        log.warning("%s", warning)
+        log.warning("%s", redacted(warning))
     return loaded.config
 
 

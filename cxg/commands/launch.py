@@ -15,6 +15,7 @@ from cxg.config import Config, default_yaml
 from cxg.errors import ConfigError
 from cxg.listing import is_s3
 from cxg.memory import MemoryPlan, plan
+from cxg.redact import redacted
 from cxg.server import gunicorn_command, load_config, server_environment
 from cxg.web.client import default_folder, load_client
 
@@ -141,7 +142,7 @@ def _ask_aws(config: Config, env: dict[str, str], setting: str | None) -> None:
         if reached.region:
             env["AWS_REGION"] = reached.region
     for warning in warnings:
-        sys.stderr.write(f"cxg: warning: {warning}\n")
+        sys.stderr.write(f"cxg: warning: {redacted(warning)}\n")
 
 
 def _check_port(host: str, port: int) -> None:
@@ -163,7 +164,7 @@ def _in_url(host: str) -> str:
 
 def _banner(config: Config, url: str, shares: MemoryPlan) -> str:
     where = config.multi_dataset.dataroot or config.single_dataset.datapath
-    return f"Serving {where}\n{shares.table()}\nOpen {url} in a web browser; Ctrl-C stops the server.\n"
+    return f"Serving {redacted(str(where))}\n{shares.table()}\nOpen {url} in a web browser; Ctrl-C stops the server.\n"
 
 
 def _open_when_ready(url: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from cxg.links import link_problem
+
 # https://www.w3.org/TR/CSP3/#csp-directives, with the two of Upgrade Insecure Requests and Trusted Types.
 CSP_DIRECTIVES = frozenset(
     {
@@ -61,17 +63,19 @@ def check_host(text: str) -> str | None:
 
 def check_link(text: str) -> str | None:
     """Check an http(s) address, or a path on this server."""
-    if any(ord(character) <= ord(" ") for character in text):
-        return "a link has no blanks; write %20 for one"
     if text.startswith("/") and not text.startswith("//"):
-        return None
-    if urlsplit(text).scheme in {"http", "https"}:
-        return check_url(text)
-    return "a link starts with https://, http:// or, for a path on this server, one slash"
+        # The host only lends its name: the rest must be fit for a link.
+        return link_problem(f"https://host{text}")
+    problem = link_problem(text)
+    if problem is not None and not re.match(r"https?:", text, re.IGNORECASE) and "blanks" not in problem:
+        return "a link starts with https://, http:// or, for a path on this server, one slash"
+    return problem
 
 
 def check_url(text: str) -> str | None:
     """Check an absolute http(s) address."""
+    if not text.isprintable() or " " in text:
+        return "an address has no blanks"
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises when the port is no number
@@ -120,6 +124,8 @@ def _check_s3(text: str) -> str | None:
     if not text.startswith("s3://"):
         return "write it with two slashes, as s3://bucket/prefix"
     bucket = text.removeprefix("s3://").partition("/")[0]
+    if "@" in bucket or ":" in bucket:
+        return "an s3:// address holds no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach an IAM role"
     if not _BUCKET.fullmatch(bucket):
         return f"{bucket!r} is no bucket name (3 to 63 of a-z, 0-9, '.' and '-'); write it as s3://bucket/prefix"
     if "?" in text or "#" in text:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxg.errors import ConfigError
+from cxg.redact import redacted
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,5 @@ def read_number(env: Mapping[str, str], name: str, least: int, what: str) -> int
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:
-        raise ConfigError(f"{name} is {text[:40]!r}; it must be a whole number of {what}, {least} or more.")
+        raise ConfigError(f"{name} is {redacted(text)[:40]!r}; it must be a whole number of {what}, {least} or more.")
     return int(text)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from cxg.config.checks import check_link, check_url
 from cxg.config.nodes import Complain, is_tagged, wrong
 
 _DECIMAL = re.compile(r"(?!.{30})[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
@@ -108,7 +109,7 @@ class Number:
 class Text:
     """Text that passes `check`, which returns what is wrong with it, or None; `clean` puts it in its one form.
 
-    A secret's text never appears in a complaint.
+    A secret's text never appears in a complaint, nor does an address that may hold a user and password.
     """
 
     what: str = "text"
@@ -132,8 +133,15 @@ class Text:
         text = str(node.value)
         reason = self.check(text) if text.strip() else "is empty; give a value or remove the key"
         if reason is not None:
-            complain(node, f"{name} {reason}" if self.secret or not text.strip() else f"{name} is {text!r}: {reason}")
+            complain(node, self._told(name, text, reason))
         return self.clean(text)
+
+    def _told(self, name: str, text: str, reason: str) -> str:
+        if self.secret or not text.strip():
+            return f"{name} {reason}"
+        if "@" in text and self.check in (check_link, check_url):
+            return f"{name} is not shown here, as it may hold a password: {reason}"
+        return f"{name} is {text!r}: {reason}"
 
     def _wrong_type(self, node: yaml.Node, name: str) -> str:
         if self.secret:

@@ -18,8 +18,9 @@ from cxg.config.lists import Directives, Names, Script, Scripts, Settings
 
 def _key(default: object, kind: Kind, doc: str) -> Any:
     """Field of a dataclass that is one key of the file."""
-    secret = isinstance(kind, Text) and kind.secret
-    shown = not secret and not isinstance(kind, Settings)  # neither secrets nor access keys in a repr
+    # Neither secrets nor access keys nor the password of an address in a repr.
+    secret = isinstance(kind, Text) and (kind.secret or kind.check is checks.check_url)
+    shown = not secret and not isinstance(kind, Settings)
     metadata = {"kind": kind, "doc": doc}
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata, repr=shown)

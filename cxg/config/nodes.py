@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import yaml
 
+from cxg.redact import redacted
+
 Complain = Callable[[yaml.Node, str], None]
 
 _TAG = "tag:yaml.org,2002:"
@@ -25,7 +27,9 @@ def describe_found(node: yaml.Node) -> str:
         return "a section with keys of its own"
     if is_tagged(node, "null"):
         return "empty (null)"
-    text = node.value if len(node.value) <= _FOUND_AT_MOST else node.value[: _FOUND_AT_MOST - 3] + "..."
+    # Before it is cut, or what marks a password may be gone.
+    text = redacted(node.value)
+    text = text if len(text) <= _FOUND_AT_MOST else text[: _FOUND_AT_MOST - 3] + "..."
     if is_tagged(node, "str"):
         return f"the text {text!r}"
     if is_tagged(node, "int", "float"):

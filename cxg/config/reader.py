@@ -252,6 +252,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
         return "indented with a tab; YAML takes blanks only"
     if "single document" in str(error.context) or "single document" in str(error.problem):
         return "a second document starts here; keep one, without a line '---' between"
+    if "undefined alias" in str(error.problem):  # its name is the text, which may be a secret
+        return "a text that starts with * is not valid YAML by itself; put it in quotes"
     return f"this is not valid YAML: {' '.join(one for one in (error.context, error.problem) if one)}"
 
 

@@ -17,12 +17,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
 from cxg.convert.options import Options
 from cxg.convert.progress import bar
 from cxg.convert.report import Report
 from cxg.errors import ConversionError
+from cxg.links import link_problem
 
 EXIT_INPUT = 2
 _FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
@@ -154,20 +154,15 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise ConversionError(f"{args.input!r} is not a file; an .h5ad file is needed.")
     if "://" in args.input:
         raise ConversionError(f"{args.input} is not a file on this machine; download it first.")
-    if args.about is not None and not _is_url(args.about):
-        raise ConversionError(f"--about: {args.about!r} is not an absolute URL such as https://example.org/study.")
+    if args.about is not None and link_problem(args.about) is not None:
+        raise ConversionError(
+            f"--about: {args.about!r} is not an absolute URL such as https://example.org/study: "
+            f"{link_problem(args.about)}."
+        )
     if args.output is not None and "://" in args.output and not args.output.startswith("s3://"):
         raise ConversionError(f"{args.output}: only folders and s3:// are possible outputs.")
     if args.report is not None and not args.report.absolute().parent.is_dir():
         raise ConversionError(f"--report: the folder {args.report.absolute().parent} does not exist.")
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _percent(text: str) -> float:

@@ -21,6 +21,7 @@ from cxg.convert.runs import Runs
 from cxg.convert.stats import GeneTotals, MatrixStats, transform_name
 from cxg.convert.tables import build_table
 from cxg.format import layout
+from cxg.links import without_bad_links
 
 
 class Conversion:
@@ -114,7 +115,10 @@ class Conversion:
         if colors:
             out[layout.COLORS_KEY] = _json(colors)
         if (corpora := self._source.corpora()) is not None:
-            out[layout.CORPORA_KEY] = _json(corpora)
+            dropped: list[str] = []
+            out[layout.CORPORA_KEY] = _json(without_bad_links(corpora, dropped))
+            for key in dropped:
+                self._report.warn("link_dropped", f"uns/{key}", "It is not a link to a web page and is left out.")
         return out
 
     def _is_dense(self) -> bool:

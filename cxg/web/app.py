@@ -21,6 +21,7 @@ from cxg.config import Config
 from cxg.dataroot import Dataroot, SingleDataset
 from cxg.decoded import DecodedCache
 from cxg.errors import ConfigError
+from cxg.redact import redacted
 from cxg.storage import Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
@@ -161,7 +162,8 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
         if config.server.server_timing_headers:
             response.headers["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
         if log.isEnabledFor(logging.INFO):
-            log.info("%s %s %s %.1f ms", request.method, request.full_path, response.status_code, elapsed_ms)
+            address = redacted(request.full_path)
+            log.info("%s %s %s %.1f ms", request.method, address, response.status_code, elapsed_ms)
         return response
 
 

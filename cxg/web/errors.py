@@ -22,6 +22,7 @@ from cxg.errors import (
     StorageUnavailable,
     UnsupportedMedia,
 )
+from cxg.redact import redacted, traceback_text
 from cxg.web import gallery
 from cxg.web.headers import NO_STORE
 
@@ -70,7 +71,8 @@ def log_failure(error: CxgError, *, with_traceback: bool = False) -> None:
         reasons = [reason for reason in reasons if reason not in text] + [text]
         cause = cause.__cause__
     line = f"{request.method} {request.path}: {error}" + (f" [{'; '.join(reasons)}]" if reasons else "")
-    log.warning("%s", " ".join(line.split()), exc_info=error if with_traceback else None)
+    told = redacted(" ".join(line.split()))
+    log.warning("%s", f"{told}\n{traceback_text(error)}" if with_traceback else told)
 
 
 def _ours(error: CxgError) -> Response:
@@ -105,7 +107,7 @@ def _broken_body(_: ParseException) -> Response:
 def _unknown(error: Exception) -> Response:
     """A fault of ours: logged with an id, of which the client is told only the id."""
     mark = uuid.uuid4().hex[:12]
-    log.error("request %s failed: %s %s", mark, request.method, request.path, exc_info=error)
+    log.error("request %s failed: %s %s\n%s", mark, request.method, request.path, traceback_text(error))
     code = InternalServerError.code
     response = _render(code, f"Something went wrong on the server. If you report it, give the id {mark}.")
     response.headers["X-Request-ID"] = mark

@@ -21,6 +21,7 @@ from typing import Protocol
 from cxg.compute.thumbnail import choose_column
 from cxg.errors import CxgError, DatasetNotFound
 from cxg.format.dataset import Dataset
+from cxg.redact import traceback_text
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +234,7 @@ class Summaries:
 def _report(name: str, future: Future[None]) -> None:
     error = future.exception()
     if error is not None:
-        log.error("the summary of dataset %s failed", name, exc_info=error)
+        log.error("the summary of dataset %s failed\n%s", name, traceback_text(error))
 
 
 def _unreadable(name: str, problem: str) -> DatasetSummary:
