@@ -193,7 +193,7 @@ def _explored(visitor: Visitor, tally: Tally, seed: int, data: Data) -> None:
 def _decoded(visitor: Visitor, tally: Tally, data: Data) -> None:
     visitor.open()
     deadline = time.monotonic() + _DECODE_LIMIT_S
-    while not (list(_CACHE.glob("*-obs")) and list(_CACHE.glob("*-var"))):
+    while not (list(_CACHE.rglob("*-obs")) and list(_CACHE.rglob("*-var"))):
         if time.monotonic() > deadline:
             return  # where there is no room for it, say
         time.sleep(0.2)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from cxg.cachefolder import folder_bytes
+from cxg.cachefolder import CacheFolder, changed_s, folder_bytes, remove
 from cxg.listing import Entry, Listing
 
 _PREFIX = "s3-"
@@ -40,12 +39,12 @@ class Copies:
     Parameters
     ----------
     fetch : copies the object at a URI to a path
-    folder, budget_bytes : where caches are kept, and what all of them may take together
+    cache : where caches are kept, and what all of them may take together
     """
 
-    def __init__(self, fetch: Callable[[str, Path], None], folder: Path, budget_bytes: int) -> None:
-        self._fetch, self._folder = fetch, folder
-        self._budget_bytes = int(budget_bytes * _SHARE)
+    def __init__(self, fetch: Callable[[str, Path], None], cache: CacheFolder) -> None:
+        self._fetch, self._cache, self._folder = fetch, cache, cache.path
+        self._budget_bytes = int(cache.budget_bytes * _SHARE)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="copies")
         self._running: dict[Path, Future[None]] = {}
@@ -84,6 +83,8 @@ class Copies:
     def _copy(self, uri: str, target: Path, size: int) -> None:
         if target.exists():
             return
+        if not self._cache.is_ready():
+            raise OSError(f"{self._folder} cannot be made, or belongs to somebody else")
         # Not inside the array, where TileDB would take it for one of its own files.
         partial = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
         try:
@@ -103,23 +104,25 @@ class Copies:
                     self._used_bytes = None
 
     def _folders(self) -> list[Path]:
-        return [item for item in self._folder.glob(f"{_PREFIX}*") if item.is_dir()]
+        return [item for item in self._folder.glob(f"{_PREFIX}*") if item.is_dir() and not item.is_symlink()]
 
     def _make_room(self) -> None:
         """Remove the datasets unused for longest while more than three quarters of the room are taken.
 
         Also what a killed process was fetching.
         """
+        if not self._cache.is_ready():
+            return
         for partial in self._folder.glob(f"{_PREFIX}*.part"):
-            if time.time() - _changed_s(partial) > _IN_USE_S:
-                partial.unlink(missing_ok=True)
+            if time.time() - changed_s(partial) > _IN_USE_S:
+                remove(partial)
         with self._lock:
             sizes = {folder: folder_bytes(folder) for folder in self._folders()}
             used = sum(sizes.values())
-            for folder in sorted(sizes, key=_changed_s):
-                if used <= 0.75 * self._budget_bytes or time.time() - _changed_s(folder) < _IN_USE_S:
+            for folder in sorted(sizes, key=changed_s):
+                if used <= 0.75 * self._budget_bytes or time.time() - changed_s(folder) < _IN_USE_S:
                     break
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 used -= sizes[folder]
             self._used_bytes = used
 
@@ -142,10 +145,12 @@ class DatasetCopies:
         if time.monotonic() - self._touched_s > _TOUCH_S:
             self._touched_s = time.monotonic()
             with contextlib.suppress(OSError):
-                os.utime(self.root)
+                os.utime(self.root, follow_symlinks=False)
         missing = [entry for entry in entries if not (self.root / entry.path).exists()]
         if not missing:
             return True
+        if not all(_leads_inside(self.root, entry.path) for entry in missing):
+            return False
         if not self._copies.reserve(sum(entry.size for entry in missing)):
             return False
         started = [
@@ -156,8 +161,9 @@ class DatasetCopies:
         return True
 
 
-def _changed_s(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0
+def _leads_inside(root: Path, path: str) -> bool:
+    """Whether a path below `root` stays there: an object may be called anything, and a folder may be a link."""
+    parts = path.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts) or root.is_symlink():
+        return False
+    return not any(root.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts)))

@@ -11,15 +11,12 @@ They are kept in the folder of `cxg.cachefolder`; the copy unused for longest go
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ import numpy as np
 from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
-from cxg.cachefolder import folder_bytes
+from cxg.cachefolder import CacheFolder, folder_bytes
 from cxg.catalog import Catalog
 from cxg.errors import CxgError
 from cxg.format.columnfiles import load_column, load_embedding, write_columns
@@ -46,7 +43,6 @@ _TOUCH_S = 60.0
 _MOST_REMEMBERED = 1024
 _NICE = 10
 _TICK_S = 0.05
-_COPIES = ("columns", "obs", "var")
 # Threads of one process share one interpreter: visitors come first, as long as they are not there all the time.
 _QUIET_S = 0.25
 _PATIENCE_S = 0.5
@@ -62,21 +58,18 @@ class DecodedCache:
     Parameters
     ----------
     catalog : leases the dataset while it is decoded
-    folder : where the copies are; None switches the cache off
-    budget_bytes : most that all copies take together
+    cache : where the copies are, and what they may take together; None keeps none
     reading : entered for each part that is read, so that it does not take memory beside other long reads
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        folder: Path | None,
-        budget_bytes: int,
+        cache: CacheFolder | None,
         reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._catalog = catalog
-        self._folder = folder if budget_bytes > 0 else None
-        self._budget_bytes = budget_bytes
+        self._cache = cache
         self._reading = reading
         self._lock = threading.Lock()
         self._kept = catalog.storage.kept
@@ -92,12 +85,13 @@ class DecodedCache:
 
     def find(self, dataset: Dataset, axis: str) -> RunStore | None:
         """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet."""
-        if self._folder is None:
+        if self._cache is None:
             return None
         name = _folder_name(dataset, axis)
-        self._touch(self._folder / name)
+        folder = self._cache.path / name
+        self._touch(folder)
         try:
-            return self._kept.find_or_make(self, name, partial(RunStore, self._folder / name), RunStore.held_bytes)
+            return self._kept.find_or_make(self, name, partial(RunStore, folder), RunStore.held_bytes)
         except (OSError, ValueError):
             return None
 
@@ -116,7 +110,7 @@ class DecodedCache:
 
     def want(self, dataset: Dataset) -> None:
         """Have a dataset decoded soon, unless it is or cannot be."""
-        if self._folder is None:
+        if self._cache is None:
             return
         with self._lock:
             if dataset.fingerprint in self._asked:
@@ -162,39 +156,37 @@ class DecodedCache:
                     self._make_one(dataset, axis)
 
     def _make_one(self, dataset: Dataset, what: str) -> None:
-        if self._folder is None or (target := self._folder / _folder_name(dataset, what)).exists():
+        if self._cache is None or (target := self._cache.path / _folder_name(dataset, what)).exists():
             return
-        with _locked(self._folder / "lock") as locked:
+        if not self._cache.is_ready():
+            raise OSError(f"{self._cache.path} cannot be made, or belongs to somebody else")
+        with self._cache.locked() as locked:
             if not locked:
                 # Another process may be busy with another dataset: ask again.
                 with self._lock:
                     self._asked.pop(dataset.fingerprint, None)
             if not locked or target.exists():
                 return
-            _clear_leftovers(self._folder)
-            unfinished = Path(tempfile.mkdtemp(prefix="partial-", dir=self._folder))
-            try:
-                if self._write(dataset, what, unfinished):
-                    self._make_room(folder_bytes(unfinished))
+            with self._cache.unfinished() as unfinished:
+                if self._write(dataset, what, unfinished, self._cache.budget_bytes):
+                    self._cache.make_room(folder_bytes(unfinished))
                     unfinished.rename(target)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
 
-    def _write(self, dataset: Dataset, what: str, folder: Path) -> bool:
+    def _write(self, dataset: Dataset, what: str, folder: Path, budget_bytes: int) -> bool:
         """Fill an empty folder; False when it would take too much of the budget."""
         if what == "columns":
-            return write_columns(folder, dataset, self._budget_bytes // 4)
+            return write_columns(folder, dataset, budget_bytes // 4)
         matrix = dataset.sparse_expression()
         if matrix is None:
             return False
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
         read = self._politely(partial(matrix.read_range, what))
-        return build(folder, read, *lengths, self._budget_bytes * 3 // 8)
+        return build(folder, read, *lengths, budget_bytes * 3 // 8)
 
     def _columns(self, dataset: Dataset) -> Path | None:
-        if self._folder is None:
+        if self._cache is None:
             return None
-        folder = self._folder / _folder_name(dataset, "columns")
+        folder = self._cache.path / _folder_name(dataset, "columns")
         self._touch(folder)
         return folder
 
@@ -206,7 +198,7 @@ class DecodedCache:
                 return
             self._touched_s[folder.name] = now
         with contextlib.suppress(OSError):
-            os.utime(folder)
+            os.utime(folder, follow_symlinks=False)
         for name in self._kept.owned(self):
             if not (folder.parent / str(name)).exists():
                 self._kept.drop(self, name)
@@ -224,18 +216,6 @@ class DecodedCache:
 
         return read_range
 
-    def _make_room(self, needed_bytes: int) -> None:
-        if self._folder is None:
-            return
-        # All that is in the folder counts, but copies of files on S3 are not ours to remove.
-        used = sum(folder_bytes(item) for item in self._folder.iterdir() if item.is_dir() and not _is_partial(item))
-        kept = sorted((item for what in _COPIES for item in self._folder.glob(f"*-{what}")), key=_age)
-        for item in kept:
-            if used + needed_bytes <= self._budget_bytes:
-                return
-            used -= folder_bytes(item)
-            shutil.rmtree(item, ignore_errors=True)
-
 
 def _pause(seconds: float) -> None:
     """Sleep; raises _ProcessEnds as soon as the process wants to end."""
@@ -251,33 +231,3 @@ def _pause(seconds: float) -> None:
 
 def _folder_name(dataset: Dataset, what: str) -> str:
     return f"{dataset.fingerprint}-{what}"
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock between processes; False at once when another has it. It ends with its process."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half done; the caller holds the lock."""
-    for item in folder.iterdir():
-        if _is_partial(item):
-            shutil.rmtree(item, ignore_errors=True)
-
-
-def _is_partial(item: Path) -> bool:
-    return item.name.startswith("partial-")
-
-
-def _age(item: Path) -> float:
-    try:
-        return item.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -161,8 +161,8 @@ class Storage:
     def _made_copies(self) -> Copies | None:
         if self._cache_env is None:
             return None
-        folder, budget_bytes = cache_folder(self._cache_env)
-        return None if folder is None else Copies(self._made_objects.copy, folder, budget_bytes)
+        cache = cache_folder(self._cache_env)
+        return None if cache is None else Copies(self._made_objects.copy, cache)
 
     def copies(self, uri: str, listing: Listing) -> DatasetCopies | None:
         """Local copies of the files of a dataset on S3; None for others, and where there is no room for copies."""

@@ -49,12 +49,13 @@ ENVIRONMENT = (
     EnvironmentVariable("CXG_CLIENT_DIR", "Folder of the built web client: index.html and static/."),
     EnvironmentVariable(
         "CXG_CACHE_DIR",
-        "Folder for decoded copies of the datasets in use, and copies of small files from S3; else a temporary one.",
+        "Folder for decoded copies of the datasets in use, and copies of small files from S3, which are kept in "
+        "a folder of their own in it; else a temporary one.",
     ),
     EnvironmentVariable(
         "CXG_CACHE_MB",
-        "Most that folder may hold, in MB; else a quarter of its free space, or nothing where it is in memory (tmpfs). "
-        "0 switches it off.",
+        "Most that the copies may take, in MB; else a quarter of the free space, or nothing where it is in memory "
+        "(tmpfs). 0 switches it off.",
     ),
     EnvironmentVariable("CXG_PLUGINS_DIR", "Folder of plugins (*.py)."),
     EnvironmentVariable("CXG_DEPLOY_DIR", "Folder whose files are served at /static/cellxgene/deploy/."),

@@ -113,7 +113,7 @@ def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) 
     cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
     # Two threads are left for those who want something else.
     work = Work(plan.making_mb * memory.MB, plan.threads - 2)
-    decoded = DecodedCache(catalog, *cache_folder(env), work.background_scan)
+    decoded = DecodedCache(catalog, cache_folder(env), work.background_scan)
     return Site(config, catalog, cache, work, Readiness(catalog), decoded)
 
 

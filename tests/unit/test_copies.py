@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cxg.cachefolder import MARKER, CacheFolder
 from cxg.copies import Copies
 from cxg.listing import Entry, Listing, list_folder
 
@@ -45,34 +46,42 @@ def source(tmp_path: Path) -> Source:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "cache"
-    path.mkdir()
-    return path
+    """The folder of this program, with its marker."""
+    assert CacheFolder(tmp_path / "cache", ROOM).is_ready()
+    return tmp_path / "cache"
+
+
+def make(source: Source, folder: Path, room: int = ROOM) -> Copies:
+    return Copies(source.fetch, CacheFolder(folder, room))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir() if item.name != MARKER)
 
 
 def test_files_are_fetched_once(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing)
     assert copies.have(listing.entries)
     assert copies.have(listing.entries)
     # Empty files need no fetching.
     assert sorted(source.fetched) == ["obs/a0.tdb", "obs/a1.tdb"]
     assert (copies.root / "obs/a1.tdb").read_bytes() == b"o" * 200
     assert (copies.root / "obs/__commits/x.wrt").read_bytes() == b""
-    assert [item.name for item in folder.iterdir()] == [copies.root.name]
+    assert names(folder) == [copies.root.name]
 
 
 def test_another_process_finds_them(source: Source, folder: Path) -> None:
     listing = source.listing
-    assert Copies(source.fetch, folder, ROOM).of(str(source.root), listing).have(listing.entries)
+    assert make(source, folder).of(str(source.root), listing).have(listing.entries)
     source.fetched.clear()
-    assert Copies(source.fetch, folder, ROOM).of(str(source.root), listing).have(listing.entries)
+    assert make(source, folder).of(str(source.root), listing).have(listing.entries)
     assert not source.fetched
 
 
 def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing)
     source.wait.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(copies.have, listing.entries) for _ in range(8)]
@@ -84,7 +93,7 @@ def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: P
 
 def test_a_removed_copy_is_fetched_again(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing)
     copies.have(listing.entries)
     shutil.rmtree(copies.root)
     assert copies.have(listing.entries)
@@ -93,11 +102,11 @@ def test_a_removed_copy_is_fetched_again(source: Source, folder: Path) -> None:
 
 def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
     before = source.listing
-    first = Copies(source.fetch, folder, ROOM).of(str(source.root), before)
+    first = make(source, folder).of(str(source.root), before)
     first.have(before.entries)
     (source.root / "obs/a1.tdb").write_bytes(b"new")
     after = source.listing
-    second = Copies(source.fetch, folder, ROOM).of(str(source.root), after)
+    second = make(source, folder).of(str(source.root), after)
     assert second.have(after.entries)
     assert (second.root / "obs/a1.tdb").read_bytes() == b"new"
     assert (first.root / "obs/a1.tdb").read_bytes() == b"o" * 200
@@ -105,7 +114,7 @@ def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
 
 def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> None:
     entry = Entry("obs/a0.tdb", 99)
-    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder).of(str(source.root), Listing((entry,)))
     with pytest.raises(OSError, match="another size"):
         copies.have([entry])
     assert not (copies.root / entry.path).exists()
@@ -114,7 +123,7 @@ def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> N
 
 def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
     entry = Entry("obs/new", 3)
-    copies = Copies(source.fetch, folder, ROOM).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder).of(str(source.root), Listing((entry,)))
     with pytest.raises(FileNotFoundError):
         copies.have([entry])
     (source.root / "obs/new").write_bytes(b"new")
@@ -123,7 +132,7 @@ def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
 
 def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = Copies(source.fetch, folder, 4 * 250).of(str(source.root), listing)
+    copies = make(source, folder, 4 * 250).of(str(source.root), listing)
     assert copies.have([entry for entry in listing.entries if entry.path.endswith("a1.tdb")])
     assert not copies.have(listing.entries)
     assert source.fetched == ["obs/a1.tdb"]
@@ -131,7 +140,7 @@ def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
 
 def test_a_failed_fetch_keeps_no_room(source: Source, folder: Path) -> None:
     entry = Entry("obs/new", 200)
-    copies = Copies(source.fetch, folder, 4 * 250).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder, 4 * 250).of(str(source.root), Listing((entry,)))
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
             copies.have([entry])
@@ -143,8 +152,8 @@ def test_what_a_killed_process_was_fetching_is_removed(source: Source, folder: P
     for name, age_s in (("s3-dead.part", 5000.0), ("s3-running.part", 1.0), ("other.part", 5000.0)):
         (folder / name).touch()
         os.utime(folder / name, (time.time() - age_s,) * 2)
-    Copies(source.fetch, folder, ROOM).of(str(source.root), source.listing)
-    assert sorted(item.name for item in folder.iterdir()) == ["other.part", "s3-running.part"]
+    make(source, folder).of(str(source.root), source.listing)
+    assert names(folder) == ["other.part", "s3-running.part"]
 
 
 def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) -> None:
@@ -153,8 +162,54 @@ def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) ->
         (folder / name / "file").write_bytes(b"x" * size)
         os.utime(folder / name, (time.time() - age_s,) * 2)
     (folder / "decoded").mkdir()
-    Copies(source.fetch, folder, 4 * 1300).of(str(source.root), source.listing)
-    assert sorted(item.name for item in folder.iterdir()) == ["decoded", "s3-newer", "s3-used"]
-    Copies(source.fetch, folder, 4 * 100).of(str(source.root), source.listing)
+    make(source, folder, 4 * 1300).of(str(source.root), source.listing)
+    assert names(folder) == ["decoded", "s3-newer", "s3-used"]
+    make(source, folder, 4 * 100).of(str(source.root), source.listing)
     # Another process may have it open.
-    assert sorted(item.name for item in folder.iterdir()) == ["decoded", "s3-used"]
+    assert names(folder) == ["decoded", "s3-used"]
+
+
+@pytest.mark.parametrize("path", ["obs/../../../theirs/a0.tdb", "/theirs", "obs//a0.tdb", "obs/./a0.tdb", ".."])
+def test_an_object_of_an_odd_name_is_not_copied(source: Source, folder: Path, path: str) -> None:
+    before = sorted(folder.parent.rglob("*"))
+    copies = make(source, folder).of(str(source.root), source.listing)
+    assert not copies.have([Entry(path, 3)])
+    assert (source.fetched, sorted(folder.parent.rglob("*"))) == ([], before)
+
+
+@pytest.mark.parametrize("link", ["", "obs"])
+def test_no_link_is_followed(source: Source, folder: Path, link: str) -> None:
+    theirs = folder.parent / "theirs"
+    theirs.mkdir()
+    copies = make(source, folder).of(str(source.root), source.listing)
+    (copies.root / link).parent.mkdir(parents=True, exist_ok=True)
+    (copies.root / link).symlink_to(theirs)
+    os.utime(theirs, (1, 1))
+    assert not copies.have(source.listing.entries)
+    assert not list(theirs.iterdir())
+    assert theirs.stat().st_mtime == 1
+    for item in (copies.root / link, theirs):
+        os.utime(item, (1, 1), follow_symlinks=False)
+    make(source, folder, 0).of(str(source.root), Listing(()))
+    assert theirs.is_dir()
+
+
+def test_a_folder_that_is_gone_is_made_again(source: Source, folder: Path) -> None:
+    copies = make(source, folder).of(str(source.root), source.listing)
+    assert copies.have(source.listing.entries)
+    shutil.rmtree(folder)
+    assert copies.have(source.listing.entries)
+    assert CacheFolder(folder, ROOM).is_ready()
+
+
+def test_nothing_is_written_into_a_folder_of_somebody_else(source: Source, folder: Path) -> None:
+    copies = make(source, folder).of(str(source.root), source.listing)
+    shutil.rmtree(folder)
+    (folder / "s3-theirs").mkdir(parents=True)
+    (folder / "s3-theirs.part").touch()
+    for item in folder.iterdir():
+        os.utime(item, (1, 1))
+    with pytest.raises(OSError, match="belongs to somebody else"):
+        copies.have(source.listing.entries)
+    make(source, folder, 0).of(str(source.root), source.listing)
+    assert names(folder) == ["s3-theirs", "s3-theirs.part"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cxg import decoded
+from cxg.cachefolder import CacheFolder
 from cxg.catalog import Catalog
 from cxg.config import default
 from cxg.dataroot import Dataroot
@@ -21,6 +22,8 @@ from cxg.decoded import DecodedCache
 from cxg.errors import UnknownColumn
 from cxg.storage import Storage
 from tests import cxgs
+
+COPIES = ("columns", "obs", "var")
 
 
 @pytest.fixture
@@ -34,6 +37,13 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
     return Catalog(storage, Dataroot(storage, str(root)), 8)
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The folder of this program, with its marker."""
+    assert CacheFolder(tmp_path / "own", 1 << 20).is_ready()
+    return tmp_path / "own"
+
+
 def make(cache: DecodedCache, name: str) -> None:
     """What the background thread does, now."""
     cache._make(name)
@@ -43,14 +53,14 @@ def folders(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir() if item.is_dir())
 
 
-def test_made_once_and_found_by_others(catalog: Catalog, tmp_path: Path) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_made_once_and_found_by_others(catalog: Catalog, own: Path) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
         assert cache.find(dataset, "obs") is None
         make(cache, "a.cxg")
         assert cache.find(dataset, "obs") is not None
-        assert DecodedCache(catalog, tmp_path, 1 << 20).find(dataset, "obs") is not None
-        copies = [tmp_path / f"{dataset.fingerprint}-{axis}" for axis in ("obs", "var")]
+        assert DecodedCache(catalog, CacheFolder(own, 1 << 20)).find(dataset, "obs") is not None
+        copies = [own / f"{dataset.fingerprint}-{axis}" for axis in ("obs", "var")]
         before = [copy.stat().st_ino for copy in copies]
         make(cache, "a.cxg")
         assert [copy.stat().st_ino for copy in copies] == before
@@ -62,19 +72,19 @@ def test_made_once_and_found_by_others(catalog: Catalog, tmp_path: Path) -> None
         assert np.count_nonzero(column) == len(cells)
 
 
-def test_asking_for_it_starts_the_work(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_for_it_starts_the_work(catalog: Catalog, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     monkeypatch.setattr(cache, "_make", lambda name: done.set())
     with catalog.lease("a.cxg") as dataset:
         cache.want(dataset)
     assert done.wait(10)
 
 
-def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, own: Path, monkeypatch) -> None:
     monkeypatch.setattr(decoded, "_DELAY_S", 0.0)
     monkeypatch.setattr(decoded, "_AGAIN_AFTER_S", 1.0)
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     asked = threading.Semaphore(0)
     monkeypatch.setattr(cache, "_make", lambda name: asked.release())
     with catalog.lease("a.cxg") as dataset:
@@ -87,8 +97,8 @@ def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, tmp_path: P
         assert asked.acquire(timeout=10)
 
 
-def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, own: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
     monkeypatch.setattr(cache, "_make", lambda name: 1 // 0)
     cache._wanted.append("a.cxg")
@@ -102,8 +112,9 @@ def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, tmp_path: P
     assert done.wait(10)
 
 
-def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, tmp_path: Path, monkeypatch, caplog) -> None:
-    cache = DecodedCache(catalog, tmp_path / "missing", 1 << 20)
+def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, monkeypatch, caplog) -> None:
+    (own / "lock").touch()
+    cache = DecodedCache(catalog, CacheFolder(own / "lock" / "missing", 1 << 20))
     monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
     cache._wanted.append("a.cxg")
     cache._work()
@@ -111,16 +122,15 @@ def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, tmp_path: Path
     assert "a.cxg" in caplog.text
 
 
-def test_dense_data_are_not_copied(catalog: Catalog, tmp_path: Path) -> None:
-    cache = DecodedCache(catalog, tmp_path / "cache", 1 << 20)
-    (tmp_path / "cache").mkdir()
+def test_dense_data_are_not_copied(catalog: Catalog, own: Path) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     make(cache, "dense.cxg")
     # Their columns are.
-    assert [name.rpartition("-")[2] for name in folders(tmp_path / "cache")] == ["columns"]
+    assert [name.rpartition("-")[2] for name in folders(own)] == ["columns"]
 
 
-def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, own: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
         before = [cache.obs_column(dataset, column.name) for column in dataset.obs.columns]
         places = [cache.embedding(dataset, name) for name in dataset.embeddings]
@@ -144,11 +154,11 @@ def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, tmp_pat
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:90])])
-def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, tmp_path: Path, damage) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, own: Path, damage) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
         make(cache, "a.cxg")
-        for file in (tmp_path / f"{dataset.fingerprint}-columns").iterdir():
+        for file in (own / f"{dataset.fingerprint}-columns").iterdir():
             damage(file)
         for name in dataset.embeddings:
             assert cache.embedding(dataset, name).tobytes() == dataset.read_embedding(name).tobytes()
@@ -156,10 +166,9 @@ def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, tmp_path: Path
             assert repr(cache.obs_column(dataset, column.name)) == repr(dataset.obs.read(column.name))
 
 
-def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    cache = DecodedCache(catalog, folder, 1 << 20)
+def test_the_least_recently_used_goes_first(catalog: Catalog, own: Path) -> None:
+    folder = own
+    cache = DecodedCache(catalog, CacheFolder(folder, 1 << 20))
     make(cache, "a.cxg")
     make(cache, "b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
@@ -169,16 +178,16 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, tmp_path: Path) ->
             os.utime(folder / name, (2, 2))
         os.utime(folder / f"{second.fingerprint}-obs", (1, 1))
         used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        DecodedCache(catalog, folder, used)._make_room(10)
+        CacheFolder(folder, used).make_room(10)
         assert folders(folder) == sorted(kept)
 
 
-@pytest.mark.parametrize("what", decoded._COPIES)
-def test_what_is_used_stays_young(catalog: Catalog, tmp_path: Path, monkeypatch, what: str) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+@pytest.mark.parametrize("what", COPIES)
+def test_what_is_used_stays_young(catalog: Catalog, own: Path, monkeypatch, what: str) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     make(cache, "a.cxg")
     with catalog.lease("a.cxg") as dataset:
-        folder = tmp_path / f"{dataset.fingerprint}-{what}"
+        folder = own / f"{dataset.fingerprint}-{what}"
 
         def use() -> bool:
             """Whether one use of the copy is noted."""
@@ -196,14 +205,14 @@ def test_what_is_used_stays_young(catalog: Catalog, tmp_path: Path, monkeypatch,
         assert use()
 
 
-def test_what_another_process_removed_is_let_go(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_what_another_process_removed_is_let_go(catalog: Catalog, own: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     make(cache, "a.cxg")
     make(cache, "b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
         assert cache.find(first, "obs") is not None
         assert cache.find(second, "obs") is not None
-        shutil.rmtree(tmp_path / f"{first.fingerprint}-obs")
+        shutil.rmtree(own / f"{first.fingerprint}-obs")
         monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
         # Whoever uses any copy sees to all of them: a file that is open keeps its place on disk.
         assert cache.find(second, "obs") is not None
@@ -211,43 +220,42 @@ def test_what_another_process_removed_is_let_go(catalog: Catalog, tmp_path: Path
         assert cache.find(first, "obs") is None
 
 
-def test_the_copies_of_one_dataset_fit_beside_each_other(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
+def test_the_copies_of_one_dataset_fit_beside_each_other(catalog: Catalog, own: Path, monkeypatch) -> None:
     shares = []
-    cache = DecodedCache(catalog, tmp_path, 800)
+    cache = DecodedCache(catalog, CacheFolder(own, 800))
     monkeypatch.setattr(decoded, "build", lambda *given: shares.append(given[-1]))
     monkeypatch.setattr(decoded, "write_columns", lambda *given: shares.append(given[-1]))
     make(cache, "a.cxg")
     assert (len(shares), sum(shares)) == (3, 800)
 
 
-def test_files_copied_from_s3_count_and_stay(catalog: Catalog, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    cache = DecodedCache(catalog, folder, 1 << 20)
+def test_files_copied_from_s3_count_and_stay(catalog: Catalog, own: Path) -> None:
+    folder = own
+    cache = DecodedCache(catalog, CacheFolder(folder, 1 << 20))
     (folder / "s3-abc").mkdir(parents=True)
     make(cache, "a.cxg")
     (folder / "s3-abc" / "file").write_bytes(bytes(1 << 20))
-    cache._make_room(10)
+    CacheFolder(folder, 1 << 20).make_room(10)
     assert folders(folder) == ["s3-abc"]
 
 
-def test_too_large_a_dataset_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    make(DecodedCache(catalog, folder, 200), "a.cxg")
+def test_too_large_a_dataset_leaves_nothing(catalog: Catalog, own: Path) -> None:
+    folder = own
+    make(DecodedCache(catalog, CacheFolder(folder, 200)), "a.cxg")
     assert folders(folder) == []
 
 
-def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
+def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, own: Path) -> None:
+    folder = own
     (folder / "partial-dead").mkdir(parents=True)
-    make(DecodedCache(catalog, folder, 1 << 20), "a.cxg")
+    make(DecodedCache(catalog, CacheFolder(folder, 1 << 20)), "a.cxg")
     assert "partial-dead" not in folders(folder)
 
 
-def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_one_process_at_a_time(catalog: Catalog, own: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     asked = threading.Event()
-    with decoded._locked(tmp_path / "lock") as held, catalog.lease("a.cxg") as dataset:
+    with CacheFolder(own, 1).locked() as held, catalog.lease("a.cxg") as dataset:
         assert held
         cache._asked[dataset.fingerprint] = True
         make(cache, "a.cxg")
@@ -256,17 +264,17 @@ def test_one_process_at_a_time(catalog: Catalog, tmp_path: Path, monkeypatch) ->
         monkeypatch.setattr(cache, "_make", lambda name: asked.set())
         cache.want(dataset)
     assert asked.wait(10)
-    with decoded._locked(tmp_path / "lock"), catalog.lease("b.cxg") as dataset:
-        for what in decoded._COPIES:
-            (tmp_path / f"{dataset.fingerprint}-{what}").mkdir()
-        other = DecodedCache(catalog, tmp_path, 1 << 20)
+    with CacheFolder(own, 1).locked(), catalog.lease("b.cxg") as dataset:
+        for what in COPIES:
+            (own / f"{dataset.fingerprint}-{what}").mkdir()
+        other = DecodedCache(catalog, CacheFolder(own, 1 << 20))
         other._asked[dataset.fingerprint] = True
         make(other, "b.cxg")
         assert dataset.fingerprint in other._asked
 
 
-def test_decoding_lets_visitors_go_first(catalog: Catalog, tmp_path: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, tmp_path, 1 << 20)
+def test_decoding_lets_visitors_go_first(catalog: Catalog, own: Path, monkeypatch) -> None:
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     waited: list[float] = []
     monkeypatch.setattr(decoded.time, "sleep", waited.append)
     monkeypatch.setattr(decoded, "_PATIENCE_S", 0.02)
@@ -286,6 +294,7 @@ def test_a_process_ends_although_it_decodes(tmp_path: Path) -> None:
     program = f"""
 import pathlib, time
 from cxg import decoded
+from cxg.cachefolder import CacheFolder
 from cxg.catalog import Catalog
 from cxg.config import default
 from cxg.dataroot import Dataroot
@@ -293,7 +302,7 @@ from cxg.storage import Storage
 decoded._DELAY_S = 0.0
 storage = Storage(default())
 catalog = Catalog(storage, Dataroot(storage, {str(tmp_path / "root")!r}), 8)
-cache = decoded.DecodedCache(catalog, pathlib.Path({str(tmp_path)!r}), 1 << 20)
+cache = decoded.DecodedCache(catalog, CacheFolder(pathlib.Path({str(tmp_path / "own")!r}), 1 << 20))
 politely, began = cache._politely, []
 def endless(read):
     def read_range(start, stop):
@@ -310,4 +319,4 @@ while not began:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     # What was half done is gone.
-    assert [name.rpartition("-")[2] for name in folders(tmp_path) if name != "root"] == ["columns"]
+    assert [name.rpartition("-")[2] for name in folders(tmp_path / "own")] == ["columns"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiledb
 
+from cxg.cachefolder import CacheFolder
 from cxg.config import load
 from cxg.copies import Copies, DatasetCopies
 from cxg.format import nearby
@@ -28,8 +29,8 @@ class Case:
         self.truth = cxgs.build(tmp_path / "d.cxg", kind, **options)
         self.storage, self.fetched = Storage(load("", {}).config), list[str]()
         self.listing = list_folder(str(self.truth.path))
-        (tmp_path / "cache").mkdir()
-        self.copies: DatasetCopies = Copies(self.fetch, tmp_path / "cache", room).of(str(self.truth.path), self.listing)
+        copies = Copies(self.fetch, CacheFolder(tmp_path / "cache", room))
+        self.copies: DatasetCopies = copies.of(str(self.truth.path), self.listing)
 
     def fetch(self, uri: str, target: Path) -> None:
         self.fetched.append(uri.removeprefix(f"{self.truth.path}/"))
