@@ -23,6 +23,7 @@ ARROWS = {
         *("secret_key", "server", "storage", "web.client", "web.headers"),
     ),
     "compute": (),
+    "contexts": (),
     "copies": ("cachefolder", "listing"),
     "config": (),
     "convert": ("aws", "config", "format.inspect", "format.layout", "listing", "storage"),
@@ -46,7 +47,7 @@ ARROWS = {
     "decoded": ("cachefolder", "catalog", "format"),
     "entrypoint": ("aws", "config", "memory", "mounts", "reach", "secret_key", "server", "storage"),
     "errors": (),
-    "format": ("copies", "listing", "storage"),
+    "format": ("contexts", "copies", "listing", "storage"),
     "kept": (),
     "listing": (),
     "memory": ("config",),
@@ -56,7 +57,7 @@ ARROWS = {
     "secret_key": ("aws", "config"),
     "server": ("config", "memory"),
     "objects": (),
-    "storage": ("aws", "cachefolder", "config", "copies", "kept", "listing", "memory", "objects"),
+    "storage": ("aws", "cachefolder", "config", "contexts", "copies", "kept", "listing", "memory", "objects"),
     "web": (
         *(
             "cachefolder",
@@ -82,7 +83,7 @@ LIBRARIES = {
     "flask": {"web", "plugins"},
     "h5py": {"convert"},
     "scipy": {"compute", "convert"},
-    "tiledb": {"objects", "storage", "format", "convert"},
+    "tiledb": {"contexts", "objects", "storage", "format", "convert"},
     "werkzeug": {"web", "plugins"},
 }
 
