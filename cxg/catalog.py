@@ -44,6 +44,8 @@ _CHECK_INTERVAL_MAX_S = 30.0
 _CHECK_WAIT_S = 1.0
 _CHECK_THREADS = 4
 _OPEN_TRIES = 3
+# What was not used for so long is closed rather than opened anew when TileDB contexts are replaced.
+_RENEW_USED_S = 60.0
 
 _Look = tuple[float, str, Listing]
 """When it began, where the dataset is, its files."""
@@ -107,6 +109,7 @@ class Catalog:
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
         self._looks = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="recheck")
+        storage.contexts.on_replaced(self._renew_all)
 
     def names(self) -> tuple[str, ...]:
         """Names of all datasets, no older than `NAMES_TTL_S` seconds.
@@ -202,14 +205,19 @@ class Catalog:
         finally:
             holder.lock.release()
 
-    def _count(self, name: str) -> _Entry | None:
+    def _count(self, name: str, *, is_use: bool = True) -> _Entry | None:
         with self._lock:
             entry = self._entries.get(name)
             if entry is not None:
-                self._entries.move_to_end(name)
                 entry.leases += 1
-                entry.used_s = time.monotonic()
+                if is_use:
+                    self._entries.move_to_end(name)
+                    entry.used_s = time.monotonic()
             return entry
+
+    def _entry(self, dataset: Dataset, cost_s: float) -> _Entry:
+        least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
+        return _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
 
     def _open(self, name: str) -> _Entry:
         try:
@@ -219,8 +227,7 @@ class Catalog:
             with self._lock:
                 self._failures[name] = type(error), str(error)
             raise
-        least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
-        entry = _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
+        entry = self._entry(dataset, cost_s)
         entry.leases = 1
         with self._lock:
             self._entries[name] = entry
@@ -285,6 +292,47 @@ class Catalog:
         # What took too long for one visitor is there for the next.
         look, entry.look = entry.look, None
         return look.result()
+
+    def _renew_all(self) -> None:
+        """In the background, open what is open anew, so that the TileDB contexts it was opened with can end."""
+        with self._lock:
+            names = list(self._entries)
+        for name in names:
+            # RuntimeError: the process is ending.
+            with suppress(RuntimeError):
+                self._looks.submit(self._renew, name)
+
+    def _renew(self, name: str) -> None:
+        """Open a dataset anew, while visitors go on with what is open; one that nobody reads is closed."""
+        with self._lock:
+            holder = self._name_locks.setdefault(name, _Lock())
+        with holder.lock:
+            old = self._count(name, is_use=False)
+            if old is None:
+                return
+            generation = self.storage.contexts.generation
+            if old.dataset.generation == generation:
+                self._release(old)
+            elif time.monotonic() - old.used_s > _RENEW_USED_S:
+                self._drop(name, old)
+            else:
+                try:
+                    # Whatever is wrong, those who ask for it are told; what is open stays.
+                    with suppress(CxgError):
+                        self._replace(name, old)
+                finally:
+                    self._release(old)
+
+    def _replace(self, name: str, old: _Entry) -> None:
+        dataset, cost_s = self._open_whole(name)
+        dataset.follow(old.dataset)
+        entry = self._entry(dataset, cost_s)
+        entry.used_s = old.used_s
+        with self._lock:
+            is_current = self._entries.get(name) is old
+            if is_current:
+                self._entries[name] = entry
+        self._retire(old if is_current else entry)
 
     def _drop(self, name: str, entry: _Entry) -> None:
         with self._lock:

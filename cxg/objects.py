@@ -21,10 +21,15 @@ _TAKE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t, ctype
 
 
 class Objects:
-    """The objects that one TileDB context reaches; safe to share between threads."""
+    """The objects that one TileDB context reaches; safe to share between threads.
+
+    Attributes
+    ----------
+    ctx : tiledb.Ctx
+    """
 
     def __init__(self, ctx: tiledb.Ctx) -> None:
-        self._ctx = ctx
+        self.ctx = ctx
         self._vfs = tiledb.VFS(ctx=ctx)
         self._native = _Native.find(ctx)
 
@@ -77,9 +82,9 @@ class Objects:
 class _Native:
     """TileDB's own recursive listing (`tiledb_vfs_ls_recursive` of its C interface)."""
 
-    def __init__(self, library: ctypes.CDLL, ctx: int, vfs: ctypes.c_void_p) -> None:
-        self._library, self._ctx, self._vfs = library, ctypes.c_void_p(ctx), vfs
-        weakref.finalize(self, library.tiledb_vfs_free, ctypes.byref(vfs))
+    def __init__(self, library: ctypes.CDLL, ctx: tiledb.Ctx, pointer: int, vfs: ctypes.c_void_p) -> None:
+        self._library, self._ctx, self._vfs = library, ctypes.c_void_p(pointer), vfs
+        weakref.finalize(self, _free, library, vfs, ctx)
 
     @classmethod
     def find(cls, ctx: tiledb.Ctx) -> _Native | None:
@@ -96,7 +101,7 @@ class _Native:
             )
         except (OSError, AttributeError, ValueError):
             return None
-        return cls(library, pointer, vfs)
+        return cls(library, ctx, pointer, vfs)
 
     def list_below(self, prefix: str, take: Any) -> None:
         def receive(path: int, length: int, size: int, _: Any) -> int:
@@ -117,6 +122,11 @@ class _Native:
         message = (text.value or b"").decode("utf-8", "replace")
         self._library.tiledb_error_free(ctypes.byref(error))
         return message
+
+
+def _free(library: ctypes.CDLL, vfs: ctypes.c_void_p, _: tiledb.Ctx) -> None:
+    """Free a VFS while its context is still there."""
+    library.tiledb_vfs_free(ctypes.byref(vfs))
 
 
 def _pointer(ctx: tiledb.Ctx) -> int:

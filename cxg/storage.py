@@ -1,7 +1,7 @@
 """Where datasets live: a folder or an S3 prefix, behind one interface.
 
-`Storage` is the only place that makes a TileDB context, so it must be built after a
-worker process has forked.
+`Storage` makes no TileDB context before the first use, which must be after a worker process
+has forked.
 
 S3 is read through TileDB alone, so one credential chain serves listings and arrays, and
 a server never loads the AWS SDK for Python.
@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ import tiledb
 from cxg import memory
 from cxg.cachefolder import cache_folder
 from cxg.config import Config
+from cxg.contexts import Context, Contexts
 from cxg.copies import Copies, DatasetCopies
 from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
 from cxg.kept import Kept
@@ -106,6 +108,8 @@ class Storage:
 
     Attributes
     ----------
+    contexts : Contexts
+        TileDB contexts, which are replaced now and then.
     kept : Kept
         Open matrices, names and sums of the datasets in use.
     """
@@ -114,55 +118,38 @@ class Storage:
         self, config: Config, cache_env: Mapping[str, str] | None = None, open_mb: int = memory.OPEN_MB
     ) -> None:
         self.kept = Kept(open_mb * memory.MB)
-        self._settings = tiledb_settings(config, os.environ)
+        self.contexts = _make_contexts(tiledb_settings(config, os.environ))
         self._cache_env = cache_env
         self._lock = threading.RLock()
+        self._objects_found: Objects | None = None
 
     @property
-    def column_ctx(self) -> tiledb.Ctx:
+    def column_ctx(self) -> Context:
         """Context for a few genes or an annotation: small read batches, many in parallel."""
-        with self._lock:
-            return self._column_ctx
+        return self.contexts.find("column")
 
     @property
-    def row_ctx(self) -> tiledb.Ctx:
+    def row_ctx(self) -> Context:
         """Context for long scans over rows: TileDB's large read batches."""
-        with self._lock:
-            return self._row_ctx
-
-    @cached_property
-    def _column_ctx(self) -> tiledb.Ctx:
-        batch = str(_COLUMN_BATCH_BYTES)
-        bounds = {
-            "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
-            **_ABOUT_TILES,
-            "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
-            # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
-            # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.server` bounds what is kept instead.
-            "sm.mem.malloc_trim": "false",
-        }
-        return tiledb.Ctx({"vfs.min_batch_size": batch, "vfs.min_batch_gap": batch, **bounds, **self._settings})
-
-    @cached_property
-    def _row_ctx(self) -> tiledb.Ctx:
-        bounds = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
-        return tiledb.Ctx({**bounds, **_ABOUT_TILES, **self._settings})
+        return self.contexts.find("row")
 
     @property
     def _objects(self) -> Objects:
+        ctx = self.column_ctx
         with self._lock:
-            return self._made_objects
-
-    @cached_property
-    def _made_objects(self) -> Objects:
-        return Objects(self._column_ctx)
+            if self._objects_found is None or self._objects_found.ctx is not ctx:
+                self._objects_found = Objects(ctx)
+            return self._objects_found
 
     @cached_property
     def _made_copies(self) -> Copies | None:
         if self._cache_env is None:
             return None
         cache = cache_folder(self._cache_env)
-        return None if cache is None else Copies(self._made_objects.copy, cache)
+        return None if cache is None else Copies(self._copy, cache)
+
+    def _copy(self, uri: str, target: Path) -> None:
+        self._objects.copy(uri, target)
 
     def copies(self, uri: str, listing: Listing) -> DatasetCopies | None:
         """Local copies of the files of a dataset on S3; None for others, and where there is no room for copies."""
@@ -214,7 +201,7 @@ class Storage:
         names = (item.removeprefix(prefix).strip("/") for item in found)
         return tuple(sorted({name for name in names if name and "/" not in name}))
 
-    def open_array(self, uri: str, ctx: tiledb.Ctx, what: str, timestamp: Any = None) -> Any:
+    def open_array(self, uri: str, ctx: Context, what: str, timestamp: Any = None) -> Any:
         """Open a TileDB array for reading; the handle may be shared between threads.
 
         Raises
@@ -223,7 +210,9 @@ class Storage:
             As `translated` says.
         """
         with translated(what):
-            return tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+            array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+        ctx.note_use()
+        return array
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
@@ -232,6 +221,21 @@ class Storage:
         except tiledb.TileDBError as error:
             note = StorageUnavailable("The S3 dataroot cannot be listed: check its bucket, region and credentials.")
             raise note from error
+
+
+def _make_contexts(settings: Mapping[str, str]) -> Contexts:
+    batch = str(_COLUMN_BATCH_BYTES)
+    column = {
+        "vfs.min_batch_size": batch,
+        "vfs.min_batch_gap": batch,
+        "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
+        "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
+        # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
+        # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.server` bounds what is kept instead.
+        "sm.mem.malloc_trim": "false",
+    }
+    row = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
+    return Contexts({"column": {**column, **_ABOUT_TILES, **settings}, "row": {**row, **_ABOUT_TILES, **settings}})
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

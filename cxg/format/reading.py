@@ -15,6 +15,8 @@ import tiledb
 from numpy.typing import NDArray
 from tiledb.main import PyQuery
 
+from cxg.contexts import note_use
+
 ROW_MAJOR, COLUMN_MAJOR, UNORDERED = 0, 1, 3
 """How the results are to be ordered; the last is for sparse arrays."""
 Range = tuple[int, int]
@@ -86,6 +88,7 @@ def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.
 def _query(array: Any, names: Sequence[str], ranges: Sequence[Sequence[Range]], order: int, dims: Sequence[str]) -> Any:
     subarray = tiledb.Subarray(array, array.ctx)
     subarray.add_ranges([list(part) for part in ranges])
+    note_use(array.ctx)
     query = PyQuery(array.ctx, array, tuple(names), tuple(dims), order, False)
     query.set_subarray(subarray)
     return query

@@ -31,6 +31,8 @@ _PIECE_VALUES = 1 << 20
 # Lines are decoded in groups of about this many values, and of no more lines than could have so many.
 _BUILD_VALUES, _MOST_BUILD_VALUES = 1 << 19, 1 << 23
 _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
+# Counted for each store that is open: with the room of the memory plan some hundred, and so some 300 open files.
+_OPEN_BYTES = 256 << 10
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
 
 
@@ -56,8 +58,8 @@ class RunStore:
             raise ValueError("The decoded copy is incomplete.")
 
     def held_bytes(self) -> int:
-        """Memory that it takes while it is open."""
-        return self._indptr.nbytes
+        """Memory that it takes while it is open, and a share for its two open files, which are bounded so."""
+        return self._indptr.nbytes + _OPEN_BYTES
 
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Positions on the other axis, ascending, and values of one line: (k,) each."""

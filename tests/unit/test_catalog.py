@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxg import catalog as catalog_module
+from cxg import contexts as contexts_module
 from cxg.catalog import Catalog
 from cxg.config import default
 from cxg.dataroot import Dataroot
@@ -346,3 +350,111 @@ def test_many_threads_share_few_datasets(storage: Recorder, root: Path, closed: 
     assert failures == []
     assert len(catalog._entries) == 1
     assert all(entry.leases == 0 for entry in catalog._entries.values())
+
+
+def _settle(catalog: Catalog) -> None:
+    """Wait until a catalog has done all that it does in the background."""
+    catalog._looks.shutdown(wait=True)
+    catalog._looks = ThreadPoolExecutor(1)
+
+
+def _wear_out(storage: Storage) -> None:
+    generation = storage.contexts.generation
+    ctx = storage.column_ctx
+    while storage.contexts.generation == generation:
+        ctx.note_use()
+
+
+def test_an_open_dataset_is_opened_anew_when_contexts_are_replaced(
+    storage: Recorder, root: Path, closed: list[str]
+) -> None:
+    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    with catalog.lease("a.cxg") as old:
+        column, counts = old.read_X_columns(np.array([2])), old.looks_like_counts
+        old_ctx = weakref.ref(old.obs._array.ctx)
+        _wear_out(storage)
+        _settle(catalog)
+        with catalog.lease("a.cxg") as new:
+            assert new is not old
+            assert new.generation == storage.contexts.generation == old.generation + 1
+            assert new.fingerprint == old.fingerprint
+            assert new.__dict__["looks_like_counts"] == counts
+            assert (new.read_X_columns(np.array([2])) == column).all()
+        # Whoever reads the old one goes on with it.
+        assert (old.read_X_columns(np.array([2])) == column).all()
+        assert not closed
+    assert closed == ["a.cxg"]
+    del old, new
+    gc.collect()
+    assert old_ctx() is None
+
+
+def test_visitors_go_on_with_what_is_open_while_it_is_opened_anew(storage: Recorder, root: Path) -> None:
+    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    with catalog.lease("a.cxg") as old:
+        pass
+    storage.held.clear()
+    storage.hold["a.cxg"] = threading.Event()
+    _wear_out(storage)
+    assert storage.held.wait(30)
+    try:
+        with catalog.lease("a.cxg") as dataset:
+            assert dataset is old
+            dataset.read_embedding("umap")
+    finally:
+        storage.hold.pop("a.cxg").set()
+    _settle(catalog)
+    with catalog.lease("a.cxg") as dataset:
+        assert dataset is not old
+
+
+def test_what_nobody_used_lately_is_closed_when_contexts_are_replaced(
+    storage: Recorder, root: Path, closed: list[str]
+) -> None:
+    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    for name in ("a.cxg", "b.cxg"):
+        with catalog.lease(name):
+            pass
+    catalog._entries["a.cxg"].used_s -= catalog_module._RENEW_USED_S + 1
+    listed = storage.listed.count("a.cxg")
+    _wear_out(storage)
+    _settle(catalog)
+    assert sorted(closed) == ["a.cxg", "b.cxg"]
+    assert list(catalog._entries) == ["b.cxg"]
+    assert storage.listed.count("a.cxg") == listed
+
+
+def test_a_dataset_that_cannot_be_opened_anew_stays_open(storage: Recorder, root: Path, closed: list[str]) -> None:
+    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    with catalog.lease("a.cxg") as old:
+        pass
+    storage.away = True
+    _wear_out(storage)
+    _settle(catalog)
+    assert not closed
+    with catalog.lease("a.cxg") as dataset:
+        assert dataset is old
+    storage.away = False
+    _wear_out(storage)
+    _settle(catalog)
+    assert closed == ["a.cxg"]
+    assert catalog._entries["a.cxg"].dataset.generation == storage.contexts.generation
+
+
+def test_answers_stay_right_while_contexts_are_replaced_all_the_time(
+    storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts_module, "_MOST_USES", 20)
+    catalog = Catalog(storage, Dataroot(storage, str(root)), 2)
+
+    def look(name: str) -> tuple[bytes, ...]:
+        with catalog.lease(name) as dataset:
+            parts = dataset.read_X_columns(np.array([1, 4])), dataset.read_embedding("umap"), dataset.obs.read("label")
+        return parts[0].tobytes(), parts[1].tobytes(), repr(parts[2]).encode()
+
+    names = ("a.cxg", "b.cxg", "c.cxg")
+    truth = {name: look(name) for name in names}
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: look(names[number % 3]) == truth[names[number % 3]], range(200)))
+    assert all(found)
+    assert storage.contexts.generation > 20

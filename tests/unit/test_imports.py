@@ -23,6 +23,7 @@ ARROWS = {
         *("redact", "secret_key", "server", "storage", "web.client", "web.headers"),
     ),
     "compute": (),
+    "contexts": (),
     "copies": ("cachefolder", "listing"),
     "config": ("links", "redact"),
     "convert": ("aws", "config", "format.inspect", "format.layout", "links", "listing", "storage"),
@@ -47,7 +48,7 @@ ARROWS = {
     "decoded": ("cachefolder", "catalog", "format"),
     "entrypoint": ("aws", "config", "memory", "mounts", "reach", "redact", "secret_key", "server", "storage"),
     "errors": ("redact",),
-    "format": ("copies", "links", "listing", "storage"),
+    "format": ("contexts", "copies", "links", "listing", "storage"),
     "kept": (),
     "links": (),
     "listing": (),
@@ -59,7 +60,7 @@ ARROWS = {
     "secret_key": ("aws", "config"),
     "server": ("config", "memory", "redact"),
     "objects": (),
-    "storage": ("aws", "cachefolder", "config", "copies", "kept", "listing", "memory", "objects"),
+    "storage": ("aws", "cachefolder", "config", "contexts", "copies", "kept", "listing", "memory", "objects"),
     "web": (
         *(
             "cachefolder",
@@ -86,7 +87,7 @@ LIBRARIES = {
     "flask": {"web", "plugins"},
     "h5py": {"convert"},
     "scipy": {"compute", "convert"},
-    "tiledb": {"objects", "storage", "format", "convert"},
+    "tiledb": {"contexts", "objects", "storage", "format", "convert"},
     "werkzeug": {"web", "plugins"},
 }
 

@@ -274,7 +274,7 @@ def test_what_takes_too_much_memory_is_told_by_the_message_alone(text: str, sent
 
 def test_contexts_are_made_at_first_use_and_once() -> None:
     storage = Storage(default())
-    assert not {"_column_ctx", "_row_ctx", "_vfs"} & vars(storage).keys()
+    assert not storage.contexts.are_made
     assert storage.column_ctx is storage.column_ctx
     assert storage.row_ctx is not storage.column_ctx
     assert storage.column_ctx.config()["vfs.min_batch_size"] == str(256 * 1024)
