@@ -7,6 +7,7 @@
     ├── RequestError            the client asked for something that makes no sense
     │   ├── BadFilter           a filter, body or parameter cannot be understood
     │   ├── UnknownColumn       a column, embedding or axis that the dataset lacks
+    │   ├── BodyTooLarge        a body longer than its route can use
     │   ├── LimitExceeded       more columns or cells than the configuration allows
     │   ├── NotAcceptable       the Accept header excludes the only form there is
     │   ├── UnsupportedMedia    the body has another content type than the route takes
@@ -55,6 +56,10 @@ class BadFilter(RequestError):
 
 class UnknownColumn(RequestError):
     """A column or embedding that the dataset does not have."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is longer than the route can use."""
 
 
 class LimitExceeded(RequestError):

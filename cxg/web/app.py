@@ -25,6 +25,7 @@ from cxg.redact import redacted
 from cxg.storage import Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
+from cxg.web.bodies import FILTER_BYTES
 from cxg.web.client import default_folder, load_client
 from cxg.web.fast import FastPath
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
@@ -32,8 +33,6 @@ from cxg.web.readiness import Readiness
 from cxg.web.site import Site
 from cxg.web.work import Work
 
-# Two lists of a million cells each in decimal, and room to spare.
-BODY_MAX_BYTES = 64 << 20
 # Datasets the list holds open while it reads their titles and draws their pictures, and for how long.
 _LISTED_OPEN, _LISTED_OPEN_S = 4, 60.0
 
@@ -66,9 +65,8 @@ def create_app(
     app = Flask("cxg", static_folder=None)
     app.extensions["cxg"] = site
     app.secret_key = env.get("CXG_SECRET_KEY") or config.server.flask_secret_key
-    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
-    # Werkzeug keeps forms in memory up to half a megabyte; a long gene set is more.
-    app.config["MAX_FORM_MEMORY_SIZE"] = 2 * data.SUMMARY_BODY_MAX_BYTES
+    # Our own routes read bodies by `cxg.web.bodies`; this is for those of plugins.
+    app.config["MAX_CONTENT_LENGTH"] = FILTER_BYTES
     # "//" is not "/": a name that starts with a slash is no name, and a redirect would hide that.
     app.url_map.merge_slashes = False
     errors.register(app)

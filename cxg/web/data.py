@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 
 import numpy as np
@@ -16,18 +16,16 @@ from cxg.format.dataset import Dataset
 from cxg.format.runs import read_columns, sum_columns
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers import Answer
-from cxg.web.diffexp import compare
+from cxg.web.bodies import PARSE_TIMES, read_filter_body
+from cxg.web.diffexp import compare, read_request, rows_bytes
 from cxg.web.headers import NO_STORE
 from cxg.web.meta import offered_embeddings
 from cxg.web.site import BINARY, JSON, current_site
-from cxg.wire.diffexp import parse_diffexp
+from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
-from cxg.wire.filters import parse_filter_body, parse_var_query
+from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
 from cxg.wire.json_array import json_labels, json_text
 
-SUMMARY_BODY_MAX_BYTES = 1_000_000
-# Reading a list of cells takes this many times its length in memory.
-_BODY_TIMES = 4
 _FORM = "application/x-www-form-urlencoded"
 # Genes of a set are read in groups of at most this many values.
 _GROUP_VALUES = 4 << 20
@@ -105,8 +103,9 @@ def read_expression_by_body(dataset: str) -> Response:
     """The same with the filter as JSON in the body."""
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
-    body = request.get_data()
-    wanted = parse_filter_body(body, "var")
+    body = read_filter_body("a filter needs no more", current_site().work)
+    with current_site().work.making(PARSE_TIMES * len(body)):
+        wanted = parse_filter_body(body, "var")
 
     def make(opened: Dataset) -> Answer:
         return _expression(opened, wanted)
@@ -134,13 +133,11 @@ def read_summary_by_body(dataset: str) -> Response:
     """The same for sets too long for a URL: the query comes as a form body."""
     if request.mimetype != _FORM:
         raise UnsupportedMedia(f"The body must be declared as {_FORM}.")
-    body = request.get_data(cache=True, parse_form_data=False)
-    if len(body) > SUMMARY_BODY_MAX_BYTES:
-        raise LimitExceeded(f"The body has {len(body)} bytes; at most {SUMMARY_BODY_MAX_BYTES} are allowed.")
+    body = read_filter_body("a gene set needs no more", current_site().work)
     key = request.args.get("key")
     if key is not None and key != _query_hash(body):
         raise BadFilter("The 'key' is not the SHA-1 hash of the body.")
-    _check_method(request.form.getlist("method"))
+    _check_method(query_values(body, "method"))
 
     def make(opened: Dataset) -> Answer:
         return _summary(opened, body)
@@ -158,11 +155,14 @@ def compare_cells(dataset: str) -> Response:
         raise NotOffered("Differential expression is switched off on this server.")
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
-    body = request.get_data()
+    requested: list[DiffexpRequest] = []
 
     def read(opened: Dataset) -> bytes:
-        with site.work.making(_BODY_TIMES * len(body)):
-            wanted = parse_diffexp(body, opened.n_obs, site.config.diffexp.top_n)
+        # How long the body may be depends on the dataset. It comes once, so a second look finds it parsed.
+        if not requested:
+            requested.append(read_request(opened, site.work, site.config.diffexp.top_n))
+        wanted = requested[0]
+        with site.work.making(rows_bytes(wanted, opened.n_obs)):
             sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
         site.decoded.want(opened)
         store = site.decoded.find(opened, "obs")
@@ -200,8 +200,6 @@ def _summary(opened: Dataset, query: bytes) -> Answer:
 
 def _summary_genes(opened: Dataset, query: bytes) -> NDArray[np.int64]:
     # A filter without any condition is an error for expression, but here it is an empty gene set.
-    if not any(part and not part.startswith((b"method=", b"key=", b"nbins=")) for part in query.split(b"&")):
-        return np.zeros(0, np.int64)
     wanted = parse_var_query(query)
     return np.zeros(0, np.int64) if wanted.is_empty else select_genes(opened, wanted)
 
@@ -244,9 +242,10 @@ def _check_count(count: int, what: str) -> None:
         raise LimitExceeded(f"One request asked for {count} {what}; at most {most} are allowed.")
 
 
-def _check_method(methods: Sequence[str]) -> None:
-    if any(method != "mean" for method in methods):
-        raise BadFilter(f"There is no summary method {shown(methods[0])}; the only one is mean.")
+def _check_method(methods: Iterable[str]) -> None:
+    for method in methods:
+        if method != "mean":
+            raise BadFilter(f"There is no summary method {shown(method)}; the only one is mean.")
 
 
 def _query_hash(query: bytes) -> str:

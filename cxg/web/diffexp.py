@@ -14,11 +14,49 @@ from cxg.format.dataset import Dataset
 from cxg.format.runs import RunStore
 from cxg.format.sparse import SparseBlock
 from cxg.memory import available_cpus
+from cxg.web.bodies import PARSE_TIMES, SMALL_BYTES, Body
+from cxg.web.work import Work
+from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
+from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
+# Two long lists of cells while they are read: a mask and the edges of ranges of each, then positions.
+_POSITION_BYTES = 8
+_LIST_BYTES_PER_CELL = 2 * _POSITION_BYTES + 9
+# Of a column that tells which cells are in a set: what is read and decompressed, the values, their text.
+_BYTES_PER_VALUE = 40
 # Adding up is done by as many threads as there are processors; below this many cells one is enough.
 _CELLS_FOR_THREADS = 2_000
 _MOST_THREADS = 4
+
+
+def read_request(opened: Dataset, work: Work, default_count: int) -> DiffexpRequest:
+    """Read the body of the current request for a comparison in a dataset, within the memory plan.
+
+    Parameters
+    ----------
+    default_count : genes in each list when the body does not say
+
+    Raises
+    ------
+    BodyTooLarge
+        It is longer than two lists of all cells of this dataset.
+    BadFilter, NotOffered
+        From `parse_diffexp`.
+    """
+    n_obs = opened.n_obs
+    body = Body(most_body_bytes(n_obs), f"two lists of the {n_obs:,} cells of this dataset take no more")
+    is_small = body.announced_bytes <= SMALL_BYTES
+    with work.making(0 if is_small else OTHER_BYTES + 2 * SMALL_BYTES + _LIST_BYTES_PER_CELL * n_obs):
+        rest, lists = cut_out_lists(body.read, n_obs)
+    with work.making(PARSE_TIMES * len(rest)):
+        return parse_diffexp(rest, n_obs, default_count, lists)
+
+
+def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
+    """Memory that it takes to find the cells of both sets."""
+    has_conditions = any(cells.values or cells.ranges for cells in (wanted.set1, wanted.set2))
+    return n_obs * (2 * _POSITION_BYTES + (_BYTES_PER_VALUE if has_conditions else 0))
 
 
 def compare(

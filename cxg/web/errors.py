@@ -11,6 +11,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from cxg.errors import (
+    BodyTooLarge,
     Busy,
     ConfigError,
     CxgError,
@@ -33,6 +34,7 @@ STATUS: tuple[tuple[type[CxgError], int], ...] = (
     (NotAcceptable, 406),
     (UnsupportedMedia, 415),
     (NotOffered, 501),
+    (BodyTooLarge, 413),
     (RequestError, 400),
     (DatasetNotFound, 404),
     (DatasetInvalid, 400),

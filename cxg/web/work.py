@@ -27,6 +27,11 @@ class Work:
         self._changed = threading.Condition()
         self._made_bytes = self._scans = 0
 
+    @property
+    def made_bytes(self) -> int:
+        """What all that is being made takes now."""
+        return self._made_bytes
+
     @contextmanager
     def scan(self) -> Iterator[None]:
         """One long read for a visitor; waits for others to end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -13,6 +13,9 @@ from cxg.errors import BadFilter
 from cxg.format.selection import Axis, Bounds, Filter, Wanted, shown
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+_PART = re.compile("[^&]+")
+# Each takes memory of its own; no dataset has so many.
+_MOST_COLUMNS = 1000
 _ENTRY_KEYS = ("name", "values", "min", "max")
 _MOST_DIGITS = 1000
 """A number with more characters than this is refused; reading it would only cost time."""
@@ -45,15 +48,18 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     values: dict[str, list[Wanted]] = {}
     ranges: dict[str, Bounds] = {}
-    for part in text.split("&"):
-        key, _, value = part.partition("=")
-        key = unquote_plus(key)
-        if not part or key in ignore:
+    for key, value in _pairs(text):
+        if key in ignore:
             continue
         name = _column_of(key)
-        pieces = unquote_plus(value).split(",")
+        if len(values) + len(ranges) > _MOST_COLUMNS:
+            raise BadFilter(f"The filter has conditions on more than {_MOST_COLUMNS} columns.")
+        # Three parts tell all there is to tell of more.
+        pieces = value.split(",", 3)
         if len(pieces) > 2:
-            raise BadFilter(f"Parameter {shown(key)} has {len(pieces)} values; encode a comma inside a name twice.")
+            raise BadFilter(
+                f"Parameter {shown(key)} has {value.count(',') + 1} values; encode a comma inside a name twice."
+            )
         if name in ranges or (len(pieces) == 2 and name in values):
             raise BadFilter(f"Column {shown(name)} has more than one condition; give values or one range.")
         if len(pieces) == 1:
@@ -61,6 +67,19 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
         else:
             ranges[name] = _query_range(key, pieces)
     return Filter("var", None, {name: tuple(wanted) for name, wanted in values.items()}, ranges)
+
+
+def query_values(raw: bytes | str, name: str) -> Iterator[str]:
+    """Values of one parameter of a query string or form body, one after the other."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    return (value for key, value in _pairs(text) if key == name)
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values, decoded once; one after the other, since a list of them takes many times the text."""
+    for part in _PART.finditer(text):
+        key, _, value = part[0].partition("=")
+        yield unquote_plus(key), unquote_plus(value)
 
 
 def _column_of(key: str) -> str:
@@ -117,7 +136,7 @@ def parse_json_filter(obj: Any, axis: Axis) -> Filter:
     if not isinstance(body, dict):
         raise BadFilter(f"The filter's {axis!r} must be a JSON object.")
     _only_keys(body, ("index", "annotation_value"), f"The filter's {axis!r} takes only 'index' and 'annotation_value'")
-    index = _json_index(body["index"]) if "index" in body else None
+    index = json_index(body["index"]) if "index" in body else None
     values, ranges = _json_annotations(body.get("annotation_value", []))
     return Filter(axis, index, values, ranges)
 
@@ -162,7 +181,14 @@ def _only_keys(obj: dict[str, Any], allowed: Collection[str], sentence: str) -> 
             raise BadFilter(f"{sentence}, not {shown(key)}.")
 
 
-def _json_index(items: Any) -> tuple[int | tuple[int, int], ...]:
+def json_index(items: Any) -> tuple[int | tuple[int, int], ...]:
+    """Check positions and half-open ranges ``[start, end]`` that came as JSON.
+
+    Raises
+    ------
+    BadFilter
+        Anything else.
+    """
     if not isinstance(items, list):
         raise BadFilter("A filter's 'index' must be a list.")
     return tuple(

@@ -34,6 +34,7 @@ DIFFERENCES = {
     "default-count": "differential expression without a count takes diffexp.top_n",
     "repeated-names": "a column or embedding named twice in one request is refused",
     "statuses": "400 where the published server fails with 500 or 404",
+    "body-limits": "a body that is too long gets 413, on every route",
     "missing-accept": "a request without Accept is answered",
     "config-keys": "config leaves out the keys that the client never reads",
     "no-cookie": "no cookie is set",

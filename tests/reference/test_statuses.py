@@ -65,7 +65,8 @@ REQUESTS = [
         400,
         None,
     ),
-    ("POST", "summarize/var", {"Accept": BINARY, "Content_Type": FORM}, b"method=mean&" + b"x" * 1_000_001, 400, None),
+    # body-limits
+    ("POST", "summarize/var", {"Accept": BINARY, "Content_Type": FORM}, b"method=mean&" + b"x" * 1_000_001, 400, 413),
     ("GET", "genesets", {"Accept": "image/png"}, None, 406, None),
     ("GET", "genesets", {}, None, 406, 200),  # missing-accept
     ("PUT", "genesets", {"Content_Type": "application/json"}, b'{"tid":1,"genesets":[]}', 501, None),

@@ -95,7 +95,9 @@ BAD_REQUESTS = [
     ("GET", "summarize/var?method=mean", {"Accept": "text/csv"}, None, 406, "octet-stream"),
     ("POST", "summarize/var", {**BINARY, **JSON}, b"{}", 415, "x-www-form-urlencoded"),
     ("POST", "summarize/var?key=abc", FORM, b"method=mean&var:name_0=x", 400, "key"),
-    ("POST", "summarize/var", FORM, b"method=mean&" + b"x" * 1_000_001, 400, "1"),
+    ("POST", "summarize/var", FORM, b"method=mean&" + b"x" * 1_000_001, 413, "1,000,000"),
+    ("PUT", "data/var", {**BINARY, **JSON}, b" " * 1_000_001, 413, "1,000,000"),
+    ("POST", "diffexp/obs", JSON, b" " * 2_000_000, 413, "cells"),
     ("PUT", "summarize/var", FORM, b"", 405, "method"),
     # differential expression
     ("POST", "diffexp/obs", {"Content-Type": "text/plain"}, diffexp(), 415, "application/json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from typing import Any
@@ -9,12 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxg.errors import BadFilter, LimitExceeded, NotOffered, RequestError, UnknownColumn
+from cxg.errors import BadFilter, BodyTooLarge, LimitExceeded, NotOffered, RequestError, UnknownColumn
 from cxg.format.columns import ColumnValues, Labels, Numbers
-from cxg.wire import diffexp
-from cxg.wire.diffexp import DiffexpRequest, parse_diffexp
+from cxg.wire import celllists
+from cxg.wire.celllists import cut_out_lists
+from cxg.wire.diffexp import DiffexpRequest
+from cxg.wire.diffexp import parse_diffexp as parse_rest
 
 N_OBS = 100
+
+
+@pytest.fixture(autouse=True, params=["short lists", "long lists"])
+def lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are read by the JSON parser and, as long ones are, in pieces: with the same result."""
+    if request.param == "long lists":
+        monkeypatch.setattr(celllists, "PIECE_BYTES", 12)
+
+
+def parse_diffexp(body: bytes, n_obs: int, default_count: int) -> DiffexpRequest:
+    """Read a body as the route does."""
+    rest, lists = cut_out_lists(io.BytesIO(body).read, n_obs)
+    return parse_rest(rest, n_obs, default_count, lists)
+
+
 COLUMNS: dict[str, ColumnValues] = {
     "kind": Labels(np.arange(N_OBS, dtype=np.int8) % 4, ("a", "b", "c", "d")),
     "size": Numbers(np.arange(N_OBS, dtype=np.float32)),
@@ -201,15 +219,6 @@ def test_the_fast_path_is_as_strict_as_json(items: str) -> None:
         assert parse_diffexp((template % items).encode(), N_OBS, 10).set1.index.size == 0  # type: ignore[union-attr]
 
 
-def test_a_body_longer_than_all_cells_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that repeats itself would cost as much memory as it is long, whatever the limit on cells."""
-    monkeypatch.setattr(diffexp, "_BODY_SLACK_BYTES", 300)
-    everything = index(list(range(N_OBS)))
-    parse(body(set1=everything, set2=everything), (",    ", ": "))
-    with pytest.raises(LimitExceeded, match="bytes; two sets of 100 cells"):
-        parse(body(set1=index([1] * 2000)))
-
-
 @pytest.mark.parametrize("size", [1, 2, 10_000, 100_000])
 def test_large_lists_are_read_exactly(size: int) -> None:
     rng = np.random.default_rng(size)
@@ -250,3 +259,63 @@ def test_hostile_bodies_raise_request_errors_only() -> None:
             longest = max(longest, len(str(error)))
     assert longest < 300
     assert accepted, "some damage is harmless; if none is accepted the test tries nothing"
+
+
+def long_body(*lists: bytes, rest: bytes = b"") -> bytes:
+    sets = (b'"set%d":{"filter":{"obs":{"index":[%s]}}}' % (number, cells) for number, cells in enumerate(lists, 1))
+    return b'{"mode":"topN",' + b",".join(sets) + rest + b"}"
+
+
+@pytest.mark.parametrize(
+    "cells, expected",
+    [
+        (b"5," * 30 + b"7", [5, 7]),
+        (b"[0,2]," * 30 + b"[4, 5]", [0, 1, 4]),
+        (b"9,[0,2]," * 30 + b"[4,\n5],[90,1000]", [0, 1, 4, 9, *range(90, 100)]),
+        (b"[5,5],[7,3]," * 9 + b"1", [1]),
+        (b"[1000,2000]," * 9 + b"1", [1]),
+        (b" 1 , 2 " + b",3" * 20, [1, 2, 3]),
+    ],
+)
+def test_lists_longer_than_a_piece(cells: bytes, expected: list[int]) -> None:
+    assert rows(parse_diffexp(long_body(cells, b"2"), N_OBS, 10))[0] == expected
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        *(
+            b"1," * 30 + bad
+            for bad in (b"", b"100", b"-1", b"01", b"1 2", b"1.0", b'"1"', b"[1]", b"[1,2,3]", b"[[1,2]]")
+        ),
+        *(
+            bad + b",1" * 30
+            for bad in (b"", b"100", b"-1", b"01", b"1 2", b"true", b"{}", b"[1 2,3]", b"[,1]", b"[1,]")
+        ),
+        *(b"[1,2]," * 9 + bad for bad in (b"[01,2]", b"]", b"[", b"[1,2", b"1,2]", b"[-1,2]", b"[1,-2]", b"[1][2,3]")),
+        b"1" * 200,
+        b"[" * 200,
+        b"1," * 30 + b"9" * 30,
+    ],
+)
+def test_long_lists_are_as_strict_as_json(cells: bytes) -> None:
+    with pytest.raises(RequestError):
+        parse_diffexp(long_body(cells, b"2"), N_OBS, 10)
+
+
+def test_beside_its_lists_a_body_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(celllists, "OTHER_BYTES", 1000)
+    monkeypatch.setattr(celllists, "PIECE_BYTES", 64)
+    parse_diffexp(long_body(b"1," * 5000 + b"1", b"2"), N_OBS, 10)
+    for rest in (b" " * 2000, b',"x":[' + b"1," * 900 + b"1]"):
+        with pytest.raises(BodyTooLarge, match="1,000 bytes"):
+            parse_diffexp(long_body(b"1," * 5000 + b"1", b"2", rest=rest), N_OBS, 10)
+
+
+def test_many_lists_do_not_take_memory_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(celllists, "PIECE_BYTES", 64)
+    many = long_body(b"1", b"2", rest=b"".join(b',"x%d":{"index":[%s1]}' % (i, b"1," * 50) for i in range(9)))
+    with pytest.raises(BadFilter, match="more than 2 long lists"):
+        parse_diffexp(many, N_OBS, 10)
+    few = long_body(b"1", b"2", rest=b',"x":{"index":[1,2]}' * 500)
+    assert rows(parse_diffexp(few, N_OBS, 10)) == ([1], [2])
