@@ -27,7 +27,7 @@ from typing import Protocol
 
 from cachetools import TTLCache
 
-from cxg.errors import CxgError, DatasetError, DatasetInvalid, StorageUnavailable
+from cxg.errors import CxgError, DatasetError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage
@@ -162,6 +162,19 @@ class Catalog:
         entry = self._entries.get(name)
         if entry is not None:
             entry.checked_s = float("-inf")
+
+    def list_files(self, name: str) -> str:
+        """List a dataset's files and return their fingerprint; opens nothing.
+
+        Raises
+        ------
+        DatasetNotFound, StorageUnavailable
+            It is not there, or the store did not answer.
+        """
+        listing = self._look(name)[2]
+        if not listing.entries:
+            raise DatasetNotFound(f"There is no dataset called {name} here.")
+        return listing.fingerprint
 
     def prefetch(self, dataset: Dataset) -> None:
         """In the background, fetch from S3 what a visitor will ask of a leased dataset first; returns at once."""

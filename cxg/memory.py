@@ -27,6 +27,8 @@ _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
 _ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 48
 # Answers that are being made: one of a million cells, or many of smaller datasets.
 MAKING_MB = 48
+# The list of datasets: summaries and cards of 5,000 (12 MB), pages (4 MB), and 12 MB of pictures.
+LIST_MB = 28
 # Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
 SCAN_MB = 88
 
@@ -43,6 +45,7 @@ class MemoryPlan:
     open_mb : what each worker knows of the datasets that are open
     making_mb : answers that a worker is making
     scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
+    list_mb : the list of datasets and its pictures
     """
 
     total_mb: int
@@ -52,11 +55,12 @@ class MemoryPlan:
     open_mb: int = OPEN_MB
     making_mb: int = MAKING_MB
     scan_mb: int = SCAN_MB
+    list_mb: int = LIST_MB
 
     @property
     def worker_mb(self) -> int:
         """Most that one worker uses, in MB."""
-        return PROGRAM_MB + self.open_mb + self.answers_mb + self.making_mb + self.scan_mb
+        return PROGRAM_MB + self.open_mb + self.answers_mb + self.making_mb + self.scan_mb + self.list_mb
 
     def table(self) -> str:
         """The plan as the lines that a server prints at start."""
@@ -68,6 +72,7 @@ class MemoryPlan:
             ("each worker: encoded answers kept", f"{self.answers_mb} MB"),
             ("each worker: answers being made", f"{self.making_mb} MB"),
             ("each worker: one long read at a time", f"{self.scan_mb} MB"),
+            ("each worker: list of datasets and its pictures", f"{self.list_mb} MB"),
             ("all workers at most", f"{self.workers * self.worker_mb:,} MB"),
         ]
         width = max(len(label) for label, _ in rows)
@@ -89,7 +94,7 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     total_mb = read_number(env, "CXG_MEMORY_MB", 1, "MB") or available_bytes() // MB
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
-    fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB
+    fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB + LIST_MB
     fits = max(1, shared_mb // (fixed_mb + _ANSWERS_MIN_MB))
     wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
     workers = wanted or min(cpus, fits, 8)

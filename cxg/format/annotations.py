@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid, UnknownColumn
-from cxg.format import reading
+from cxg.format import bounds, reading
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
 from cxg.format.layout import SCHEMA_KEY
 from cxg.format.nearby import holding
@@ -51,10 +51,18 @@ class Annotations:
         self.n = int(schema.shape[0])
         with translated(f"the metadata of {axis}"):
             self.meta: dict[str, Any] = dict(array.meta)
-        hints = parse_json(self.meta.get(SCHEMA_KEY), f"{SCHEMA_KEY} of {axis}", self.warnings)
+        stored_hints = self.meta.get(SCHEMA_KEY)
+        if isinstance(stored_hints, str) and bounds.parsed_bytes(stored_hints) > bounds.PARSED_MAX_BYTES:
+            # Without the labels, their codes would be shown as numbers.
+            needed_mb = bounds.parsed_bytes(stored_hints) >> 20
+            raise DatasetInvalid(
+                f"The labels of {axis} ({SCHEMA_KEY}) need about {needed_mb:,} MB of memory, and "
+                f"{bounds.PARSED_MAX_BYTES >> 20} MB are allowed: leave out the columns with the most labels."
+            )
+        hints = parse_json(stored_hints, f"{SCHEMA_KEY} of {axis}", self.warnings)
         self._hints: Mapping[str, Any] = hints if isinstance(hints, dict) else {}
         self._stored = {schema.attr(i).name: schema.attr(i) for i in range(schema.nattr)}
-        found = (self._describe(name) for name in self._stored)
+        found = (self._describe(name) for name in self._stored if bounds.is_short_name(name, axis, self.warnings))
         self.columns: tuple[Column, ...] = tuple(column for column in found if column is not None)
         self._by_name = {column.name: column for column in self.columns}
         self.index = self._find_index()
@@ -158,6 +166,7 @@ class Annotations:
         if dtype.kind in "USO":
             return Column(name, "categorical", labels) if labels else Column(name, "string")
         if dtype.kind in "iu" and labels is not None:
+            labels = bounds.cut_labels(labels, f"Column {name!r} of {self.axis}", self.warnings)
             return Column(name, "categorical", labels)
         if dtype.kind in "iuf":
             if hinted == "categorical":
@@ -202,12 +211,17 @@ def _as_wire_number(raw: np.ndarray) -> np.ndarray:
 def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
     """Parse JSON metadata; anything else becomes None and a warning. Bytes are never unpickled.
 
-    NaN and Infinity, which some writers put there and JSON does not have, become None.
+    NaN and Infinity, which some writers put there and JSON does not have, become None. So does what would take too
+    much memory.
     """
     if value is None:
         return None
     if isinstance(value, bytes):
         warnings.append(f"{what} holds binary data, perhaps a pickle, which is never read.")
+        return None
+    if isinstance(value, str) and bounds.parsed_bytes(value) > bounds.PARSED_MAX_BYTES:
+        needed_mb, allowed_mb = bounds.parsed_bytes(value) >> 20, bounds.PARSED_MAX_BYTES >> 20
+        warnings.append(f"{what} needs about {needed_mb:,} MB of memory, allowed are {allowed_mb} MB; it is ignored.")
         return None
     try:
         return json.loads(value, parse_constant=lambda _: None, parse_float=_finite)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from cxg.format.bounds import NAME_MAX, TEXT_MAX, cut
+
 
 def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
     """Bring stored gene sets into the one form the web client takes.
@@ -29,19 +31,24 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
         warnings.append("The stored gene sets cannot be understood and are ignored.")
         return []
     sets, seen = [], set()
+    long: list[str] = []
     for entry in stored:
         name = entry.get("geneset_name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name or name in seen:
+        name = cut(name, NAME_MAX, "A name", long) if isinstance(name, str) else None
+        if not name or name in seen:
             warnings.append("A stored gene set without a name of its own is ignored.")
             continue
         seen.add(name)
         sets.append(
             {
                 "geneset_name": name,
-                "geneset_description": _text(entry.get("geneset_description")),
-                "genes": _genes(entry.get("genes")),
+                "geneset_description": _text(entry.get("geneset_description"), long),
+                "genes": _genes(entry.get("genes"), long),
             }
         )
+    if long:
+        limits = f"{NAME_MAX:,} and {TEXT_MAX:,} characters"
+        warnings.append(f"The gene sets have {len(long):,} names or descriptions of more than {limits}, which are cut.")
     return sets
 
 
@@ -52,14 +59,13 @@ def known_genes(sets: list[dict[str, Any]], names: Container[str]) -> list[dict[
     ]
 
 
-def _genes(genes: Any) -> list[dict[str, str]]:
+def _genes(genes: Any, long: list[str]) -> list[dict[str, str]]:
     found = []
     for gene in genes if isinstance(genes, list) else []:
         record = {"gene_symbol": gene} if isinstance(gene, str) else gene
         if isinstance(record, dict) and isinstance(record.get("gene_symbol"), str):
-            found.append(
-                {"gene_symbol": record["gene_symbol"], "gene_description": _text(record.get("gene_description"))}
-            )
+            about = _text(record.get("gene_description"), long)
+            found.append({"gene_symbol": record["gene_symbol"], "gene_description": about})
     return found
 
 
@@ -70,5 +76,5 @@ def _unique(genes: Any) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _text(value: Any, long: list[str]) -> str:
+    return cut(value, TEXT_MAX, "A description", long) if isinstance(value, str) else ""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cxg.format.annotations import parse_json
+from cxg.format.bounds import (
+    COLOR_MAX,
+    LINK_MAX,
+    NAME_MAX,
+    PORTAL_MAX_BYTES,
+    PORTAL_VALUE_MAX_BYTES,
+    TITLE_MAX,
+    cut,
+)
 from cxg.format.layout import KNOWN_VERSIONS
+from cxg.format.selection import shown
 from cxg.links import link_problem, without_bad_links
 
 
@@ -42,18 +53,18 @@ def read_metadata(group: Mapping[str, Any], name: str, warnings: list[str]) -> M
     name : of the dataset, which is its title when nothing else is
     warnings : what is odd is added, a sentence each
     """
-    version = str(group.get("cxg_version", "0.0"))
+    version = cut(str(group.get("cxg_version", "0.0")), COLOR_MAX, "The format version", warnings)
     if version not in KNOWN_VERSIONS:
         warnings.append(f"The format version {version!r} is unknown; the dataset is read by the arrays it has.")
     properties = _mapping(parse_json(group.get("cxg_properties"), "cxg_properties", warnings))
     corpora = parse_json(group.get("corpora"), "corpora", warnings)
-    corpora = _plain_links(corpora, warnings) if isinstance(corpora, dict) else None
+    corpora = _portal_values(_plain_links(corpora, warnings), warnings) if isinstance(corpora, dict) else None
     titles = ((corpora or {}).get("title"), properties.get("title"), name.removesuffix(".cxg"))
     wanted = (corpora or {}).get("default_embedding")
     return Metadata(
         version=version,
-        title=next(str(title) for title in titles if title) if any(titles) else "",
-        about=_about(properties.get("about"), warnings),
+        title=cut(str(next(filter(None, titles), "")), TITLE_MAX, "The title", warnings),
+        about=_about(_short_link(properties.get("about"), warnings), warnings),
         corpora=corpora,
         colors=_colors(parse_json(group.get("cxg_category_colors"), "cxg_category_colors", warnings)),
         default_embeddings=(str(wanted), str(wanted).removeprefix("X_")) if wanted else (),
@@ -84,10 +95,38 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _portal_values(corpora: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """What portals added, without what is too much for a visitor to load; a long title is only cut."""
+    found, left_out, total = {}, [], 0
+    for key, value in corpora.items():
+        kept = cut(value, TITLE_MAX, "The title", warnings) if key == "title" and isinstance(value, str) else value
+        size = len(json.dumps({key: kept}))
+        if size <= PORTAL_VALUE_MAX_BYTES and total + size <= PORTAL_MAX_BYTES:
+            found[key], total = kept, total + size
+        else:
+            left_out.append(key)
+    if left_out:
+        limits = f"{PORTAL_VALUE_MAX_BYTES >> 10} kB a value and {PORTAL_MAX_BYTES >> 10} kB together"
+        text = f"{shown(left_out[0])} and {len(left_out) - 1:,} more" if len(left_out) > 1 else shown(left_out[0])
+        warnings.append(f"In corpora {text} is ignored: more than {limits} is not sent to visitors.")
+    return found
+
+
+def _short_link(link: Any, warnings: list[str]) -> Any:
+    length = len(link if isinstance(link, str) else json.dumps(link))
+    if length <= LINK_MAX:
+        return link
+    warnings.append(f"The link 'about' has {length:,} characters and is ignored.")
+    return None
+
+
 def _colors(value: Any) -> dict[str, dict[str, str]]:
     """Colour tables by plain column name; the specification's ``<column>_colors`` is accepted too."""
-    tables = {name: table for name, table in _mapping(value).items() if isinstance(table, dict)}
+    named = _mapping(value).items()
+    tables = {name: table for name, table in named if isinstance(table, dict) and len(name) <= NAME_MAX}
     return {
-        name.removesuffix("_colors"): {str(label): str(color).lower() for label, color in table.items()}
+        name.removesuffix("_colors"): {
+            str(label): str(color).lower() for label, color in table.items() if len(str(color)) <= COLOR_MAX
+        }
         for name, table in tables.items()
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Answer:
 
     content: bytes | Sequence[bytes | memoryview]
     content_type: str
+    thorough: bool = False
+    """Compressed as far as it goes: for what is made seldom and sent often."""
 
     @property
     def parts(self) -> Sequence[bytes | memoryview]:
@@ -193,6 +196,11 @@ def matches(if_none_match: str, etag: str) -> bool:
     return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in if_none_match.split(","))
 
 
+def gzip_body(body: bytes, content_type: str) -> bytes | None:
+    """Compress a body that is sent once; None where that is not worth it."""
+    return _gzip(Answer(body, content_type))
+
+
 def _gzip(answer: Answer) -> bytes | None:
     size = sum(map(len, answer.parts))
     if size < _COMPRESS_FROM_BYTES or not answer.content_type.startswith(_WEB_TYPES):
@@ -202,6 +210,8 @@ def _gzip(answer: Answer) -> bytes | None:
         piece = longest[len(longest) // 2 :][:_PIECE_BYTES]
         if len(isal_zlib.compress(piece, _GZIP_LEVEL, _GZIP_WBITS)) > _WORTHWHILE * len(piece):
             return None
+    if answer.thorough:
+        return zlib.compress(answer.body, wbits=_GZIP_WBITS)
     packer = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
     packed = b"".join([*map(packer.compress, answer.parts), packer.flush()])
     return packed if len(packed) < _WORTHWHILE * size else None

@@ -133,6 +133,7 @@ def _index(site: Site, config: Config, base_url: str) -> Any:
         links,
         policy=plain_policy(config),
         offered=config.embeddings.names,
+        caching=REVALIDATE if config.server.generate_cache_control_headers else NO_STORE,
     )
 
 

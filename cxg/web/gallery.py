@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, redirect, request, send_from_directory
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from flask import Blueprint, Response, abort, current_app, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from cxg import __version__
-from cxg.compute.thumbnail import HEIGHT, WIDTH
 from cxg.errors import DatasetNotFound
-from cxg.web.headers import IMMUTABLE, NO_STORE
+from cxg.web.answers import GZIP, Answer, AnswerCache, gzip_body, negotiate
+from cxg.web.client import content_type
+from cxg.web.headers import IMMUTABLE, NO_STORE, REVALIDATE
+from cxg.web.listed import Leases, Summaries
 from cxg.web.pictures import Pictures
-from cxg.web.summaries import DatasetSummary, Leases, Summaries
+from cxg.web.site import respond
+from cxg.web.startpage import StartPage, render
+from cxg.web.summaries import picture_version
+from cxg.web.texts import SENTENCE_MAX, shorten
 
-_HERE = Path(__file__).parent
+_FILES = Path(__file__).parent / "static" / "gallery"
+_FILES_BYTES = 256 << 10
 _PAGES = "cxg_pages"
 _WAIT_S = 1.5
-_REFRESH_S = 3
 _ASK_AGAIN = "public, max-age=0, must-revalidate"
 
 
@@ -47,6 +48,7 @@ def blueprint(
     *,
     policy: str,
     offered: Sequence[str] = (),
+    caching: str = REVALIDATE,
 ) -> Blueprint:
     """Make the routes of the list page.
 
@@ -64,16 +66,23 @@ def blueprint(
         Content security policy of these pages, which have no inline script or style.
     offered : sequence of str
         Names of embeddings that the configuration allows; empty allows all.
+    caching : str
+        Cache-Control of the list.
     """
     routes = Blueprint("gallery", __name__)
     has_list = catalog is not None and index is True
+    files = {path.name: path.read_bytes() for path in _FILES.iterdir()}
+    kept = AnswerCache(_FILES_BYTES, "", "public, max-age=3600")
     routes.record(lambda state: state.app.extensions.update({_PAGES: _Pages(has_list, policy)}))
 
     @routes.get("/static/gallery/<path:file>")
     def gallery_file(file: str) -> Response:
-        answer = send_from_directory(_HERE / "static" / "gallery", file)
-        answer.headers["Cache-Control"] = "public, max-age=3600"
-        return answer
+        content = files.get(file)
+        if content is None:
+            abort(404)
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        key = blake2b(content, digest_size=16).hexdigest(), file, "", encoding
+        return respond(kept.find_or_make(key, lambda: Answer(content, content_type(Path(file)))))
 
     @routes.get("/favicon.ico")
     def favicon() -> Response:
@@ -83,6 +92,7 @@ def blueprint(
     if catalog is None:
         return routes
     summaries, pictures = Summaries(catalog, offered=offered), Pictures()
+    page = StartPage(base_url, links, caching)
 
     @routes.get("/")
     def start_page() -> BaseResponse:
@@ -90,48 +100,24 @@ def blueprint(
             return redirect(index)
         if not index:
             return error_page(404, "Nothing here", "Ask for a dataset by its full address.")
-        known, pending = summaries.read(_WAIT_S)
-        return html_page(200, list_page(known, pending, request.args.get("q", ""), base_url, links))
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        answer = respond(page.answer(summaries.read(_WAIT_S), request.args.get("q", ""), encoding))
+        answer.headers["Content-Security-Policy"] = policy
+        return answer
 
     @routes.get(f"/{base_url.strip('/')}/<dataset>/thumbnail.png")
     def thumbnail_png(dataset: str) -> Response:
-        asked = request.args.get("v", "")
+        asked = picture_version(request.args.get("v", ""))
         png = pictures.kept(dataset, asked)
         if png is not None:
             return _png(png, asked, IMMUTABLE)
         with catalog.lease(dataset) as opened:
-            png, version = pictures.draw(opened), opened.fingerprint
+            png, version = pictures.draw(opened), picture_version(opened.fingerprint)
         if png is None:
             raise DatasetNotFound(f"{dataset} has no embedding to draw.")
         return _png(png, version, IMMUTABLE if asked == version else _ASK_AGAIN)
 
     return routes
-
-
-def list_page(
-    known: Sequence[DatasetSummary],
-    pending: Sequence[str],
-    query: str = "",
-    base_url: str = "d",
-    links: Sequence[tuple[str, str]] = (),
-) -> str:
-    """Render the list of datasets as HTML.
-
-    Those that do not match `query` are in the page but hidden: the script shows them again when the text changes.
-    """
-    words = query.casefold().split()
-    cards = [_card(summary, words, base_url.strip("/")) for summary in known]
-    return _render(
-        "datasets.html",
-        root="./",
-        cards=cards,
-        pending=pending,
-        query=query,
-        shown=sum(card["shown"] for card in cards),
-        links=links,
-        refresh_s=_REFRESH_S,
-        picture_size=(WIDTH // 2, HEIGHT // 2),
-    )
 
 
 def error_page(status: int, title: str, sentence: str) -> Response:
@@ -147,15 +133,22 @@ def error_page(status: int, title: str, sentence: str) -> Response:
     """
     home = _pages().has_list
     root = relative_root(_raw_path())
-    return html_page(status, _render("error.html", root=root, title=title, sentence=sentence, home=home))
-
-
-def html_page(status: int, text: str) -> Response:
-    """Answer with one of these pages; it is never stored."""
-    # A title may hold half a surrogate pair, which UTF-8 cannot.
+    text = render("error.html", root=root, title=title, sentence=shorten(sentence, 2 * SENTENCE_MAX), home=home)
     answer = Response(text.encode("utf-8", "replace"), status, mimetype="text/html")
     answer.headers["Cache-Control"] = NO_STORE
     answer.headers["Content-Security-Policy"] = _pages().policy
+    return compressed(answer)
+
+
+def compressed(answer: Response) -> Response:
+    """Compress an answer that is not kept, if the client takes that and it is long enough."""
+    answer.vary.add("Accept-Encoding")
+    if negotiate(request.headers.get("Accept-Encoding", "")) == GZIP:
+        answer.direct_passthrough = False
+        packed = gzip_body(answer.get_data(), answer.content_type or "")
+        if packed is not None:
+            answer.set_data(packed)
+            answer.headers["Content-Encoding"] = GZIP
     return answer
 
 
@@ -175,34 +168,9 @@ def _raw_path() -> str:
     return raw.partition("?")[0] if raw.startswith("/") else request.path
 
 
-def _card(summary: DatasetSummary, words: Sequence[str], base_url: str) -> dict[str, Any]:
-    searched = f"{summary.title} {summary.name}".casefold()
-    return {
-        "summary": summary,
-        "href": f"{base_url}/{quote(summary.name, safe='')}/",
-        "searched": searched,
-        "shown": all(word in searched for word in words),
-    }
-
-
 def _png(png: bytes, version: str, caching: str) -> Response:
     answer = Response(png, mimetype="image/png")
     answer.headers["Cache-Control"] = caching
     answer.set_etag(version)
     answer.make_conditional(request)
     return answer
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _render(template: str, **values: Any) -> str:
-    return _templates().get_template(template).render(product=f"cellxgene-eb {__version__}", **values)

@@ -10,25 +10,26 @@ from cachetools import LRUCache
 from cxg.compute import thumbnail
 from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
-from cxg.web.summaries import color_column, shown_embedding
+from cxg.web.summaries import color_column, picture_version, shown_embedding
 
-_MAX_BYTES = 16 * 2**20
+# `cxg.memory` counts with this.
+_MAX_BYTES = 12 * 2**20
 _DRAWING_AT_ONCE = 2
 _PLAIN = "#4477aa"
 
 
 class Pictures:
-    """PNGs by dataset name and fingerprint, the least recently used dropped when they exceed `max_bytes`."""
+    """PNGs by dataset name and version, the least recently used dropped when they exceed `max_bytes`."""
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
         self._lock = threading.Lock()
         self._drawing = threading.BoundedSemaphore(_DRAWING_AT_ONCE)
         self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(max_bytes, getsizeof=len)
 
-    def kept(self, name: str, fingerprint: str) -> bytes | None:
+    def kept(self, name: str, version: str) -> bytes | None:
         """Return the picture of this version of a dataset if it has been drawn; touches no storage."""
         with self._lock:
-            return self._kept.get((name, fingerprint))
+            return self._kept.get((name, version))
 
     def draw(self, dataset: Dataset) -> bytes | None:
         """Return the picture of an open dataset; None when it has no embedding.
@@ -42,12 +43,13 @@ class Pictures:
             The embedding or the column cannot be read.
         """
         with self._drawing:
-            png = self.kept(dataset.name, dataset.fingerprint)
+            key = dataset.name, picture_version(dataset.fingerprint)
+            png = self.kept(*key)
             if png is None:
                 png = draw_dataset(dataset)
                 if png is not None:
                     with self._lock:
-                        self._kept[dataset.name, dataset.fingerprint] = png
+                        self._kept[key] = png
         return png
 
 

@@ -1,48 +1,22 @@
-"""What the list of datasets says about each one, read in the background and kept.
-
-Reading one summary opens a dataset, which on S3 takes a while. So a page never waits for
-all of them: it shows what is known and names the rest. A few threads read what is
-missing, and read again what was looked at long ago.
-"""
+"""What the list of datasets says about each one."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
 
 from cxg.compute.thumbnail import choose_column
-from cxg.errors import CxgError, DatasetNotFound
 from cxg.format.dataset import Dataset
-from cxg.redact import traceback_text
+from cxg.web.texts import NAME_MAX, SENTENCE_MAX, TITLE_MAX, shorten
 
-log = logging.getLogger(__name__)
-
-RECHECK_S = 60.0
-RETRY_S = 10.0
+# Hex digits of a fingerprint that tell versions of one dataset apart; all of them were a fifth of a long list.
+_VERSION_LENGTH = 8
 _FAVOURITES = ("umap", "tsne", "pca")  # what the web client shows first when the dataset has no wish of its own
-
-
-class Leases(Protocol):
-    """What is needed of a catalog: the names, and one dataset at a time."""
-
-    def names(self) -> Sequence[str]:
-        """Return the names of all datasets there are now."""
-
-    def lease(self, name: str) -> AbstractContextManager[Dataset]:
-        """Open a dataset, or share it with others who have it open."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """One entry of the list.
+    """One entry of the list; its texts are short, whatever the dataset says.
 
     Attributes
     ----------
@@ -56,7 +30,7 @@ class DatasetSummary:
     note : str or None
         What is missing although the dataset opens, one sentence.
     version : str
-        Fingerprint of what was read; part of the picture's address, so that browsers may keep it.
+        Of what was read; part of the picture's address, so that browsers may keep it.
     embedding : str or None
         What the picture shows; None when there is nothing to draw.
     color_by : str or None
@@ -98,18 +72,23 @@ def summarize(dataset: Dataset, offered: Sequence[str] = ()) -> DatasetSummary:
     offered : sequence of str
         As in `view_problem`.
     """
-    problem = view_problem(dataset, offered)
+    problem, note = view_problem(dataset, offered), dataset.x_problem
     return DatasetSummary(
         name=dataset.name,
-        title=dataset.title,
+        title=shorten(dataset.title, TITLE_MAX) or shorten(dataset.name, TITLE_MAX),
         n_obs=dataset.n_obs,
         n_var=dataset.n_var,
-        problem=problem,
-        note=dataset.x_problem,
-        version=dataset.fingerprint,
-        embedding=shown_embedding(dataset) if problem is None else None,
-        color_by=color_column(dataset),
+        problem=None if problem is None else shorten(problem, SENTENCE_MAX),
+        note=None if note is None else shorten(note, SENTENCE_MAX),
+        version=picture_version(dataset.fingerprint),
+        embedding=_short_name(shown_embedding(dataset)) if problem is None else None,
+        color_by=_short_name(color_column(dataset)),
     )
+
+
+def picture_version(fingerprint: str) -> str:
+    """Shorten a fingerprint for the address of a picture."""
+    return fingerprint[:_VERSION_LENGTH]
 
 
 def shown_embedding(dataset: Dataset) -> str | None:
@@ -124,118 +103,10 @@ def color_column(dataset: Dataset) -> str | None:
     return choose_column(columns, coloured=dataset.colors)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    summary: DatasetSummary
-    fresh_until: float
+def _short_name(name: str | None) -> str | None:
+    return None if name is None else shorten(name, NAME_MAX)
 
 
-class Summaries:
-    """The summaries of a catalog's datasets, shared by all requests of a process.
-
-    Parameters
-    ----------
-    catalog : Leases
-    threads : int
-        How many datasets are read at the same time.
-    clock : callable
-        Seconds; replaced in tests.
-    offered : sequence of str
-        Names of embeddings that the configuration allows; empty allows all.
-    """
-
-    def __init__(
-        self,
-        catalog: Leases,
-        threads: int = 4,
-        clock: Callable[[], float] = time.monotonic,
-        offered: Sequence[str] = (),
-    ) -> None:
-        self._catalog, self._threads, self._clock, self._offered = catalog, threads, clock, offered
-        self._changed = threading.Condition()
-        self._entries: dict[str, _Entry] = {}
-        self._waiting: deque[str] = deque()
-        self._running: set[str] = set()
-        self._pool: ThreadPoolExecutor | None = None
-
-    def read(self, wait_s: float = 1.5) -> tuple[list[DatasetSummary], list[str]]:
-        """Return what is known of every dataset, and the names of those not read yet.
-
-        Waits up to `wait_s` for the missing ones. Summaries that are due to be read again are returned
-        as they are; the next call sees the news.
-
-        Raises
-        ------
-        StorageUnavailable
-            The names of the datasets cannot be listed.
-        """
-        names = tuple(self._catalog.names())
-        with self._changed:
-            for gone in self._entries.keys() - set(names):
-                del self._entries[gone]
-            now, busy = self._clock(), self._busy()
-            for name in names:
-                entry = self._entries.get(name)
-                if (entry is None or entry.fresh_until < now) and name not in busy:
-                    self._waiting.append(name)
-            self._start_reading()
-            self._changed.wait_for(lambda: not self._unknown(names), timeout=wait_s)
-            known = [self._entries[name].summary for name in names if name in self._entries]
-            return sorted(known, key=lambda summary: summary.title.casefold()), sorted(self._unknown(names))
-
-    def _busy(self) -> set[str]:
-        return self._running.union(self._waiting)
-
-    def _unknown(self, names: Sequence[str]) -> list[str]:
-        busy = self._busy()
-        return [name for name in names if name not in self._entries and name in busy]
-
-    def _start_reading(self) -> None:
-        """Hand out waiting names, never more than there are threads.
-
-        A full queue inside the pool would have to be worked off before the process can end. The pool is made
-        here and not in `__init__`, which may run before the worker processes are forked.
-        """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="summaries")
-        while self._waiting and len(self._running) < self._threads:
-            name = self._waiting.popleft()
-            try:
-                future = self._pool.submit(self._work, name)
-            except RuntimeError:  # the process is ending
-                self._waiting.clear()
-                return
-            self._running.add(name)
-            future.add_done_callback(partial(_report, name))
-
-    def _work(self, name: str) -> None:
-        summary: DatasetSummary | None = _unreadable(name, "Reading it failed; the server's log says why.")
-        try:
-            summary = self._read_one(name)
-        finally:
-            with self._changed:
-                self._running.discard(name)
-                if summary is not None:
-                    pause_s = RETRY_S if summary.problem else RECHECK_S
-                    self._entries[name] = _Entry(summary, self._clock() + pause_s)
-                self._start_reading()
-                self._changed.notify_all()
-
-    def _read_one(self, name: str) -> DatasetSummary | None:
-        try:
-            with self._catalog.lease(name) as dataset:
-                return summarize(dataset, self._offered)
-        except DatasetNotFound:
-            return None
-        except CxgError as error:
-            return _unreadable(name, str(error))
-
-
-def _report(name: str, future: Future[None]) -> None:
-    error = future.exception()
-    if error is not None:
-        log.error("the summary of dataset %s failed\n%s", name, traceback_text(error))
-
-
-def _unreadable(name: str, problem: str) -> DatasetSummary:
-    return DatasetSummary(name, name.removesuffix(".cxg"), problem=problem)
+def unreadable(name: str, problem: str) -> DatasetSummary:
+    """Describe a dataset that cannot be opened."""
+    return DatasetSummary(name, shorten(name.removesuffix(".cxg"), TITLE_MAX), problem=shorten(problem, SENTENCE_MAX))

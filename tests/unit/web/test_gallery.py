@@ -1,125 +1,27 @@
 """The list of datasets: what a person, a browser without scripts and a slow store make of it."""
 
 import re
-import threading
-from contextlib import contextmanager
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flask import Flask
 
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
-from cxg.format.columns import Column, Labels, Numbers
+from cxg.format.columns import Numbers
 from cxg.web import gallery
+from cxg.web.listed import Listed, Summaries
 from cxg.web.pictures import Pictures, draw_dataset
-from cxg.web.summaries import DatasetSummary, Summaries, shown_embedding, summarize
+from cxg.web.summaries import DatasetSummary, shown_embedding, summarize
+from tests.listed import POLICY, FakeCatalog, Page, list_page, make_client, make_dataset, wait_until
 
-POLICY = "default-src 'self'"
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def make_dataset(name="a.cxg", **changes):
-    """A dataset as the gallery sees it, without files."""
-    columns = (Column("n_genes", "int32"), Column("louvain", "categorical", ("T", "B")))
-    about = {
-        "name": name,
-        "title": name.removesuffix(".cxg").upper(),
-        "n_obs": 1234567,
-        "n_var": 2000,
-        "fingerprint": f"f-{name}",
-        "x_problem": None,
-        "view_problem": None,
-        "embeddings": ("pca", "umap"),
-        "default_embedding": None,
-        "obs": SimpleNamespace(columns=columns),
-        "colors": {},
-    } | changes
-    dataset = SimpleNamespace(**about, reads=[])
-
-    def read_embedding(embedding):
-        dataset.reads.append(embedding)
-        return np.arange(2 * dataset.n_obs, dtype=np.float32).reshape(-1, 2)
-
-    def read_column(axis, column):
-        dataset.reads.append((axis, column))
-        return Labels(np.zeros(dataset.n_obs, np.int8), ("T", "B"))
-
-    dataset.read_embedding, dataset.read_column = read_embedding, read_column
-    return dataset
-
-
-class FakeCatalog:
-    """Datasets by name; an exception instead of one is raised by its lease, an event holds the lease up."""
-
-    def __init__(self, *datasets, **others):
-        self.held = {dataset.name: dataset for dataset in datasets} | {f"{name}.cxg": it for name, it in others.items()}
-        self.gate = threading.Event()
-        self.gate.set()
-        self.leased = []
-        self.away = None
-
-    def names(self):
-        if self.away:
-            raise self.away
-        return tuple(self.held)
-
-    @contextmanager
-    def lease(self, name):
-        self.leased.append(name)
-        assert self.gate.wait(30)
-        found = self.held.get(name, DatasetNotFound(f"There is no dataset called {name} here."))
-        if isinstance(found, Exception):
-            raise found
-        yield found
-
-
-def make_client(catalog, **options):
-    app = Flask("test", static_folder=None)
-    app.register_blueprint(gallery.blueprint(catalog, **{"policy": POLICY} | options))
-
-    @app.errorhandler(404)
-    @app.errorhandler(DatasetNotFound)
-    def missing(error):
-        return gallery.error_page(404, "Nothing here", "<b>No</b> such thing.")
-
-    @app.errorhandler(StorageUnavailable)
-    def away(error):
-        return gallery.error_page(503, "Away", str(error))
-
-    return app.test_client()
-
-
-class Page(HTMLParser):
-    """Elements of a page with their attributes, and the text of each card."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += " " + " ".join(data.split())
-
-    def all(self, tag, css_class=None):
-        return [
-            a for t, a in self.elements if t == tag and (css_class is None or css_class in a.get("class", "").split())
-        ]
-
-    @property
-    def shown(self):
-        return [card["data-text"] for card in self.all("li", "card") if "hidden" not in card]
 
 
 def test_a_card_has_a_picture_title_size_and_link():
     page = Page(make_client(FakeCatalog(make_dataset())).get("/").text)
     (image,) = page.all("img")
     assert image["src"] == "d/a.cxg/thumbnail.png?v=f-a.cxg"
-    assert image["alt"] == "Cells of A in umap, coloured by louvain"
+    assert image["alt"] == "Cells in umap, coloured by louvain"
     assert image["loading"] == "lazy"
     assert {"href": "d/a.cxg/"} in page.all("a")
     assert "1,234,567 cells × 2,000 genes" in page.text
@@ -180,10 +82,10 @@ def test_a_dataset_that_cannot_be_shown_has_a_reason_and_a_size_but_no_picture_a
 @pytest.mark.parametrize(
     "query, shown",
     [
-        ("", ["liver one liver.cxg", "pbmc two x.cxg"]),
-        ("LIVER", ["liver one liver.cxg"]),
-        ("two pb", ["pbmc two x.cxg"]),
-        ("x.cxg", ["pbmc two x.cxg"]),
+        ("", ["Liver one liver.cxg", "PBMC two x.cxg"]),
+        ("LIVER", ["Liver one liver.cxg"]),
+        ("two pb", ["PBMC two x.cxg"]),
+        ("x.cxg", ["PBMC two x.cxg"]),
         ("nothing", []),
     ],
 )
@@ -227,11 +129,12 @@ def test_the_start_page_may_be_off_or_a_redirect(index, status, location):
     assert (answer.status_code, answer.headers.get("Location")) == (status, location)
 
 
-def test_pages_have_their_policy_and_are_not_stored():
+def test_pages_have_their_policy_and_are_asked_for_again():
     client = make_client(FakeCatalog())
-    for answer in (client.get("/"), client.get("/no/such")):
+    for path, caching in (("/", "public, no-cache"), ("/no/such", "no-store")):
+        answer = client.get(path)
         assert answer.headers["Content-Security-Policy"] == POLICY
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == caching
 
 
 @pytest.mark.parametrize(
@@ -312,20 +215,20 @@ def test_slow_datasets_do_not_hold_up_the_page():
     catalog = FakeCatalog(make_dataset("a.cxg"), make_dataset("b.cxg"))
     catalog.gate.clear()
     summaries = Summaries(catalog)
-    assert summaries.read(wait_s=0) == ([], ["a.cxg", "b.cxg"])
+    assert summaries.read(wait_s=0) == Listed((), ("a.cxg", "b.cxg"))
     catalog.gate.set()
-    known, pending = summaries.read(wait_s=30)
-    assert ([summary.title for summary in known], pending) == (["A", "B"], [])
+    listed = summaries.read(wait_s=30)
+    assert ([summary.title for summary in listed.known], listed.pending) == (["A", "B"], ())
     assert sorted(catalog.leased) == ["a.cxg", "b.cxg"]
 
 
 def test_the_page_refreshes_itself_only_while_something_is_pending():
     known = [DatasetSummary("a.cxg", "A")]
-    waiting = Page(gallery.list_page(known, ["slow.cxg"]))
+    waiting = list_page(known, ("slow.cxg",))
     assert [a.get("http-equiv") for a in waiting.all("meta")].count("refresh") == 1
     assert "data-refresh" in waiting.all("main")[0]
     assert "Still being read slow.cxg" in re.sub(r"\s+", " ", waiting.text)
-    done = Page(gallery.list_page(known, []))
+    done = list_page(known, ())
     assert "refresh" not in [a.get("http-equiv") for a in done.all("meta")]
     assert "data-refresh" not in done.all("main")[0]
 
@@ -334,10 +237,10 @@ def test_no_more_datasets_are_read_at_once_than_there_are_threads():
     catalog = FakeCatalog(*(make_dataset(f"{k}.cxg") for k in range(9)))
     catalog.gate.clear()
     summaries = Summaries(catalog, threads=2)
-    assert len(summaries.read(wait_s=0)[1]) == 9
+    assert len(summaries.read(wait_s=0).pending) == 9
     assert len(catalog.leased) <= 2
     catalog.gate.set()
-    assert len(summaries.read(wait_s=30)[0]) == 9
+    assert len(summaries.read(wait_s=30).known) == 9
     assert len(catalog.leased) == 9
 
 
@@ -346,12 +249,12 @@ def test_a_dataset_is_read_again_after_a_while_and_once_only():
     catalog = FakeCatalog(make_dataset())
     summaries = Summaries(catalog, clock=lambda: clock.now)
     for _ in range(3):
-        assert summaries.read(wait_s=30)[0][0].title == "A"
+        assert summaries.read(wait_s=30).known[0].title == "A"
     assert catalog.leased == ["a.cxg"]
-    catalog.held["a.cxg"] = make_dataset(title="New")
+    catalog.held["a.cxg"] = make_dataset(title="New", fingerprint="new")
     clock.now = 61
     summaries.read(wait_s=30)  # what is known is shown at once, and read again behind it
-    wait_until(lambda: summaries.read(wait_s=30)[0][0].title == "New")
+    wait_until(lambda: summaries.read(wait_s=30).known[0].title == "New")
     assert catalog.leased == ["a.cxg", "a.cxg"]
 
 
@@ -359,10 +262,10 @@ def test_a_failure_is_tried_again_sooner():
     clock = SimpleNamespace(now=0.0)
     catalog = FakeCatalog(a=StorageUnavailable("No answer."))
     summaries = Summaries(catalog, clock=lambda: clock.now)
-    assert summaries.read(wait_s=30)[0][0].problem == "No answer."
+    assert summaries.read(wait_s=30).known[0].problem == "No answer."
     catalog.held["a.cxg"] = make_dataset()
     clock.now = 11
-    wait_until(lambda: summaries.read(wait_s=30)[0][0].problem is None)
+    wait_until(lambda: summaries.read(wait_s=30).known[0].problem is None)
 
 
 def test_datasets_come_and_go():
@@ -370,30 +273,22 @@ def test_datasets_come_and_go():
     summaries = Summaries(catalog)
     summaries.read(wait_s=30)
     catalog.held = {"b.cxg": make_dataset("b.cxg")}
-    assert [summary.name for summary in summaries.read(wait_s=30)[0]] == ["b.cxg"]
+    assert [summary.name for summary in summaries.read(wait_s=30).known] == ["b.cxg"]
 
 
 def test_a_dataset_that_vanishes_while_it_is_read_is_not_listed():
     catalog = FakeCatalog(a=DatasetNotFound("Gone."))
-    assert Summaries(catalog).read(wait_s=30) == ([], [])
+    assert Summaries(catalog).read(wait_s=30) == Listed((), ())
 
 
 def test_a_fault_of_ours_is_logged_and_stays_with_its_dataset(caplog):
     catalog = FakeCatalog(make_dataset("b.cxg"), a=ZeroDivisionError("secret detail"))
-    known, pending = Summaries(catalog).read(wait_s=30)
-    assert pending == []
+    listed = Summaries(catalog).read(wait_s=30)
+    known = listed.known
+    assert listed.pending == ()
     assert {summary.name: summary.problem is None for summary in known} == {"a.cxg": False, "b.cxg": True}
     assert "secret" not in next(summary.problem for summary in known if summary.problem)
     wait_until(lambda: "secret detail" in caplog.text)
-
-
-def wait_until(met, attempts=2000):
-    pause = threading.Event()
-    for _ in range(attempts):
-        if met():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it never happened")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,16 @@
 
 const input = document.getElementById("q");
 
+function textOf(card) {
+  card.searched ??= `${card.querySelector("h2").textContent} ${card.querySelector(".name").textContent}`.toLowerCase();
+  return card.searched;
+}
+
 function filter() {
   const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   const cards = [...document.querySelectorAll(".card")];
   for (const card of cards) {
-    card.hidden = !words.every((word) => card.dataset.text.includes(word));
+    card.hidden = !words.every((word) => textOf(card).includes(word));
   }
   const shown = cards.filter((card) => !card.hidden).length;
   const all = cards.length.toLocaleString("en");
