@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from cxg.format.notes import Loss
+
 
 def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
     """Bring stored gene sets into the one form the web client takes.
@@ -26,13 +28,13 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
     if isinstance(stored, dict):
         stored = [{"geneset_name": name, **entry} for name, entry in stored.items() if isinstance(entry, dict)]
     if not isinstance(stored, list):
-        warnings.append("The stored gene sets cannot be understood and are ignored.")
+        warnings.append(Loss("The stored gene sets cannot be understood and are ignored."))
         return []
     sets, seen = [], set()
     for entry in stored:
         name = entry.get("geneset_name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or name in seen:
-            warnings.append("A stored gene set without a name of its own is ignored.")
+            warnings.append(Loss("A stored gene set without a name of its own is ignored."))
             continue
         seen.add(name)
         sets.append(
