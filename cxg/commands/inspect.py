@@ -20,6 +20,9 @@ _HDF5_SUFFIXES = (".h5ad", ".h5")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.add_argument("dataset", metavar="PATH|URI", help="folder of a CXG, or s3://bucket/prefix/NAME.cxg")
+    parser.add_argument(
+        "--quick", action="store_true", help="read one gene of X, not every value: for very large datasets"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -34,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if not is_s3(uri) and Path(uri).is_file():
         way = f"; make a CXG of it: cxg convert {args.dataset}" if uri.endswith(_HDF5_SUFFIXES) else ""
         raise DatasetNotFound(f"{args.dataset} is a file, not the folder of a CXG{way}.")
-    found = inspect_dataset(Storage(config.default()), uri.rstrip("/"), uri.rstrip("/").rsplit("/", 1)[-1])
+    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    found = inspect_dataset(Storage(config.default()), uri.rstrip("/"), name, quick=args.quick)
     text = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) if args.json else as_text(found)
     sys.stdout.write(text + "\n")
     return 0 if found.ok else 1

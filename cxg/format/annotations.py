@@ -20,6 +20,7 @@ from cxg.format import bounds, reading
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
 from cxg.format.layout import SCHEMA_KEY
 from cxg.format.nearby import holding
+from cxg.format.notes import Loss
 from cxg.format.selection import shown
 from cxg.storage import translated
 
@@ -217,7 +218,7 @@ def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
     if value is None:
         return None
     if isinstance(value, bytes):
-        warnings.append(f"{what} holds binary data, perhaps a pickle, which is never read.")
+        warnings.append(Loss(f"{what} holds binary data, perhaps a pickle, which is never read."))
         return None
     if isinstance(value, str) and bounds.parsed_bytes(value) > bounds.PARSED_MAX_BYTES:
         needed_mb, allowed_mb = bounds.parsed_bytes(value) >> 20, bounds.PARSED_MAX_BYTES >> 20
@@ -226,7 +227,7 @@ def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
     try:
         return json.loads(value, parse_constant=lambda _: None, parse_float=_finite)
     except (TypeError, ValueError, RecursionError):
-        warnings.append(f"{what} is not JSON and is ignored.")
+        warnings.append(Loss(f"{what} is not JSON and is ignored."))
         return None
 
 

@@ -30,7 +30,7 @@ from cxg.format.parts import Parts, fetch
 from cxg.format.positions import Positions
 from cxg.format.selection import shown
 from cxg.format.sparse import Sparse, SparseBlock
-from cxg.format.structure import array_files, has_array
+from cxg.format.structure import array_files, has_array, has_traces
 from cxg.listing import Listing
 from cxg.storage import Storage, translated
 
@@ -86,7 +86,7 @@ class Dataset:
         self._lock = threading.Lock()
         self._matrix: matrix.Matrix | None = None
         self._files = {
-            part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_array(listing, part)
+            part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_traces(listing, part)
         }
         self._has_totals = has_array(listing, X_TOTALS)
         self._parts = Parts(storage, uri, listing)

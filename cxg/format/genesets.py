@@ -6,6 +6,7 @@ from collections.abc import Container
 from typing import Any
 
 from cxg.format.bounds import NAME_MAX, TEXT_MAX, cut
+from cxg.format.notes import Loss
 
 
 def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
@@ -28,7 +29,7 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
     if isinstance(stored, dict):
         stored = [{"geneset_name": name, **entry} for name, entry in stored.items() if isinstance(entry, dict)]
     if not isinstance(stored, list):
-        warnings.append("The stored gene sets cannot be understood and are ignored.")
+        warnings.append(Loss("The stored gene sets cannot be understood and are ignored."))
         return []
     sets, seen = [], set()
     long: list[str] = []
@@ -36,7 +37,7 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
         name = entry.get("geneset_name") if isinstance(entry, dict) else None
         name = cut(name, NAME_MAX, "A name", long) if isinstance(name, str) else None
         if not name or name in seen:
-            warnings.append("A stored gene set without a name of its own is ignored.")
+            warnings.append(Loss("A stored gene set without a name of its own is ignored."))
             continue
         seen.add(name)
         sets.append(

@@ -1,28 +1,28 @@
 """What a CXG holds and what is wrong with it, for `cxg inspect` and `cxg doctor`.
 
 Damage is looked for in the listing of files first, since TileDB says nothing about a
-missing commit marker; then every array is opened and its first row read. Nothing in the
-metadata is ever unpickled.
+missing commit marker; then every array is opened and all of it read (`cxg.format.wholeness`),
+or only some of X where time is short. Nothing in the metadata is ever unpickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tiledb
 
-from cxg.errors import DatasetError, DatasetInvalid, DatasetNotFound
+from cxg.errors import DatasetInvalid, DatasetNotFound
 from cxg.format import layout
-from cxg.format.annotations import Annotations
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.format.structure import array_files, arrays_below, has_array
+from cxg.format.findings import Finding, Inspection
+from cxg.format.notes import Loss
+from cxg.format.sparse import SparseBlock
+from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_traces
+from cxg.format.wholeness import check_sums, check_values
 from cxg.listing import Listing
 from cxg.storage import Storage, translated
 
-Level = Literal["error", "warning"]
 _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)
 _KNOWN = frozenset(
     {
@@ -31,45 +31,19 @@ _KNOWN = frozenset(
         "coverage",
     }
 )
+# Arrays that carry metadata and no values.
+_METADATA_ONLY = frozenset({layout.GROUP_METADATA, layout.UNS})
 _MANY_LABELS = 10_000
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: an error costs data or the whole dataset, a warning does not."""
-
-    level: Level
-    subject: str
-    text: str
+__all__ = ["Finding", "Inspection", "inspect_dataset"]
 
 
-@dataclass
-class Inspection:
-    """Facts about a CXG, in the order to print them, and what is wrong with it."""
+def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = False) -> Inspection:
+    """Look at the CXG at `uri`.
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether no error was found; warnings may have been."""
-        return not any(finding.level == "error" for finding in self.findings)
-
-    def error(self, subject: str, text: str) -> None:
-        """Add an error."""
-        self.findings.append(Finding("error", subject, text))
-
-    def warn(self, subject: str, text: str) -> None:
-        """Add a warning."""
-        self.findings.append(Finding("warning", subject, text))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values: the facts, `ok`, and `findings` as a list of objects."""
-        return {**self.facts, "ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
-
-
-def inspect_dataset(storage: Storage, uri: str, name: str) -> Inspection:
-    """Look at the CXG at `uri`; reads one row of everything, and the labels of categoricals.
+    Parameters
+    ----------
+    quick : of X read one gene only, not every value
 
     Raises
     ------
@@ -91,10 +65,18 @@ def inspect_dataset(storage: Storage, uri: str, name: str) -> Inspection:
         return out
     try:
         _describe(dataset, out)
-        _check_matrix(storage, dataset, arrays, out)
+        repeats = _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)
         _check_embeddings(dataset, out)
         _check_metadata(storage, uri, arrays, dataset, out)
+        whole = [name for name in arrays if array_files(listing, name).problem is None and name not in _METADATA_ONLY]
+        sums = check_values(storage, dataset, whole, out, quick=quick)
+        if repeats and not quick:
+            _count_served(dataset, out)
+        elif dataset.x_problem is None:
+            check_sums(dataset, sums, out)
+    except DatasetInvalid as error:
+        out.error(name, str(error))
     finally:
         dataset.close()
     out.facts["other"] = sorted(set(listing.children()) - _KNOWN - {"__group", "__meta"})
@@ -102,7 +84,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str) -> Inspection:
 
 
 def _arrays(listing: Listing) -> list[str]:
-    own = [name for name in sorted(_KNOWN) if has_array(listing, name)]
+    own = [name for name in sorted(_KNOWN - {layout.EMB}) if has_traces(listing, name)]
     return own + [f"{layout.EMB}/{name}" for name in arrays_below(listing, layout.EMB)]
 
 
@@ -119,8 +101,10 @@ def _check_files(listing: Listing, arrays: list[str], out: Inspection) -> None:
     for name in arrays:
         problem = array_files(listing, name).problem
         # open_dataset and x_problem say it of these, with the consequence.
-        if problem is not None and name not in (*_X_NAMES, layout.OBS, layout.VAR) and not name.startswith(layout.EMB):
-            out.warn(name, f"It cannot be read because {problem}.")
+        if problem is None or (problem == NEVER_WRITTEN and name in _METADATA_ONLY):
+            continue
+        if name not in (*_X_NAMES, layout.OBS, layout.VAR) and not name.startswith(layout.EMB):
+            out.error(name, f"It cannot be read because {problem}.")
 
 
 def _describe(dataset: Dataset, out: Inspection) -> None:
@@ -136,11 +120,14 @@ def _describe(dataset: Dataset, out: Inspection) -> None:
         "default_embedding": dataset.default_embedding,
         "obs_columns": [_describe_column(column) for column in dataset.obs.columns],
         "var_columns": [_describe_column(column) for column in dataset.var.columns],
-        "colors": sorted(dataset.colors),
+        "colors": sorted(dataset.colors.keys() - _unused_colors(dataset).keys()),
         "genesets": len(dataset.genesets),
     }
     for text in dataset.warnings:
-        out.warn(dataset.name, text)
+        if isinstance(text, Loss):
+            out.error(dataset.name, text)
+        else:
+            out.warn(dataset.name, text)
     if not all(counts.values()):
         out.error("columns", "obs or var has no column that can be read.")
 
@@ -150,10 +137,12 @@ def _describe_column(column: Any) -> str:
     return f"{column.name}: {column.type}{size}"
 
 
-def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: Inspection) -> None:
+def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: Inspection) -> bool:
+    """Check the arrays of X; tells whether values stand in them more than once."""
     if dataset.x_problem is not None:
         out.error("X", dataset.x_problem)
-        return
+        return False
+    repeats = False
     shape = {layout.OBS: dataset.n_obs, layout.VAR: dataset.n_var}
     for name in [name for name in _X_NAMES if name in arrays]:
         try:
@@ -171,13 +160,17 @@ def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: In
                     out.error(
                         name, f"Its {dim.name} axis has {int(dim.size):,} entries instead of {shape[dim.name]:,}."
                     )
-            _check_generations(f"{dataset.uri}/{name}", name, storage, bool(array.schema.sparse), out)
+            sparse = bool(array.schema.sparse)
+            repeats |= _check_generations(f"{dataset.uri}/{name}", name, storage, sparse, out)
+        except DatasetInvalid as error:
+            out.error(name, str(error))
         finally:
             array.close()
     _check_gene(dataset, out)
+    return repeats
 
 
-def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out: Inspection) -> None:
+def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out: Inspection) -> bool:
     with translated(name):
         fragments = tiledb.array_fragments(uri, ctx=storage.column_ctx)
         domains = [fragment.nonempty_domain for fragment in fragments]
@@ -187,6 +180,15 @@ def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out:
     if overlaps:
         text = f"{len(domains)} fragments overlap, as if it was written more than once into one folder"
         out.warn(name, f"{text}; repeated entries are dropped on reading, which is slow. Convert it again.")
+    return overlaps > 0
+
+
+def _count_served(dataset: Dataset, out: Inspection) -> None:
+    """Count the values that are served where some are stored more than once."""
+    blocks = dataset.iter_X_rows(np.arange(dataset.n_obs)) if dataset.x_problem is None else iter(())
+    counts = [len(block.value) for block in blocks if isinstance(block, SparseBlock)]
+    if counts:
+        out.facts["non_zeros"] = sum(counts)
 
 
 def _overlap(a: Any, b: Any) -> bool:
@@ -205,60 +207,45 @@ def _check_gene(dataset: Dataset, out: Inspection) -> None:
 def _check_columns(dataset: Dataset, out: Inspection) -> None:
     for axis in (layout.OBS, layout.VAR):
         annotations = dataset.annotations(axis)
-        for name, problem in _unreadable(annotations):
-            out.error(f"{axis}/{name}", problem)
         for column in annotations.columns:
             if axis == layout.OBS and len(column.categories or ()) > _MANY_LABELS:
                 text = f"It has {len(column.categories or ()):,} labels; the browser will be slow with it."
                 out.warn(f"{axis}/{column.name}", text)
+    for name, reason in _unused_colors(dataset).items():
+        out.warn(f"colors/{name}", reason)
+
+
+def _unused_colors(dataset: Dataset) -> dict[str, str]:
+    """Columns whose stored colours are not served, and why."""
+    columns = {column.name: column for column in dataset.obs.columns}
+    unused = {}
     for name, table in dataset.colors.items():
-        columns = {column.name: column for column in dataset.obs.columns}
-        if name not in columns:
-            out.warn(f"colors/{name}", "There are colours for a column that obs does not have.")
-            continue
-        absent = [str(label) for label in columns[name].categories or () if str(label) not in table]
-        if absent:
-            out.warn(
-                f"colors/{name}", f"{len(absent)} labels have no colour ({absent[0]!r} ...); the colours are not used."
-            )
-
-
-def _unreadable(annotations: Annotations) -> Iterator[tuple[str, str]]:
-    for column in annotations.columns:
-        try:
-            annotations.read(column.name)
-        except DatasetError as error:
-            yield column.name, str(error)
+        column = columns.get(name)
+        if column is None:
+            unused[name] = "There are colours for a column that obs does not have."
+        elif column.type not in ("categorical", "string", "boolean"):
+            unused[name] = "There are colours for a column of numbers; they are not used."
+        elif absent := [str(label) for label in column.categories or () if str(label) not in table]:
+            unused[name] = f"{len(absent)} labels have no colour ({absent[0]!r} ...); the colours are not used."
+    return unused
 
 
 def _check_embeddings(dataset: Dataset, out: Inspection) -> None:
     if dataset.view_problem is not None:
         out.error(layout.EMB, dataset.view_problem)
-    for name in dataset.embeddings:
-        try:
-            dataset.read_embedding(name)
-        except DatasetInvalid as error:
-            out.error(f"{layout.EMB}/{name}", str(error))
     wanted = (dataset.corpora or {}).get("default_embedding")
     if wanted and dataset.default_embedding is None:
         out.warn(layout.EMB, f"The default embedding {wanted!r} is not among them.")
 
 
 def _check_metadata(storage: Storage, uri: str, arrays: list[str], dataset: Dataset, out: Inspection) -> None:
-    if layout.GROUP_METADATA not in arrays:
+    if layout.GROUP_METADATA not in arrays and not {layout.X_ROWS, layout.X_COLUMNS, layout.X_TOTALS} & set(arrays):
         out.warn(
             layout.GROUP_METADATA,
             "It is missing: no title, no colours; the file is from before April 2020, or incomplete.",
         )
     if layout.UNS in arrays:
-        array = storage.open_array(f"{uri}/{layout.UNS}", storage.column_ctx, layout.UNS)
-        with translated(layout.UNS):
-            pickled = sorted(key for key, value in dict(array.meta).items() if isinstance(value, bytes))
-        array.close()
-        if pickled:
-            out.warn(
-                layout.UNS, f"{', '.join(pickled)} is in a binary form that could run code when read, so it is ignored."
-            )
+        _check_uns(storage, uri, out)
     out.facts["totals"] = layout.X_TOTALS in arrays
     if layout.X_TOTALS in arrays:
         _check_totals(storage, uri, dataset, out)
@@ -276,4 +263,22 @@ def _check_totals(storage: Storage, uri: str, dataset: Dataset, out: Inspection)
     if schema.shape != (dataset.n_var,) or not attributes >= {layout.TOTAL_SUM, layout.TOTAL_SQUARES}:
         out.error(
             layout.X_TOTALS, f"It is not the sums over {dataset.n_var:,} genes; remove the folder {layout.X_TOTALS}."
+        )
+
+
+def _check_uns(storage: Storage, uri: str, out: Inspection) -> None:
+    try:
+        array = storage.open_array(f"{uri}/{layout.UNS}", storage.column_ctx, layout.UNS)
+        with translated(layout.UNS):
+            stored = dict(array.meta)
+        array.close()
+    except DatasetInvalid as error:
+        out.error(layout.UNS, str(error))
+        return
+    pickled = sorted(key for key, value in stored.items() if isinstance(value, bytes))
+    if not stored:
+        out.error(layout.UNS, "It is empty: what it said about the dataset is lost.")
+    if pickled:
+        out.warn(
+            layout.UNS, f"{', '.join(pickled)} is in a binary form that could run code when read, so it is ignored."
         )

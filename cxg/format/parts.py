@@ -17,9 +17,10 @@ from tiledb import TileDBError
 
 from cxg.errors import CxgError, DatasetInvalid, StorageUnavailable
 from cxg.format.annotations import Annotations
-from cxg.format.layout import EMB, GROUP_METADATA, OBS, VAR, X_TOTALS
+from cxg.format.layout import EMB, GROUP_METADATA, OBS, SCHEMA_KEY, VAR, X_COLUMNS, X_ROWS, X_TOTALS
 from cxg.format.nearby import NearArray, open_nearby
-from cxg.format.structure import array_files, arrays_below, has_array, small_arrays
+from cxg.format.notes import Loss
+from cxg.format.structure import array_files, arrays_below, has_array, has_traces, small_arrays
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
@@ -76,6 +77,10 @@ class Parts:
         self.obs: Annotations = opened.pop(OBS)
         self.var: Annotations = opened.pop(VAR)
         self.group: dict[str, Any] = opened.pop(GROUP_METADATA)
+        for part in (self.obs, self.var):
+            if SCHEMA_KEY not in part.meta:
+                text = f"{part.axis} has no metadata {SCHEMA_KEY}, so what its columns mean is guessed."
+                self.warnings.append(Loss(text))
         found = {part.removeprefix(f"{EMB}/"): array for part, array in opened.items() if array is not None}
         self.embeddings = {name: array for name, array in found.items() if self._has_all_cells(name, array)}
         self.embedding_problem = None if self.embeddings else _tell_left_out(self.warnings)
@@ -132,23 +137,33 @@ class Parts:
                     return array
                 array.close()
                 problem = f"its shape is {shape}"
-        self.warnings.append(f"Embedding {name!r} is left out: {problem}.")
+        self.warnings.append(Loss(f"Embedding {name!r} is left out: {problem}."))
         return None
 
     def _has_all_cells(self, name: str, array: Any) -> bool:
         rows = array.schema.shape[0]
         if rows != self.obs.n:
-            self.warnings.append(f"Embedding {name!r} is left out: it has {rows:,} rows for {self.obs.n:,} cells.")
+            text = f"Embedding {name!r} is left out: it has {rows:,} rows for {self.obs.n:,} cells."
+            self.warnings.append(Loss(text))
             array.close()
         return bool(rows == self.obs.n)
 
+    def _has(self, name: str) -> bool:
+        return has_array(self._listing, name)
+
     def _group_metadata(self) -> dict[str, Any]:
         if not has_array(self._listing, GROUP_METADATA):
+            if has_traces(self._listing, GROUP_METADATA) or any(map(self._has, (X_ROWS, X_COLUMNS, X_TOTALS))):
+                # What came first with those arrays is the metadata; without them the file is just old.
+                self.warnings.append(Loss(f"{GROUP_METADATA} is missing, so there is no title, no link, no colours."))
             return {}
         array = self.open(GROUP_METADATA)
         try:
             with translated(GROUP_METADATA):
-                return dict(array.meta)
+                found = dict(array.meta)
+            if not found:
+                self.warnings.append(Loss(f"{GROUP_METADATA} is empty, so there is no title, no link, no colours."))
+            return found
         finally:
             array.close()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from cxg.listing import Entry, Listing
 
+NEVER_WRITTEN = "it was never written"
 _OLD_SCHEMA = "__array_schema.tdb"
 _FRAGMENT_METADATA = "__fragment_metadata.tdb"
 # From this format on the data files of a fragment are called a0.tdb, a0_var.tdb and so on.
@@ -100,19 +101,35 @@ def has_array(listing: Listing, name: str) -> bool:
     )
 
 
+def has_traces(listing: Listing, name: str) -> bool:
+    """Tell whether there are files of a TileDB array in a folder, be it one that has lost its schema."""
+    if has_array(listing, name):
+        return True
+    inside = {entry.path[len(name) + 1 :] for entry in listing.entries if entry.path.startswith(f"{name}/")}
+    return any(
+        path.startswith(("__fragments/", "__commits/")) or path.endswith(f"/{_FRAGMENT_METADATA}") for path in inside
+    ) or (any(path.startswith("__meta/") for path in inside) and not _is_group(inside))
+
+
+def _is_group(paths: set[str]) -> bool:
+    return "__tiledb_group.tdb" in paths or any(path.startswith("__group/") for path in paths)
+
+
 def arrays_below(listing: Listing, group: str) -> tuple[str, ...]:
-    """Names of the arrays directly inside a group, sorted."""
+    """Names of the arrays directly inside a group, also of those that have lost their schema, sorted."""
     inside = listing.below(group)
-    return tuple(name for name in inside.children() if has_array(inside, name))
+    return tuple(name for name in inside.children() if not name.startswith("__") and has_traces(inside, name))
 
 
 def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset()) -> ArrayFiles:
     """Look at the files of one array; `needed` are data files that every fragment of it must have.
 
-    A problem is one of: two generations of the array in one folder, fragments that were
-    never committed, a fragment without data files, or nothing written at all.
+    A problem is one of: no schema, two generations of the array in one folder, fragments
+    that have lost their commit file, a fragment without data files, or nothing written at all.
     """
     files = listing.below(name)
+    if not has_array(listing, name):
+        return ArrayFiles((), "its schema is missing")
     if _OLD_SCHEMA in files.paths and any(path.startswith("__schema/") for path in files.paths):
         return ArrayFiles((), "two versions of the array are mixed in one folder")
     found, committed = _fragments(files)
@@ -120,7 +137,11 @@ def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset(
     if found and not visible:
         return ArrayFiles((), "its commit files are missing, so TileDB sees no data")
     if not found:
-        return ArrayFiles((), "it was never written")
+        return ArrayFiles((), NEVER_WRITTEN)
+    # A write that was broken off leaves no metadata: that comes last, just before the commit.
+    hidden = [one for one in found - set(visible) if _is_complete(files, one) and not _is_merged(one, visible)]
+    if hidden:
+        return ArrayFiles(visible, f"the commit files of {len(hidden)} of its {len(found)} fragments are missing")
     hollow = [fragment for fragment in visible if not _has_data(files, fragment, needed)]
     if hollow:
         return ArrayFiles(visible, "its data files are missing or empty")
@@ -141,6 +162,22 @@ def _fragments(files: Listing) -> tuple[frozenset[str], frozenset[str]]:
     marked = {fragment for fragment in old if f"{fragment}.ok" in files.paths}
     unmarked = {fragment for fragment in old if not _is_marked_format(fragment)}
     return frozenset(new | old), frozenset((new & commits) | marked | unmarked | (old & commits))
+
+
+def _is_complete(files: Listing, fragment: str) -> bool:
+    return not files.paths.isdisjoint(f"{folder}{fragment}/{_FRAGMENT_METADATA}" for folder in ("__fragments/", ""))
+
+
+def _is_merged(fragment: str, others: Iterable[str]) -> bool:
+    """Whether one of the others was made of it: it spans its time, and a clean-up was interrupted."""
+    first, last = _times(fragment)
+    return any(start <= first and last <= end for start, end in map(_times, others))
+
+
+def _times(fragment: str) -> tuple[int, int]:
+    """First and last time of a fragment, in milliseconds; it is called __<first>_<last>_<unique>_<format>."""
+    words = fragment.split("_")[2:4]
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdigit, words)) else (0, 0)
 
 
 def _is_marked_format(fragment: str) -> bool:

@@ -24,7 +24,7 @@ EXPECTED = {
     "umap-without-commit": "its commit files are missing",
     "0.0-dense": "cxg_group_metadata: It is missing",
 }
-BROKEN = {"never-written", "obs-without-commit", "Xr-without-commit", "no-embedding"}
+BROKEN = {"never-written", "obs-without-commit", "Xr-without-commit", "umap-without-commit", "no-embedding"}
 
 
 def look(capsys, path):
@@ -95,14 +95,14 @@ DAMAGE = {
     "only Xr": (remove("Xc"), 1, "holds no expression matrix"),
     "no emb": (remove("emb"), 1, "no embedding"),
     "all embeddings lost": (remove("emb/*/__commits/*"), 1, "None of the 2 embeddings can be drawn"),
-    "no group metadata": (remove("cxg_group_metadata"), 0, "no title, no colours"),
+    "no group metadata": (remove("cxg_group_metadata"), 1, "there is no title, no link, no colours"),
     "no group marker": (remove("__tiledb_group.tdb"), 0, "marker file of the group is missing"),
     "commits of obs lost": (remove("obs/__commits/*"), 1, "obs cannot be read because its commit files are missing"),
     "commits of var lost": (remove("var/__commits/*"), 1, "var cannot be read because its commit files are missing"),
     "commits of Xc lost": (remove("Xc/__commits/*"), 1, "its commit files are missing"),
-    "commits of an embedding lost": (remove("emb/pca/__commits/*"), 0, "Embedding 'pca' is left out"),
+    "commits of an embedding lost": (remove("emb/pca/__commits/*"), 1, "Embedding 'pca' is left out"),
     "commits of group metadata lost": (
-        remove("cxg_group_metadata/__commits/*"), 0, "cxg_group_metadata: It cannot be read because its commit files",
+        remove("cxg_group_metadata/__commits/*"), 1, "cxg_group_metadata: It cannot be read because its commit files",
     ),
     "data of obs lost": (remove("obs/__fragments/*/a*.tdb"), 1, "obs cannot be read because its data files are missing"),
     "data of one column lost": (remove("obs/__fragments/*/a3.tdb"), 1, "Column"),
@@ -110,13 +110,13 @@ DAMAGE = {
     "data of Xc overwritten": (overwritten("Xc/__fragments/*/a0.tdb"), 1, "X: "),
     "data of an embedding overwritten": (overwritten("emb/umap/__fragments/*/a0.tdb"), 1, "emb/umap: "),
     "schema of obs overwritten": (overwritten("obs/__schema/*"), 1, "Obs cannot be read"),
-    "schema of an embedding overwritten": (overwritten("emb/umap/__schema/*"), 0, "Embedding 'umap' is left out"),
+    "schema of an embedding overwritten": (overwritten("emb/umap/__schema/*"), 1, "Embedding 'umap' is left out"),
     "obs of two dimensions": (replaced("obs", np.ones((30, 2))), 1, "not a one-dimensional"),
     "var of another length": (replaced("Xc", np.ones(7)), 1, "X"),
-    "embedding of another length": (replaced("emb/umap", np.ones((7, 2), np.float32)), 0, "7 rows for 30 cells"),
-    "embedding of one dimension": (replaced("emb/umap", np.ones(30, np.float32)), 0, "Embedding 'umap' is left out"),
-    "hints that are no JSON": (rewrite("obs", "cxg_schema", "{"), 0, "cxg_schema"),
-    "colours that are no JSON": (rewrite("cxg_group_metadata", "cxg_category_colors", "["), 0, "cxg_category_colors"),
+    "embedding of another length": (replaced("emb/umap", np.ones((7, 2), np.float32)), 1, "7 rows for 30 cells"),
+    "embedding of one dimension": (replaced("emb/umap", np.ones(30, np.float32)), 1, "Embedding 'umap' is left out"),
+    "hints that are no JSON": (rewrite("obs", "cxg_schema", "{"), 1, "cxg_schema"),
+    "colours that are no JSON": (rewrite("cxg_group_metadata", "cxg_category_colors", "["), 1, "cxg_category_colors"),
     "colours of no column": (
         rewrite("cxg_group_metadata", "cxg_category_colors", '{"nowhere": {"a": "#000000"}}'), 0, "obs does not have",
     ),
@@ -195,3 +195,102 @@ def test_real_datasets(shared_data, capsys):
         assert code == (1 if path.name == "pbmc3k_without_X.cxg" else 0), said(report)
         if code:
             assert "expression data is missing" in said(report)
+
+
+def rewritten(name, factor):
+    """All values of a sparse array multiplied."""
+
+    def damage(root):
+        uri = str(root / name)
+        with tiledb.open(uri) as array:
+            found = array[:]
+            timestamp = array.timestamp_range[1]
+        schema = tiledb.ArraySchema.load(uri)
+        shutil.rmtree(uri)
+        tiledb.Array.create(uri, schema)
+        place = found.pop(schema.domain.dim(0).name)
+        found[""] = found[""] * np.float32(factor)
+        with tiledb.open(uri, "w", timestamp=timestamp) as array:
+            array[place] = found
+
+    return damage
+
+
+def half_written(name):
+    def damage(root):
+        shutil.rmtree(root / name)
+        dim = tiledb.Dim(name="__dim_0", domain=(0, 29), tile=5, dtype=np.uint64)
+        attrs = [tiledb.Attr(name="name_0", dtype="ascii", var=True), tiledb.Attr(name="n", dtype=np.float32)]
+        tiledb.Array.create(str(root / name), tiledb.ArraySchema(domain=tiledb.Domain(dim), attrs=attrs))
+        with tiledb.open(str(root / name), "w") as array:
+            array[0:15] = {"name_0": np.array([f"c{i}" for i in range(15)], "O"), "n": np.zeros(15, np.float32)}
+
+    return damage
+
+
+def cut_in_the_middle(pattern):
+    def damage(root):
+        for path in filter(Path.is_file, root.glob(pattern)):
+            half = path.stat().st_size // 2
+            path.write_bytes(path.read_bytes()[:half] + b"\xff" * (path.stat().st_size - half))
+
+    return damage
+
+
+MORE_DAMAGE = {
+    "second half of Xr": (cut_in_the_middle("Xr/__fragments/*/a0.tdb"), "Xr: "),
+    "second half of the genes in Xr": (cut_in_the_middle("Xr/__fragments/*/a1.tdb"), "Xr: "),
+    "second half of Xc": (cut_in_the_middle("Xc/__fragments/*/a0.tdb"), "Xc: "),
+    "other values in Xc": (rewritten("Xc", 2), "are not those of Xr"),
+    "sums of another matrix": (
+        lambda root: [rewritten(name, 3)(root) for name in ("Xr", "Xc")], "genes are not those of X; remove the folder X_totals",
+    ),
+    "sums that cannot be read": (cut_in_the_middle("X_totals/__fragments/*/a0.tdb"), "X_totals"),
+    "half of obs": (half_written("obs"), "only rows 0 to 14 of 0 to 29 were written"),
+    "gene sets that are none": (rewrite("obs", "genesets", '"text"'), "gene sets cannot be understood"),
+    "gene sets that are no JSON": (rewrite("obs", "genesets", "{"), "genesets is not JSON"),
+    "pickled properties": (rewrite("cxg_group_metadata", "cxg_properties", PICKLE), "cxg_properties holds binary data"),
+    "metadata of obs": (remove("obs/__meta/*"), "obs has no metadata cxg_schema"),
+    "schema of an embedding": (remove("emb/pca/__schema/*"), "'pca' is left out: its schema is missing"),
+    "schema of uns": (remove("uns/__schema/*"), "uns: It cannot be read because its schema is missing"),
+    "schema of the metadata": (remove("cxg_group_metadata/__schema/*"), "its schema is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MORE_DAMAGE)
+def test_whatever_is_lost_is_an_error(tmp_path, capsys, what):
+    damage, sentence = MORE_DAMAGE[what]
+    root = build(tmp_path / "x.cxg", n_obs=30, n_var=20, totals=True, uns="{}").path
+    assert look(capsys, root)[0] == 0
+    damage(root)
+    code, report = look(capsys, root)
+    assert sentence in said(report)
+    assert (code, report["ok"]) == (1, False)
+    assert "Traceback" not in said(report)
+
+
+def test_one_commit_of_two_is_an_error(tmp_path, capsys):
+    root = build(tmp_path / "x.cxg", generations=2).path
+    next((root / "Xc" / "__commits").glob("*.wrt")).unlink()
+    code, report = look(capsys, root)
+    assert code == 1
+    assert "Xc cannot be read because the commit files of 1 of its 2 fragments are missing" in said(report)
+
+
+def test_a_quick_look_leaves_the_values_of_x_alone(tmp_path, capsys):
+    root = build(tmp_path / "x.cxg", n_obs=30, n_var=20).path
+    cut_in_the_middle("Xr/__fragments/*/a0.tdb")(root)
+    assert main(["inspect", "--quick", str(root)]) == 0
+    assert main(["inspect", str(root)]) == 1
+
+
+@pytest.mark.parametrize("kind", ["two-generations", "two-generations-sparse"])
+def test_counts_are_of_what_is_served(tmp_path, capsys, kind):
+    truth = KINDS[kind](tmp_path / "x.cxg")
+    assert look(capsys, truth.path)[1]["non_zeros"] == np.count_nonzero(truth.X)
+
+
+def test_colours_that_are_not_served_are_not_counted(tmp_path, capsys):
+    table = {"label": {"a": "#000000"}, "nowhere": {"a": "#000000"}}
+    root = build(tmp_path / "x.cxg", colors=table).path
+    assert look(capsys, root)[1]["colors"] == []

@@ -52,7 +52,14 @@ GOOD = {
         files("a/__array_schema.tdb", f"a/{FOUR}/__fragment_metadata.tdb", f"a/{FOUR}/__attr.tdb"),
         (FOUR,),
     ),
-    "other fragments not committed": (files(SCHEMA, COMMIT, *fragment(NEW), *fragment("__2_2_bb_22")), (NEW,)),
+    "a write that was broken off": (
+        files(SCHEMA, COMMIT, *fragment(NEW), "a/__fragments/__2_2_bb_22/a0.tdb"),
+        (NEW,),
+    ),
+    "a merge that was not cleaned up": (
+        files(SCHEMA, "a/__commits/__1_3_cc_22.wrt", *fragment("__1_3_cc_22"), *fragment("__2_2_bb_22")),
+        ("__1_3_cc_22",),
+    ),
     "texts that are all empty": (
         files(SCHEMA, COMMIT, *fragment(NEW), empty=[f"a/__fragments/{NEW}/a0_var.tdb"]),
         (NEW,),
@@ -64,6 +71,11 @@ BAD = {
         "two versions of the array are mixed",
     ),
     "no commit": (files(SCHEMA, *fragment(NEW)), "commit files are missing"),
+    "one commit of two": (
+        files(SCHEMA, COMMIT, *fragment(NEW), *fragment("__2_2_bb_22")),
+        "commit files of 1 of its 2 fragments are missing",
+    ),
+    "no schema": (files(COMMIT, *fragment(NEW)), "its schema is missing"),
     "no ok file, format 8": (
         files(SCHEMA, f"a/{EIGHT}/__fragment_metadata.tdb", f"a/{EIGHT}/a0.tdb"),
         "commit files are missing",
