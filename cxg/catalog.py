@@ -57,7 +57,7 @@ class Root(Protocol):
     uri: str
 
     def dataset_uri(self, name: str) -> str:
-        """URI of a dataset; raises DatasetNotFound."""
+        """URI of a dataset; raises DatasetNotFound, or StorageUnavailable while the root is away."""
 
     def names(self) -> tuple[str, ...]:
         """Names of all datasets."""
@@ -146,6 +146,11 @@ class Catalog:
         entry = self._acquire(name, wait=wait)
         try:
             yield entry.dataset
+        except DatasetInvalid:
+            # Files that went away with the whole dataroot are no damage.
+            with suppress(DatasetNotFound):
+                self.root.dataset_uri(name)
+            raise
         finally:
             self._release(entry)
 
@@ -259,6 +264,8 @@ class Catalog:
             started = time.monotonic()
             listing = self.storage.listing(uri)
             cost_s = time.monotonic() - started
+            if not listing.entries:
+                self.root.dataset_uri(name)
             try:
                 dataset = open_dataset(self.storage, uri, name, listing)
             except DatasetInvalid:
@@ -295,7 +302,12 @@ class Catalog:
 
     def _look(self, name: str) -> _Look:
         began_s, uri = time.monotonic(), self.root.dataset_uri(name)
-        return began_s, uri, self.storage.listing(uri)
+        listing = self.storage.listing(uri)
+        entry = self._entries.get(name)
+        if entry is not None and listing.fingerprint != entry.dataset.fingerprint:
+            # If the dataroot went away meanwhile, files are missing that have not changed.
+            self.root.dataset_uri(name)
+        return began_s, uri, listing
 
     def _look_for_a_moment(self, name: str, entry: _Entry) -> _Look:
         """What `_look` finds; TimeoutError while it takes too long, and it goes on in the background."""
