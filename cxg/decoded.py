@@ -113,9 +113,9 @@ class DecodedCache:
         if self._cache is None:
             return
         with self._lock:
-            if dataset.fingerprint in self._asked:
+            if dataset.identity in self._asked:
                 return
-            self._asked[dataset.fingerprint] = True
+            self._asked[dataset.identity] = True
             self._wanted.append(dataset.name)
             if self._thread is None:
                 # No daemon: those are torn out of TileDB when the process ends, which aborts it.
@@ -164,7 +164,7 @@ class DecodedCache:
             if not locked:
                 # Another process may be busy with another dataset: ask again.
                 with self._lock:
-                    self._asked.pop(dataset.fingerprint, None)
+                    self._asked.pop(dataset.identity, None)
             if not locked or target.exists():
                 return
             with self._cache.unfinished() as unfinished:
@@ -230,4 +230,4 @@ def _pause(seconds: float) -> None:
 
 
 def _folder_name(dataset: Dataset, what: str) -> str:
-    return f"{dataset.fingerprint}-{what}"
+    return f"{dataset.identity}-{what}"

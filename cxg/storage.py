@@ -170,7 +170,15 @@ class Storage:
             return None
         with self._lock:
             copies = self._made_copies
-        return None if copies is None else copies.of(uri, listing)
+        return None if copies is None else copies.of(uri, self.identity(uri, listing))
+
+    def identity(self, uri: str, listing: Listing) -> str:
+        """32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
+
+        Another dataset never has the same, not even one of equal names, sizes and modification times.
+        """
+        store = self._settings.get("vfs.s3.endpoint_override", "") if is_s3(uri) else ""
+        return listing.identity(f"{store} {uri.rstrip('/')}")
 
     def listing(self, uri: str) -> Listing:
         """All files below `uri`; empty when there is nothing.
