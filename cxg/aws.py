@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -206,6 +207,27 @@ def has_objects(uri: str, region: str | None, endpoint_url: str | None, unsigned
             Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", MaxKeys=1
         )
     return bool(answer.get("Contents"))
+
+
+def list_written(
+    uri: str, region: str | None, endpoint_url: str | None, unsigned: bool, most: int
+) -> list[tuple[str, datetime]]:
+    """Path below an S3 prefix and time of the last write, of at most so many objects.
+
+    Raises
+    ------
+    ConfigError, StorageUnavailable
+        As `has_objects`.
+    """
+    bucket, prefix = split_s3(uri)
+    with readable_errors(uri):
+        pages = client("s3", region, endpoint_url, unsigned).get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=bucket, Prefix=f"{prefix}/", PaginationConfig={"MaxItems": most})
+        return [
+            (item["Key"].removeprefix(f"{prefix}/"), item["LastModified"])
+            for page in found
+            for item in page.get("Contents", ())
+        ]
 
 
 _DENIED = "access is denied; allow s3:ListBucket on the bucket and s3:GetObject on its objects for the role in use"

@@ -9,7 +9,7 @@ Leases are counted. At most `max_datasets` stay open; the least recently used on
 retired first, and closed when its last lease ends. Opening, checking and failing are
 per dataset: none of them makes a request for another dataset wait.
 
-A dataset's files are listed again at short intervals. When their fingerprint has
+A dataset's files are listed again at short intervals. When their identity has
 changed, the dataset was replaced: new leases get the new one, running ones finish on
 the old. When the storage is slow to list them, visitors go on with what is open.
 """
@@ -154,13 +154,13 @@ class Catalog:
         finally:
             self._release(entry)
 
-    def fresh_fingerprint(self, name: str) -> str | None:
-        """Fingerprint of an open dataset that was checked a moment ago, else None; no I/O."""
+    def fresh_identity(self, name: str) -> str | None:
+        """Identity of an open dataset that was checked a moment ago, else None; no I/O."""
         entry = self._entries.get(name)
         if entry is None or not entry.is_fresh():
             return None
         entry.used_s = time.monotonic()
-        return entry.dataset.fingerprint
+        return entry.dataset.identity
 
     def suspect(self, name: str) -> None:
         """Have the dataset's files listed again before its next lease, after a read went wrong."""
@@ -263,18 +263,19 @@ class Catalog:
             uri = self.root.dataset_uri(name)
             started = time.monotonic()
             listing = self.storage.listing(uri)
+            identity = self.storage.identity(uri, listing)
             cost_s = time.monotonic() - started
             if not listing.entries:
                 self.root.dataset_uri(name)
             try:
                 dataset = open_dataset(self.storage, uri, name, listing)
             except DatasetInvalid:
-                if self.storage.listing(uri).fingerprint == listing.fingerprint:
+                if self._identity(uri) == identity:
                     raise
                 continue
             unchanged = False
             try:
-                unchanged = self.storage.listing(uri).fingerprint == listing.fingerprint
+                unchanged = self._identity(uri) == identity
             finally:
                 if not unchanged:
                     dataset.close()
@@ -294,11 +295,14 @@ class Catalog:
             self._drop(name, entry)
             raise
         # A link may lead to an equal copy elsewhere, so that the files that are open may soon be gone.
-        if (uri, listing.fingerprint) == (entry.dataset.uri, entry.dataset.fingerprint):
+        if self.storage.identity(uri, listing) == entry.dataset.identity:
             entry.checked_s = began_s
             return entry
         self._drop(name, entry)
         return self._open(name)
+
+    def _identity(self, uri: str) -> str:
+        return self.storage.identity(uri, self.storage.listing(uri))
 
     def _look(self, name: str) -> _Look:
         began_s, uri = time.monotonic(), self.root.dataset_uri(name)

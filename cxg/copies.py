@@ -5,8 +5,8 @@ of the array's folders and reads three files. The listing of a dataset says whic
 there are, so they can all be fetched at once, and TileDB opens the copies. Values of a
 column are copied when they are first asked for.
 
-An object of a CXG is never rewritten under its name, so copies are kept below the
-fingerprint of the listing they came from, and are as good as the originals. They are made
+An object of a CXG is never rewritten under its name (see `docs/cxg.md`), so copies are kept below the
+identity of the dataset they came from, and are as good as the originals. They are made
 under another name and then renamed; who uses them looks first whether they are still there.
 """
 
@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from cxg.cachefolder import CacheFolder, changed_s, folder_bytes, remove
-from cxg.listing import Entry, Listing
+from cxg.listing import Entry
 
 _PREFIX = "s3-"
 _THREADS = 32
@@ -50,9 +50,9 @@ class Copies:
         self._running: dict[Path, Future[None]] = {}
         self._used_bytes: int | None = None
 
-    def of(self, uri: str, listing: Listing) -> DatasetCopies:
-        """The copies of the dataset at `uri` whose files are `listing`."""
-        root = self._folder / f"{_PREFIX}{listing.fingerprint}"
+    def of(self, uri: str, identity: str) -> DatasetCopies:
+        """The copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
+        root = self._folder / f"{_PREFIX}{identity}"
         if not root.exists():
             self._make_room()
         return DatasetCopies(self, uri.rstrip("/"), root)

@@ -5,7 +5,8 @@ columns of obs and the embeddings (`cxg.format.columnfiles`). They are read inst
 once they are there. They are made in the background, one at a time, a few
 seconds after someone opens a dataset; until then, and wherever there is no room, TileDB is read.
 
-They are kept in the folder of `cxg.cachefolder`; the copy unused for longest goes first.
+They are kept in the folder of `cxg.cachefolder`; the copy unused for longest goes first. One that
+proves to be damaged is not used any more, and made again; answers come from the CXG meanwhile.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ import numpy as np
 from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
-from cxg.cachefolder import CacheFolder, folder_bytes
+from cxg.cachefolder import CacheFolder, folder_bytes, remove
 from cxg.catalog import Catalog
+from cxg.checksums import CopyDamaged, CopyWriter, Stamp, manifest_stamp, sync_folder
 from cxg.errors import CxgError
-from cxg.format.columnfiles import load_column, load_embedding, write_columns
+from cxg.expression import Expression
+from cxg.format.columnfiles import ColumnStore, write_columns
 from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
 from cxg.format.runs import ReadRange, RunStore, build
@@ -75,6 +78,8 @@ class DecodedCache:
         self._kept = catalog.storage.kept
         self._wanted: deque[str] = deque(maxlen=64)
         self._asked: TTLCache[str, bool] = TTLCache(_MOST_REMEMBERED, _AGAIN_AFTER_S)
+        # Copies found damaged; those that were made since have other stamps.
+        self._damaged: LRUCache[str, Stamp] = LRUCache(_MOST_REMEMBERED)
         self._touched_s: LRUCache[str, float] = LRUCache(_MOST_REMEMBERED)
         self._thread: threading.Thread | None = None
         self._visited_s = float("-inf")
@@ -83,39 +88,58 @@ class DecodedCache:
         """Note that a visitor of this process waits for an answer: decoding pauses for a moment."""
         self._visited_s = time.monotonic()
 
+    def expression(self, dataset: Dataset) -> Expression:
+        """Expression of an open dataset, from its copies where that is possible."""
+        return Expression(dataset, self)
+
     def find(self, dataset: Dataset, axis: str) -> RunStore | None:
-        """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet."""
-        if self._cache is None:
-            return None
-        name = _folder_name(dataset, axis)
-        folder = self._cache.path / name
-        self._touch(folder)
-        try:
-            return self._kept.find_or_make(self, name, partial(RunStore, folder), RunStore.held_bytes)
-        except (OSError, ValueError):
-            return None
+        """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet.
+
+        What reads them may raise CopyDamaged; whoever calls it then reads the CXG, and tells `replace`.
+        """
+        found: RunStore | None = self._open(RunStore, dataset, axis)
+        return found
 
     def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
         """Values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
-        folder = self._columns(dataset)
-        stored = None if folder is None else load_column(folder, dataset, name)
+        stored = self._load(dataset, lambda copy: copy.column(dataset, name))
         values: ColumnValues = dataset.obs.read(name) if stored is None else dataset.obs.decode(name, stored)
         return values
 
     def embedding(self, dataset: Dataset, name: str) -> NDArray[np.float32]:
         """One embedding, from the copy where there is one; as `Dataset.read_embedding`."""
-        folder = self._columns(dataset)
-        stored = None if folder is None else load_embedding(folder, dataset, name)
+        stored = self._load(dataset, lambda copy: copy.embedding(dataset, name))
         return dataset.read_embedding(name) if stored is None else stored
+
+    def replace(self, dataset: Dataset, what: str, stamp: Stamp, damage: CopyDamaged) -> None:
+        """Use a damaged copy of an open dataset no more, and have it made again.
+
+        The second time, only when it would be asked for anyway: the disk itself may be at fault.
+
+        Parameters
+        ----------
+        what : "columns", "obs" or "var"
+        stamp : of the copy that was read
+        """
+        name = _folder_name(dataset, what)
+        with self._lock:
+            before = self._damaged.get(name)
+            self._damaged[name] = stamp
+            if before is None:
+                self._asked.pop(dataset.identity, None)
+        self._kept.drop(self, name)
+        if before != stamp:
+            log.warning("A decoded copy of %s (%s) is damaged and made again: %s.", dataset.name, what, damage)
+        self.want(dataset)
 
     def want(self, dataset: Dataset) -> None:
         """Have a dataset decoded soon, unless it is or cannot be."""
         if self._cache is None:
             return
         with self._lock:
-            if dataset.fingerprint in self._asked:
+            if dataset.identity in self._asked:
                 return
-            self._asked[dataset.fingerprint] = True
+            self._asked[dataset.identity] = True
             self._wanted.append(dataset.name)
             if self._thread is None:
                 # No daemon: those are torn out of TileDB when the process ends, which aborts it.
@@ -156,7 +180,7 @@ class DecodedCache:
                     self._make_one(dataset, axis)
 
     def _make_one(self, dataset: Dataset, what: str) -> None:
-        if self._cache is None or (target := self._cache.path / _folder_name(dataset, what)).exists():
+        if self._cache is None or self._is_made(target := self._cache.path / _folder_name(dataset, what)):
             return
         if not self._cache.is_ready():
             raise OSError(f"{self._cache.path} cannot be made, or belongs to somebody else")
@@ -164,31 +188,66 @@ class DecodedCache:
             if not locked:
                 # Another process may be busy with another dataset: ask again.
                 with self._lock:
-                    self._asked.pop(dataset.fingerprint, None)
-            if not locked or target.exists():
+                    self._asked.pop(dataset.identity, None)
+            if not locked or self._is_made(target):
                 return
+            remove(target)
             with self._cache.unfinished() as unfinished:
-                if self._write(dataset, what, unfinished, self._cache.budget_bytes):
+                copy = CopyWriter(unfinished)
+                if self._write(dataset, what, copy, self._cache.budget_bytes):
+                    copy.finish(target.name)
                     self._cache.make_room(folder_bytes(unfinished))
                     unfinished.rename(target)
+                    sync_folder(self._cache.path)
 
-    def _write(self, dataset: Dataset, what: str, folder: Path, budget_bytes: int) -> bool:
-        """Fill an empty folder; False when it would take too much of the budget."""
+    def _is_made(self, folder: Path) -> bool:
+        """Whether there is a copy that is not known to be damaged."""
+        is_there = folder.is_dir() and not folder.is_symlink()
+        return is_there and self._damaged.get(folder.name) != manifest_stamp(folder)
+
+    def _write(self, dataset: Dataset, what: str, copy: CopyWriter, budget_bytes: int) -> bool:
+        """Write a copy; False when it would take too much of the budget."""
         if what == "columns":
-            return write_columns(folder, dataset, budget_bytes // 4)
+            return write_columns(copy, dataset, budget_bytes // 4)
         matrix = dataset.sparse_expression()
         if matrix is None:
             return False
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
         read = self._politely(partial(matrix.read_range, what))
-        return build(folder, read, *lengths, budget_bytes * 3 // 8)
+        return build(copy, read, *lengths, budget_bytes * 3 // 8)
 
-    def _columns(self, dataset: Dataset) -> Path | None:
+    def _load(self, dataset: Dataset, load: Callable[[ColumnStore], NDArray[Any] | None]) -> NDArray[Any] | None:
+        """What a copy of columns gives; None where there is none, or no sound one."""
+        copy = self._open(ColumnStore, dataset, "columns")
+        try:
+            return None if copy is None else load(copy)
+        except CopyDamaged as damage:
+            self.replace(dataset, "columns", copy.stamp, damage)
+        except OSError:  # too many open files
+            pass
+        return None
+
+    def _open(self, kind: Any, dataset: Dataset, what: str) -> Any:
+        """A copy of an open dataset, None where there is none that can be used."""
         if self._cache is None:
             return None
-        folder = self._cache.path / _folder_name(dataset, "columns")
+        name = _folder_name(dataset, what)
+        folder = self._cache.path / name
+        if name in self._damaged and manifest_stamp(folder) == self._damaged.get(name):
+            return None
         self._touch(folder)
-        return folder
+        try:
+            copy = self._kept.find_or_make(self, name, partial(kind, folder, name), kind.held_bytes)
+            if not copy.is_unchanged():
+                self._kept.drop(self, name)
+                copy = self._kept.find_or_make(self, name, partial(kind, folder, name), kind.held_bytes)
+        except CopyDamaged as damage:
+            self.replace(dataset, what, manifest_stamp(folder), damage)
+        except OSError:  # it is not there, or there are too many open files
+            pass
+        else:
+            return copy
+        return None
 
     def _touch(self, folder: Path) -> None:
         """Note that a copy is used, and let go of those that were removed, whose open files take disk; at times."""
@@ -230,4 +289,4 @@ def _pause(seconds: float) -> None:
 
 
 def _folder_name(dataset: Dataset, what: str) -> str:
-    return f"{dataset.fingerprint}-{what}"
+    return f"{dataset.identity}-{what}"

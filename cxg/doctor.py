@@ -29,6 +29,7 @@ from cxg.listing import Listing
 from cxg.plugins import load as load_plugins
 from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config
 from cxg.redact import redacted
+from cxg.rewritten import find_rewritten
 from cxg.secret_key import find_secret_key
 from cxg.storage import Storage
 from cxg.web.client import default_folder, load_client
@@ -133,6 +134,9 @@ def check_datasets(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     yield Check("data", status, text, tuple(details))
     for name in names:
         yield _guarded(f"dataset {name}".rstrip(), partial(check_dataset, storage, root, name))
+    if path.startswith("s3://") and reached.region is not None:
+        uris = [root.dataset_uri(name) for name in names]
+        yield _guarded("objects", lambda: check_objects(uris, reached.region, config, env))
 
 
 def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -> Check:
@@ -158,6 +162,19 @@ def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -
         return Check(label, status, text, (*problems, *dataset.warnings))
     finally:
         dataset.close()
+
+
+def check_objects(uris: list[str], region: str | None, config: Config, env: Mapping[str, str]) -> Check:
+    """Whether objects on S3 were rewritten under their names, which a server does not notice.
+
+    Raises
+    ------
+    CxgError
+        They cannot be listed.
+    """
+    found = tuple(find_rewritten(uris, region, config, env))
+    text = "perhaps rewritten under their names, unless the upload took hours: upload the dataset under another name"
+    return Check("objects", WARNING if found else OK, text if found else "none was rewritten under its name", found)
 
 
 def check_memory(env: Mapping[str, str]) -> Check:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 MAX_ENTRIES = 50_000
@@ -22,15 +22,17 @@ _GONE = frozenset({errno.ENOENT, errno.ELOOP})
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """One file: its path below the listed folder, size in bytes, and modification stamp.
+    """One file: its path below the listed folder, size in bytes, and two stamps.
 
     The stamp is the modification time in nanoseconds on a file system and 0 on S3, where
-    a TileDB file is never rewritten under the same name.
+    a TileDB file is never rewritten under the same name. `changed` is when the file system
+    itself last noted a change of any kind, which nobody can set back.
     """
 
     path: str
     size: int
     stamp: int = 0
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,19 @@ class Listing:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits that change when a file is added, removed or rewritten."""
+        """32 hex digits that change when a file is added, removed or rewritten; equal copies have the same."""
         digest = hashlib.blake2b(digest_size=16)
         for entry in self.entries:
             digest.update(f"{entry.path}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def identity(self, place: str) -> str:
+        """32 hex digits for what this machine keeps of these files at one place; no other files have the same.
+
+        Copies of a dataset may differ in values although sizes and modification times are equal.
+        """
+        digest = hashlib.blake2b(f"{place}\0{self.fingerprint}".encode("utf-8", "surrogateescape"), digest_size=16)
+        digest.update("".join(f"\0{entry.changed}" for entry in self.entries).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -62,7 +73,7 @@ class Listing:
         """The part of the listing below `folder`, with paths relative to it."""
         prefix = folder.rstrip("/") + "/"
         return Listing(
-            tuple(Entry(e.path[len(prefix) :], e.size, e.stamp) for e in self.entries if e.path.startswith(prefix)),
+            tuple(replace(e, path=e.path[len(prefix) :]) for e in self.entries if e.path.startswith(prefix)),
             self.truncated,
         )
 
@@ -109,7 +120,7 @@ def _walk(path: str, prefix: str) -> Iterator[Entry]:
                     yield from _walk(item.path, f"{prefix}{item.name}/")
                 else:
                     status = item.stat()
-                    yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns)
+                    yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise

@@ -118,7 +118,9 @@ class Storage:
         self, config: Config, cache_env: Mapping[str, str] | None = None, open_mb: int = memory.OPEN_MB
     ) -> None:
         self.kept = Kept(open_mb * memory.MB)
-        self.contexts = _make_contexts(tiledb_settings(config, os.environ))
+        settings = tiledb_settings(config, os.environ)
+        self._endpoint = settings.get("vfs.s3.endpoint_override", "")
+        self.contexts = _make_contexts(settings)
         self._cache_env = cache_env
         self._lock = threading.RLock()
         self._objects_found: Objects | None = None
@@ -157,7 +159,15 @@ class Storage:
             return None
         with self._lock:
             copies = self._made_copies
-        return None if copies is None else copies.of(uri, listing)
+        return None if copies is None else copies.of(uri, self.identity(uri, listing))
+
+    def identity(self, uri: str, listing: Listing) -> str:
+        """32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
+
+        Another dataset never has the same, not even one of equal names, sizes and modification times.
+        """
+        store = self._endpoint if is_s3(uri) else ""
+        return listing.identity(f"{store} {uri.rstrip('/')}")
 
     def listing(self, uri: str) -> Listing:
         """All files below `uri`; empty when there is nothing.

@@ -59,7 +59,11 @@ class Dataset:
 
     Attributes
     ----------
-    name, uri, fingerprint : str
+    name, uri : str
+    fingerprint : str
+        Of its files; the same on every machine.
+    identity : str
+        For what is kept of it: no other dataset has the same, nor this one after any change.
     generation : int
         That of the TileDB contexts it was opened with (`Storage.contexts`).
     version : str
@@ -82,6 +86,7 @@ class Dataset:
     def __init__(self, storage: Storage, uri: str, name: str, listing: Listing) -> None:
         self.name, self.uri, self.fingerprint = name, uri, listing.fingerprint
         self.generation = storage.contexts.generation
+        self.identity = storage.identity(uri, listing)
         self._storage = storage
         self._lock = threading.Lock()
         self._matrix: matrix.Matrix | None = None

@@ -6,13 +6,12 @@ decoding was done once, and reading lines is copying their runs.
 
 Folder: `indptr.npy` (lines + 1) int64; `other.u2` or `other.u4` (nnz) little-endian position
 of each value on the other axis; `value.f4` (nnz) little-endian float32. Together they are the
-arrays of a compressed sparse matrix.
+arrays of a compressed sparse matrix. Beside them is the manifest of `cxg.checksums`: lines are
+compared with their checksums when a process reads them for the first time.
 """
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.errors import StorageUnavailable
+from cxg.checksums import CheckedFile, CopyWriter, Manifest, load_array, read_manifest
 
 IndexArray = NDArray[np.int64]
 ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.float32]]]
@@ -34,6 +33,7 @@ _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.
 # Counted for each store that is open: with the room of the memory plan some hundred, and so some 300 open files.
 _OPEN_BYTES = 256 << 10
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
+_INDPTR = "indptr.npy"
 
 
 class RunStore:
@@ -42,38 +42,72 @@ class RunStore:
     Parameters
     ----------
     folder : as `build` left it
+    copy : what the copy is called
+
+    Attributes
+    ----------
+    stamp : tells this copy from one that is made later
 
     Raises
     ------
-    OSError, ValueError
-        The folder is not complete.
+    FileNotFoundError
+        There is no such folder.
+    CopyDamaged
+        It is not complete, or not what was written; so does all that reads, and then nothing read is of use.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._indptr: IndexArray = np.load(folder / "indptr.npy")
-        name = next((name for name in _OTHER if (folder / name).exists()), "other.u4")
-        self._other = _Items(folder / name, _OTHER[name])
-        self._value = _Items(folder / _VALUE, _VALUE_DTYPE)
-        if not self._other.count == self._value.count == self._indptr[-1]:
-            raise ValueError("The decoded copy is incomplete.")
+    def __init__(self, folder: Path, copy: str) -> None:
+        manifest = read_manifest(folder, copy)
+        self.stamp = manifest.stamp
+        indptr = CheckedFile(folder, manifest, _INDPTR)
+        indptr.check_all()
+        self._indptr: IndexArray = load_array(indptr)
+        name = next(name for name in _OTHER if name in manifest.files)
+        self._other = _Items(folder, manifest, name, _OTHER[name])
+        self._value = _Items(folder, manifest, _VALUE, _VALUE_DTYPE)
+        self._checked = np.zeros(len(self._indptr) - 1, np.bool_)
+        self._held_bytes = self._indptr.nbytes + self._checked.nbytes + manifest.nbytes
 
     def held_bytes(self) -> int:
         """Memory that it takes while it is open, and a share for its two open files, which are bounded so."""
-        return self._indptr.nbytes + _OPEN_BYTES
+        return self._held_bytes + _OPEN_BYTES
+
+    def is_unchanged(self) -> bool:
+        """Tell whether nobody has written to its files, or removed them, since they were opened."""
+        return self._other.is_unchanged() and self._value.is_unchanged()
 
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Positions on the other axis, ascending, and values of one line: (k,) each."""
-        starts, stops = self._runs(np.array([number]))
+        if not self._checked[number]:
+            self._check(np.array([number]))
+        starts, stops = [int(self._indptr[number])], [int(self._indptr[number + 1])]
         return self._other.read(starts, stops), self._value.read(starts, stops)
 
     def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
         """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece."""
+        return map(self.piece, self.parts(lines))
+
+    def parts(self, lines: IndexArray) -> list[IndexArray]:
+        """Split `lines` (sorted, unique) so that each part has about a million values."""
         ends = np.cumsum(self._indptr[lines + 1] - self._indptr[lines])
         cuts = np.searchsorted(ends, np.arange(_PIECE_VALUES, ends[-1] if len(ends) else 0, _PIECE_VALUES))
-        for part in np.split(lines, np.unique(cuts) + 1):
-            if len(part):
-                starts, stops = self._runs(part)
-                yield self._other.read(starts, stops), self._value.read(starts, stops)
+        return [part for part in np.split(lines, np.unique(cuts) + 1) if len(part)]
+
+    def piece(self, lines: IndexArray) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Positions on the other axis and values of some lines (sorted, unique, at least one)."""
+        if not self._checked[lines].all():
+            self._check(lines[~self._checked[lines]])
+        starts, stops = self._runs(lines)
+        return self._other.read(starts, stops), self._value.read(starts, stops)
+
+    def _check(self, lines: IndexArray) -> None:
+        """Compare lines with their checksums."""
+        starts, stops = self._indptr[lines], self._indptr[lines + 1]
+        filled = stops > starts
+        if filled.any():
+            self._other.check_items(starts[filled], stops[filled])
+            self._value.check_items(starts[filled], stops[filled])
+        self._checked[lines] = True
 
     def _runs(self, lines: IndexArray) -> tuple[list[int], list[int]]:
         """Positions in the files of runs of consecutive lines."""
@@ -83,34 +117,32 @@ class RunStore:
         return self._indptr[first].tolist(), self._indptr[last + 1].tolist()
 
 
-class _Items:
-    """A file of equal items, open as long as this object lives.
+class _Items(CheckedFile):
+    """A file of equal items.
 
     It is read rather than mapped: mapping takes in pages around each place, which costs more than copying a line, and
     counts as this process's memory.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._file, self._dtype = os.open(path, os.O_RDONLY), dtype
-        weakref.finalize(self, os.close, self._file)
-        self.count = os.fstat(self._file).st_size // dtype.itemsize
+    def __init__(self, folder: Path, manifest: Manifest, name: str, dtype: np.dtype[Any]) -> None:
+        super().__init__(folder, manifest, name)
+        self._dtype = dtype
+
+    def check_items(self, starts: IndexArray, stops: IndexArray) -> None:
+        """Check the items from each start to its stop, some of each; raises as `check`."""
+        self.check(starts * self._dtype.itemsize, stops * self._dtype.itemsize)
 
     def read(self, starts: list[int], stops: list[int]) -> NDArray[Any]:
-        """The items from each start to its stop, one run after the other.
-
-        Raises
-        ------
-        StorageUnavailable
-            The file was cut short by somebody else.
-        """
+        """The items from each start to its stop, one run after the other; raises as `read_into`."""
         size = self._dtype.itemsize
         out = np.empty(sum(stops) - sum(starts), self._dtype)
         room, at = out.view(np.uint8).data, 0
+        rooms = []
         for start, stop in zip(starts, stops, strict=True):
             end = at + (stop - start) * size
-            if os.preadv(self._file, [room[at:end]], start * size) != end - at:
-                raise StorageUnavailable("A decoded copy of this dataset is damaged; remove the folder of such copies.")
+            rooms.append(room[at:end])
             at = end
+        self.read_into(rooms, [start * size for start in starts])
         return out
 
 
@@ -131,13 +163,13 @@ def sum_columns(store: RunStore, genes: IndexArray, n_obs: int) -> NDArray[np.fl
     return total
 
 
-def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_bytes: int) -> bool:
-    """Decode all lines of a matrix into an empty folder.
+def build(copy: CopyWriter, read_range: ReadRange, n_lines: int, n_other: int, most_bytes: int) -> bool:
+    """Decode all lines of a matrix.
 
     Returns
     -------
     bool
-        False when it stopped because the files would be larger than `most_bytes`; the folder
+        False when it stopped because the files would be larger than `most_bytes`; the copy
         is then of no use.
 
     Raises
@@ -149,7 +181,7 @@ def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_
     """
     name = "other.u2" if n_other <= 1 << 16 else "other.u4"
     indptr = np.zeros(n_lines + 1, np.int64)
-    with (folder / name).open("wb") as other_file, (folder / _VALUE).open("wb") as value_file:
+    with copy.open(name) as other_file, copy.open(_VALUE) as value_file:
         most = max(1, _MOST_BUILD_VALUES // max(1, n_other))
         start, step, written = 0, min(256, most), 0
         while start < n_lines:
@@ -163,5 +195,5 @@ def build(folder: Path, read_range: ReadRange, n_lines: int, n_other: int, most_
                 return False
             step = min(most, max(1, int(_BUILD_VALUES * stop / max(1, written))))
             start = stop
-    np.save(folder / "indptr.npy", indptr)
+    copy.save(_INDPTR, indptr)
     return True

@@ -1,8 +1,9 @@
 """Encoded answers: made once, compressed once, kept in memory bounded in bytes.
 
 A data answer depends only on the files of its dataset and the URL, so it is stored under
-(fingerprint, path, query, encoding) and never expires: when the dataset is replaced its
-fingerprint changes, and the old answers fall out as the least recently used.
+(identity, path, query, encoding) and never expires: when the dataset is replaced its
+identity changes, and the old answers fall out as the least recently used. The ETag has the
+fingerprint of the files instead, which is the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from werkzeug.http import parse_accept_header
 
 GZIP, IDENTITY = "gzip", "identity"
 Key = tuple[str, str, str, str]
-"""(fingerprint, path, query, encoding)."""
+"""(identity of the dataset, path, query, encoding)."""
 
 # Below this a compressed answer saves no packet; the limit of the published server.
 _COMPRESS_FROM_BYTES = 500
@@ -115,9 +116,11 @@ class AnswerCache:
         make: Callable[[], Answer],
         cache_control: str | None = None,
         room: AbstractContextManager[None] | None = None,
+        files: str | None = None,
     ) -> Stored:
         """The answer stored under `key`, made now, and inside `room`, if need be.
 
+        `files` is the fingerprint of the dataset's files, for the ETag; without one the identity stands for them.
         Of several threads that want the same answer one makes it; what `make` raises is
         raised in that one alone, and the next tries again.
         """
@@ -130,19 +133,19 @@ class AnswerCache:
             stored = self.find(key)
             if stored is None:
                 with room or nullcontext():
-                    stored = self._encode(key, make, cache_control or self._cache_control)
+                    stored = self._encode(key, files or key[0], make, cache_control or self._cache_control)
                 self._keep(key, stored)
         return stored
 
-    def _encode(self, key: Key, make: Callable[[], Answer], cache_control: str) -> Stored:
-        fingerprint, path, query, encoding = key
+    def _encode(self, key: Key, files: str, make: Callable[[], Answer], cache_control: str) -> Stored:
+        _, path, query, encoding = key
         if encoding == IDENTITY:
             answer, packed = self._unpacked(key) or make(), None
         else:
             answer = make()
             packed = _gzip(answer)
         digest = blake2b(
-            f"{self._version}\0{fingerprint}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
+            f"{self._version}\0{files}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
         )
         etag = f'"{digest.hexdigest()}{"-gz" if packed is not None else ""}"'
         body = answer.body if packed is None else packed

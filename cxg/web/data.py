@@ -13,7 +13,6 @@ from cxg.compute.embedding import scale_embedding
 from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
-from cxg.format.runs import read_columns, sum_columns
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers import Answer
 from cxg.web.bodies import PARSE_TIMES, read_filter_body
@@ -165,9 +164,8 @@ def compare_cells(dataset: str) -> Response:
         with site.work.making(rows_bytes(wanted, opened.n_obs)):
             sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
         site.decoded.want(opened)
-        store = site.decoded.find(opened, "obs")
         with site.work.scan():
-            return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
+            return compare(opened, site.decoded.expression(opened), *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
 
     answer = site.with_dataset(dataset, read)
     # The client compares the content type as a whole: no charset may follow.
@@ -179,8 +177,7 @@ def _expression(opened: Dataset, wanted: Filter) -> Answer:
         raise BadFilter(f"The request needs a filter that names genes, for example var:{opened.var.index}=NAME.")
     genes = select_genes(opened, wanted)
     _check_count(len(genes), "genes")
-    store = current_site().decoded.find(opened, "var")
-    values = opened.read_X_columns(genes) if store is None else read_columns(store, genes, opened.n_obs)
+    values = current_site().decoded.expression(opened).read_columns(genes)
     return _matrix([values[:, i] for i in range(len(genes))], genes.astype(np.int32), opened.n_obs)
 
 
@@ -188,12 +185,12 @@ def _summary(opened: Dataset, query: bytes) -> Answer:
     """Mean of the matched genes; zeros when none matches, as for a set that is still empty."""
     total = np.zeros(opened.n_obs, np.float64)
     genes = _summary_genes(opened, query)
-    store = current_site().decoded.find(opened, "var")
+    expression = current_site().decoded.expression(opened)
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
     for start in range(0, len(genes), step):
         part = genes[start : start + step]
         with current_site().work.scan():
-            total += opened.sum_X_columns(part) if store is None else sum_columns(store, part, opened.n_obs)
+            total += expression.sum_columns(part)
     mean = (total / max(1, len(genes))).astype(np.float32)
     return _matrix([mean], [_query_hash(query)], opened.n_obs)
 

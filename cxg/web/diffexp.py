@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments, diffexp
+from cxg.expression import Expression
 from cxg.format.dataset import Dataset
-from cxg.format.runs import RunStore
 from cxg.format.sparse import SparseBlock
 from cxg.memory import available_cpus
 from cxg.web.bodies import PARSE_TIMES, SMALL_BYTES, Body
@@ -60,7 +60,7 @@ def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
 
 
 def compare(
-    opened: Dataset, store: RunStore | None, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
+    opened: Dataset, expression: Expression, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
 ) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
@@ -69,7 +69,7 @@ def compare(
 
     Parameters
     ----------
-    store : decoded cells of the dataset, where there are any; else they come from the CXG itself
+    expression : of the dataset
 
     Raises
     ------
@@ -77,7 +77,7 @@ def compare(
         Expression cannot be read.
     """
     log1p = opened.looks_like_counts
-    moments = partial(_moments, opened, store, log1p)
+    moments = partial(_moments, opened.n_var, expression, log1p)
     whole = _whole(opened, set1, set2)
     if whole is not None:
         smaller = moments(min(set1, set2, key=len))
@@ -89,10 +89,12 @@ def compare(
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
-    threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and store is not None else 1
+def _moments(n_var: int, expression: Expression, log1p: bool, cells: IndexArray) -> Moments:
+    threads = (
+        min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and expression.rows_are_decoded else 1
+    )
     parts = np.array_split(cells, threads)
-    add_up = partial(_add_up, opened, store, log1p)
+    add_up = partial(_add_up, n_var, expression, log1p)
     if threads == 1:
         return add_up(cells)
     with ThreadPoolExecutor(threads - 1) as pool:
@@ -103,13 +105,9 @@ def _moments(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexA
     return total
 
 
-def _add_up(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
-    moments = Moments(opened.n_var, len(cells), log1p=log1p)
-    if store is not None:
-        for var, value in store.pieces(cells):
-            moments.add_sparse(var, value)
-        return moments
-    for block in opened.iter_X_rows(cells):
+def _add_up(n_var: int, expression: Expression, log1p: bool, cells: IndexArray) -> Moments:
+    moments = Moments(n_var, len(cells), log1p=log1p)
+    for block in expression.iter_rows(cells):
         if isinstance(block, SparseBlock):
             moments.add_sparse(block.var, block.value)
         else:

@@ -48,11 +48,11 @@ class FastPath:
         if not found or mimetype is None or not path.startswith(self._prefix):
             return self._app(environ, start_response)
         name = "" if self._single else dataset[:-1]
-        fingerprint = self._catalog.fresh_fingerprint(_as_text(name))
-        if fingerprint is None or (mimetype is BINARY and not accepts(environ.get("HTTP_ACCEPT"), mimetype)):
+        identity = self._catalog.fresh_identity(_as_text(name))
+        if identity is None or (mimetype is BINARY and not accepts(environ.get("HTTP_ACCEPT"), mimetype)):
             return self._app(environ, start_response)
         encoding = negotiate(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        stored = self._cache.find((fingerprint, _as_text(path), environ.get("QUERY_STRING", ""), encoding))
+        stored = self._cache.find((identity, _as_text(path), environ.get("QUERY_STRING", ""), encoding))
         if stored is None:
             return self._app(environ, start_response)
         if matches(environ.get("HTTP_IF_NONE_MATCH", ""), stored.etag):

@@ -72,9 +72,10 @@ class Site:
             query += "#" + sha1(body_key, usedforsecurity=False).hexdigest()
 
         def read(dataset: Dataset) -> Stored:
-            key = (dataset.fingerprint, request.path, query, encoding)
+            key = (dataset.identity, request.path, query, encoding)
             size = None if columns is None else columns * dataset.n_obs * _BYTES_PER_VALUE
-            return self.cache.find_or_make(key, lambda: make(dataset), room=self.work.making(size))
+            room = self.work.making(size)
+            return self.cache.find_or_make(key, lambda: make(dataset), room=room, files=dataset.fingerprint)
 
         return respond(self.with_dataset(name, read))
 
@@ -90,7 +91,7 @@ class Site:
         with self.catalog.lease(name) as dataset:
             # Each worker that is asked prepares for more, not only the one that served the page.
             self.catalog.prefetch(dataset)
-            before = dataset.fingerprint
+            before = dataset.identity
             try:
                 return read(dataset)
             except (DatasetInvalid, StorageUnavailable) as error:
@@ -98,7 +99,7 @@ class Site:
         self.catalog.suspect(name)
         try:
             with self.catalog.lease(name, wait=True) as dataset:
-                if dataset.fingerprint == before:
+                if dataset.identity == before:
                     raise failure
                 return read(dataset)
         finally:

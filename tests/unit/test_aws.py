@@ -3,6 +3,7 @@
 import io
 import socket
 import threading
+from datetime import UTC, datetime
 
 import boto3
 import botocore.config
@@ -86,6 +87,15 @@ def test_bucket_region_is_asked_for_with_a_signature_when_there_is_one(s3, monke
     s3.add_response("head_bucket", headers("eu-west-3"), {"Bucket": "b"})
     assert aws.bucket_region("b") == "eu-west-3"
     s3.assert_no_pending_responses()
+
+
+def test_times_of_objects_come_page_by_page(s3):
+    first, second = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    page = {"IsTruncated": True, "NextContinuationToken": "t", "Contents": [{"Key": "a/x", "LastModified": first}]}
+    s3.add_response("list_objects_v2", page, {"Bucket": "b", "Prefix": "a/"})
+    page = {"IsTruncated": False, "Contents": [{"Key": "a/y/z", "LastModified": second}]}
+    s3.add_response("list_objects_v2", page, {"Bucket": "b", "Prefix": "a/", "ContinuationToken": "t"})
+    assert aws.list_written("s3://b/a", None, None, False, 10) == [("x", first), ("y/z", second)]
 
 
 def test_has_objects_lists_below_the_prefix_alone(s3):

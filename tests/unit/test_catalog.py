@@ -139,7 +139,7 @@ def test_an_error_while_leased_keeps_the_dataset_open(storage: Recorder, root: P
     with pytest.raises(RuntimeError), catalog.lease("a.cxg"):
         raise RuntimeError("a bad request")
     assert closed == []
-    assert catalog.fresh_fingerprint("a.cxg") is not None
+    assert catalog.fresh_identity("a.cxg") is not None
 
 
 def test_opening_one_makes_no_other_wait(storage: Recorder, root: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_removed_dataset_is_not_found(storage: Recorder, root: Path) -> None:
     shutil.rmtree(root / "a.cxg")
     with pytest.raises(DatasetNotFound), catalog.lease("a.cxg"):
         pass
-    assert catalog.fresh_fingerprint("a.cxg") is None
+    assert catalog.fresh_identity("a.cxg") is None
 
 
 @pytest.mark.usefixtures("always_recheck")
@@ -294,7 +294,7 @@ def test_a_suspect_dataset_is_looked_at_again(storage: Recorder, root: Path) -> 
     with catalog.lease("a.cxg"):
         pass
     catalog.suspect("a.cxg")
-    assert catalog.fresh_fingerprint("a.cxg") is None
+    assert catalog.fresh_identity("a.cxg") is None
     with catalog.lease("a.cxg"):
         pass
     assert storage.listed == ["a.cxg"] * (OPENING + 1)

@@ -61,7 +61,7 @@ def names(folder: Path) -> list[str]:
 
 def test_files_are_fetched_once(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = make(source, folder).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
     assert copies.have(listing.entries)
     assert copies.have(listing.entries)
     # Empty files need no fetching.
@@ -73,15 +73,15 @@ def test_files_are_fetched_once(source: Source, folder: Path) -> None:
 
 def test_another_process_finds_them(source: Source, folder: Path) -> None:
     listing = source.listing
-    assert make(source, folder).of(str(source.root), listing).have(listing.entries)
+    assert make(source, folder).of(str(source.root), listing.identity("")).have(listing.entries)
     source.fetched.clear()
-    assert make(source, folder).of(str(source.root), listing).have(listing.entries)
+    assert make(source, folder).of(str(source.root), listing.identity("")).have(listing.entries)
     assert not source.fetched
 
 
 def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = make(source, folder).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
     source.wait.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(copies.have, listing.entries) for _ in range(8)]
@@ -93,7 +93,7 @@ def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: P
 
 def test_a_removed_copy_is_fetched_again(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = make(source, folder).of(str(source.root), listing)
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
     copies.have(listing.entries)
     shutil.rmtree(copies.root)
     assert copies.have(listing.entries)
@@ -102,11 +102,11 @@ def test_a_removed_copy_is_fetched_again(source: Source, folder: Path) -> None:
 
 def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
     before = source.listing
-    first = make(source, folder).of(str(source.root), before)
+    first = make(source, folder).of(str(source.root), before.identity(""))
     first.have(before.entries)
     (source.root / "obs/a1.tdb").write_bytes(b"new")
     after = source.listing
-    second = make(source, folder).of(str(source.root), after)
+    second = make(source, folder).of(str(source.root), after.identity(""))
     assert second.have(after.entries)
     assert (second.root / "obs/a1.tdb").read_bytes() == b"new"
     assert (first.root / "obs/a1.tdb").read_bytes() == b"o" * 200
@@ -114,7 +114,7 @@ def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
 
 def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> None:
     entry = Entry("obs/a0.tdb", 99)
-    copies = make(source, folder).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder).of(str(source.root), Listing((entry,)).identity(""))
     with pytest.raises(OSError, match="another size"):
         copies.have([entry])
     assert not (copies.root / entry.path).exists()
@@ -123,7 +123,7 @@ def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> N
 
 def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
     entry = Entry("obs/new", 3)
-    copies = make(source, folder).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder).of(str(source.root), Listing((entry,)).identity(""))
     with pytest.raises(FileNotFoundError):
         copies.have([entry])
     (source.root / "obs/new").write_bytes(b"new")
@@ -132,7 +132,7 @@ def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
 
 def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
     listing = source.listing
-    copies = make(source, folder, 4 * 250).of(str(source.root), listing)
+    copies = make(source, folder, 4 * 250).of(str(source.root), listing.identity(""))
     assert copies.have([entry for entry in listing.entries if entry.path.endswith("a1.tdb")])
     assert not copies.have(listing.entries)
     assert source.fetched == ["obs/a1.tdb"]
@@ -140,7 +140,7 @@ def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
 
 def test_a_failed_fetch_keeps_no_room(source: Source, folder: Path) -> None:
     entry = Entry("obs/new", 200)
-    copies = make(source, folder, 4 * 250).of(str(source.root), Listing((entry,)))
+    copies = make(source, folder, 4 * 250).of(str(source.root), Listing((entry,)).identity(""))
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
             copies.have([entry])
@@ -152,7 +152,7 @@ def test_what_a_killed_process_was_fetching_is_removed(source: Source, folder: P
     for name, age_s in (("s3-dead.part", 5000.0), ("s3-running.part", 1.0), ("other.part", 5000.0)):
         (folder / name).touch()
         os.utime(folder / name, (time.time() - age_s,) * 2)
-    make(source, folder).of(str(source.root), source.listing)
+    make(source, folder).of(str(source.root), source.listing.identity(""))
     assert names(folder) == ["other.part", "s3-running.part"]
 
 
@@ -162,9 +162,9 @@ def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) ->
         (folder / name / "file").write_bytes(b"x" * size)
         os.utime(folder / name, (time.time() - age_s,) * 2)
     (folder / "decoded").mkdir()
-    make(source, folder, 4 * 1300).of(str(source.root), source.listing)
+    make(source, folder, 4 * 1300).of(str(source.root), source.listing.identity(""))
     assert names(folder) == ["decoded", "s3-newer", "s3-used"]
-    make(source, folder, 4 * 100).of(str(source.root), source.listing)
+    make(source, folder, 4 * 100).of(str(source.root), source.listing.identity(""))
     # Another process may have it open.
     assert names(folder) == ["decoded", "s3-used"]
 
@@ -172,7 +172,7 @@ def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) ->
 @pytest.mark.parametrize("path", ["obs/../../../theirs/a0.tdb", "/theirs", "obs//a0.tdb", "obs/./a0.tdb", ".."])
 def test_an_object_of_an_odd_name_is_not_copied(source: Source, folder: Path, path: str) -> None:
     before = sorted(folder.parent.rglob("*"))
-    copies = make(source, folder).of(str(source.root), source.listing)
+    copies = make(source, folder).of(str(source.root), source.listing.identity(""))
     assert not copies.have([Entry(path, 3)])
     assert (source.fetched, sorted(folder.parent.rglob("*"))) == ([], before)
 
@@ -181,7 +181,7 @@ def test_an_object_of_an_odd_name_is_not_copied(source: Source, folder: Path, pa
 def test_no_link_is_followed(source: Source, folder: Path, link: str) -> None:
     theirs = folder.parent / "theirs"
     theirs.mkdir()
-    copies = make(source, folder).of(str(source.root), source.listing)
+    copies = make(source, folder).of(str(source.root), source.listing.identity(""))
     (copies.root / link).parent.mkdir(parents=True, exist_ok=True)
     (copies.root / link).symlink_to(theirs)
     os.utime(theirs, (1, 1))
@@ -190,12 +190,12 @@ def test_no_link_is_followed(source: Source, folder: Path, link: str) -> None:
     assert theirs.stat().st_mtime == 1
     for item in (copies.root / link, theirs):
         os.utime(item, (1, 1), follow_symlinks=False)
-    make(source, folder, 0).of(str(source.root), Listing(()))
+    make(source, folder, 0).of(str(source.root), Listing(()).identity(""))
     assert theirs.is_dir()
 
 
 def test_a_folder_that_is_gone_is_made_again(source: Source, folder: Path) -> None:
-    copies = make(source, folder).of(str(source.root), source.listing)
+    copies = make(source, folder).of(str(source.root), source.listing.identity(""))
     assert copies.have(source.listing.entries)
     shutil.rmtree(folder)
     assert copies.have(source.listing.entries)
@@ -203,7 +203,7 @@ def test_a_folder_that_is_gone_is_made_again(source: Source, folder: Path) -> No
 
 
 def test_nothing_is_written_into_a_folder_of_somebody_else(source: Source, folder: Path) -> None:
-    copies = make(source, folder).of(str(source.root), source.listing)
+    copies = make(source, folder).of(str(source.root), source.listing.identity(""))
     shutil.rmtree(folder)
     (folder / "s3-theirs").mkdir(parents=True)
     (folder / "s3-theirs.part").touch()
@@ -211,5 +211,5 @@ def test_nothing_is_written_into_a_folder_of_somebody_else(source: Source, folde
         os.utime(item, (1, 1))
     with pytest.raises(OSError, match="belongs to somebody else"):
         copies.have(source.listing.entries)
-    make(source, folder, 0).of(str(source.root), source.listing)
+    make(source, folder, 0).of(str(source.root), source.listing.identity(""))
     assert names(folder) == ["s3-theirs", "s3-theirs.part"]

@@ -60,7 +60,7 @@ def test_made_once_and_found_by_others(catalog: Catalog, own: Path) -> None:
         make(cache, "a.cxg")
         assert cache.find(dataset, "obs") is not None
         assert DecodedCache(catalog, CacheFolder(own, 1 << 20)).find(dataset, "obs") is not None
-        copies = [own / f"{dataset.fingerprint}-{axis}" for axis in ("obs", "var")]
+        copies = [own / f"{dataset.identity}-{axis}" for axis in ("obs", "var")]
         before = [copy.stat().st_ino for copy in copies]
         make(cache, "a.cxg")
         assert [copy.stat().st_ino for copy in copies] == before
@@ -158,7 +158,7 @@ def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, own: Path, dam
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
         make(cache, "a.cxg")
-        for file in (own / f"{dataset.fingerprint}-columns").iterdir():
+        for file in (own / f"{dataset.identity}-columns").iterdir():
             damage(file)
         for name in dataset.embeddings:
             assert cache.embedding(dataset, name).tobytes() == dataset.read_embedding(name).tobytes()
@@ -172,11 +172,11 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, own: Path) -> None
     make(cache, "a.cxg")
     make(cache, "b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
-        kept = [f"{one.fingerprint}-columns" for one in (first, second)]
-        kept += [f"{first.fingerprint}-obs", f"{first.fingerprint}-var", f"{second.fingerprint}-var"]
+        kept = [f"{one.identity}-columns" for one in (first, second)]
+        kept += [f"{first.identity}-obs", f"{first.identity}-var", f"{second.identity}-var"]
         for name in kept:
             os.utime(folder / name, (2, 2))
-        os.utime(folder / f"{second.fingerprint}-obs", (1, 1))
+        os.utime(folder / f"{second.identity}-obs", (1, 1))
         used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         CacheFolder(folder, used).make_room(10)
         assert folders(folder) == sorted(kept)
@@ -187,7 +187,7 @@ def test_what_is_used_stays_young(catalog: Catalog, own: Path, monkeypatch, what
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     make(cache, "a.cxg")
     with catalog.lease("a.cxg") as dataset:
-        folder = own / f"{dataset.fingerprint}-{what}"
+        folder = own / f"{dataset.identity}-{what}"
 
         def use() -> bool:
             """Whether one use of the copy is noted."""
@@ -212,11 +212,11 @@ def test_what_another_process_removed_is_let_go(catalog: Catalog, own: Path, mon
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
         assert cache.find(first, "obs") is not None
         assert cache.find(second, "obs") is not None
-        shutil.rmtree(own / f"{first.fingerprint}-obs")
+        shutil.rmtree(own / f"{first.identity}-obs")
         monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
         # Whoever uses any copy sees to all of them: a file that is open keeps its place on disk.
         assert cache.find(second, "obs") is not None
-        assert catalog.storage.kept.owned(cache) == [f"{second.fingerprint}-obs"]
+        assert catalog.storage.kept.owned(cache) == [f"{second.identity}-obs"]
         assert cache.find(first, "obs") is None
 
 
@@ -257,7 +257,7 @@ def test_one_process_at_a_time(catalog: Catalog, own: Path, monkeypatch) -> None
     asked = threading.Event()
     with CacheFolder(own, 1).locked() as held, catalog.lease("a.cxg") as dataset:
         assert held
-        cache._asked[dataset.fingerprint] = True
+        cache._asked[dataset.identity] = True
         make(cache, "a.cxg")
         assert cache.find(dataset, "obs") is None
         # That one may be busy with another dataset, so the wish stays.
@@ -266,11 +266,11 @@ def test_one_process_at_a_time(catalog: Catalog, own: Path, monkeypatch) -> None
     assert asked.wait(10)
     with CacheFolder(own, 1).locked(), catalog.lease("b.cxg") as dataset:
         for what in COPIES:
-            (own / f"{dataset.fingerprint}-{what}").mkdir()
+            (own / f"{dataset.identity}-{what}").mkdir()
         other = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-        other._asked[dataset.fingerprint] = True
+        other._asked[dataset.identity] = True
         make(other, "b.cxg")
-        assert dataset.fingerprint in other._asked
+        assert dataset.identity in other._asked
 
 
 def test_decoding_lets_visitors_go_first(catalog: Catalog, own: Path, monkeypatch) -> None:

@@ -103,3 +103,21 @@ def test_too_many_files_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list_folder(str(tmp_path / "nope"))
+
+
+def test_identity_tells_apart_what_looks_alike(tmp_path):
+    (tmp_path / "file").write_bytes(b"a")
+    status = (tmp_path / "file").stat()
+    before = list_folder(str(tmp_path))
+    assert before.identity("here") == list_folder(str(tmp_path)).identity("here")
+    assert before.identity("here") != before.identity("there")
+    # The clock of the file system ticks every few milliseconds.
+    while (tmp_path / "file").stat().st_ctime_ns == status.st_ctime_ns:
+        os.utime(tmp_path / "file", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "file").write_bytes(b"b")
+    os.utime(tmp_path / "file", ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = list_folder(str(tmp_path))
+    assert after.fingerprint == before.fingerprint
+    assert after.identity("here") != before.identity("here")
+    # No place may look like the end of another and the first file.
+    assert Listing(()).identity("a") != Listing(()).identity("a\0")

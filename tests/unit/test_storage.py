@@ -14,6 +14,7 @@ from cxg.config import Config, default, load
 from cxg.dataroot import Dataroot, SingleDataset, is_dataset_name
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import open_dataset
+from cxg.listing import from_pairs
 from cxg.storage import Storage, tiledb_settings, translated
 from tests import cxgs
 
@@ -282,3 +283,14 @@ def test_contexts_are_made_at_first_use_and_once() -> None:
     # What the memory plan counts with; general settings must not win over it.
     assert storage.column_ctx.config()["sm.mem.total_budget"] == str(32 << 20)
     assert storage.row_ctx.config()["sm.mem.total_budget"] == str(32 << 20)
+
+
+def test_equal_buckets_of_two_stores_are_two_places():
+    listing = from_pairs([("obs/a0.tdb", 10)])
+    stores = [
+        Storage(load(f"data_locator: {{s3: {{endpoint_url: 'http://{name}:9000'}}}}", {}).config) for name in "ab"
+    ]
+    one, other = (store.identity("s3://bucket/a.cxg", listing) for store in stores)
+    assert one != other
+    assert one != stores[0].identity("s3://bucket/b.cxg", listing)
+    assert one == stores[0].identity("s3://bucket/a.cxg/", listing)

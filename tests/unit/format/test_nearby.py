@@ -30,7 +30,7 @@ class Case:
         self.storage, self.fetched = Storage(load("", {}).config), list[str]()
         self.listing = list_folder(str(self.truth.path))
         copies = Copies(self.fetch, CacheFolder(tmp_path / "cache", room))
-        self.copies: DatasetCopies = copies.of(str(self.truth.path), self.listing)
+        self.copies: DatasetCopies = copies.of(str(self.truth.path), self.listing.identity(""))
 
     def fetch(self, uri: str, target: Path) -> None:
         self.fetched.append(uri.removeprefix(f"{self.truth.path}/"))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cxg import checksums
+from cxg.checksums import CopyDamaged, CopyWriter
 from cxg.config import default
-from cxg.errors import StorageUnavailable
 from cxg.format import runs
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.runs import RunStore, build, read_columns, sum_columns
@@ -36,9 +37,16 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, 
 
 
 def decode(dataset: Dataset, axis: str, folder: Path, most_bytes: int = 1 << 20) -> bool:
-    folder.mkdir()
+    copy = written(folder)
     lengths = (dataset.n_obs, dataset.n_var) if axis == "obs" else (dataset.n_var, dataset.n_obs)
-    return build(folder, partial(dataset.sparse_expression().read_range, axis), *lengths, most_bytes)
+    done = build(copy, partial(dataset.sparse_expression().read_range, axis), *lengths, most_bytes)
+    copy.finish("copy")
+    return done
+
+
+def written(folder: Path) -> CopyWriter:
+    folder.mkdir()
+    return CopyWriter(folder)
 
 
 @pytest.mark.parametrize("piece_values", [7, 1 << 20])
@@ -46,7 +54,7 @@ def test_cells_equal_the_matrix(made, tmp_path: Path, monkeypatch, piece_values:
     truth, dataset = made
     monkeypatch.setattr(runs, "_PIECE_VALUES", piece_values)
     assert decode(dataset, "obs", tmp_path / "copy")
-    store = RunStore(tmp_path / "copy")
+    store = RunStore(tmp_path / "copy", "copy")
     for cells in ([0], [59], [3, 4, 5, 20, 58], list(range(60))):
         total = np.zeros(17)
         for var, value in store.pieces(np.array(cells)):
@@ -57,7 +65,7 @@ def test_cells_equal_the_matrix(made, tmp_path: Path, monkeypatch, piece_values:
 def test_genes_equal_the_matrix(made, tmp_path: Path) -> None:
     truth, dataset = made
     assert decode(dataset, "var", tmp_path / "copy")
-    store = RunStore(tmp_path / "copy")
+    store = RunStore(tmp_path / "copy", "copy")
     for genes in ([0], [16], [3, 4, 9], list(range(17))):
         np.testing.assert_array_equal(read_columns(store, np.array(genes), 60), truth.X[:, genes])
         assert read_columns(store, np.array(genes), 60).tobytes() == dataset.read_X_columns(np.array(genes)).tobytes()
@@ -68,21 +76,23 @@ def test_genes_equal_the_matrix(made, tmp_path: Path) -> None:
 
 
 def test_more_than_65536_on_the_other_axis_take_wider_numbers(tmp_path: Path) -> None:
-    (tmp_path / "copy").mkdir()
+    copy = written(tmp_path / "copy")
     others = np.array([65_536, 70_000])
 
     def read_range(start: int, stop: int) -> Any:
         return np.array([2]), others, np.array([1, 2], np.float32)
 
-    assert build(tmp_path / "copy", read_range, 1, 70_001, 1 << 20)
-    assert RunStore(tmp_path / "copy").line(0)[0].tolist() == others.tolist()
+    assert build(copy, read_range, 1, 70_001, 1 << 20)
+    copy.finish("copy")
+    assert RunStore(tmp_path / "copy", "copy").line(0)[0].tolist() == others.tolist()
 
 
 def test_no_lines_give_no_pieces(tmp_path: Path) -> None:
-    (tmp_path / "copy").mkdir()
+    copy = written(tmp_path / "copy")
     nothing = np.zeros(3, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.float32)
-    assert build(tmp_path / "copy", lambda start, stop: nothing, 3, 5, 1 << 20)
-    store = RunStore(tmp_path / "copy")
+    assert build(copy, lambda start, stop: nothing, 3, 5, 1 << 20)
+    copy.finish("copy")
+    store = RunStore(tmp_path / "copy", "copy")
     assert list(store.pieces(np.zeros(0, np.int64))) == []
     assert sum(len(value) for _, value in store.pieces(np.array([0, 2]))) == 0
     assert len(store.line(1)[1]) == 0
@@ -91,7 +101,7 @@ def test_no_lines_give_no_pieces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [0, 40])
 def test_what_is_read_at_a_time_is_bounded(tmp_path: Path, first: int) -> None:
     """However empty the first lines are, no piece could hold more values than are allowed."""
-    (tmp_path / "copy").mkdir()
+    copy = written(tmp_path / "copy")
     n_lines, n_other, asked = 30_000, 100_000, []
 
     def read_range(start: int, stop: int) -> Any:
@@ -101,7 +111,7 @@ def test_what_is_read_at_a_time_is_bounded(tmp_path: Path, first: int) -> None:
         counts[0] = k
         return counts, np.arange(k, dtype=np.uint32), np.ones(k, np.float32)
 
-    assert build(tmp_path / "copy", read_range, n_lines, n_other, 1 << 30)
+    assert build(copy, read_range, n_lines, n_other, 1 << 30)
     assert sum(asked) == n_lines
     assert max(asked) * n_other <= runs._MOST_BUILD_VALUES
 
@@ -112,25 +122,33 @@ def test_building_stops_at_the_budget(tmp_path: Path) -> None:
     assert not decode(dataset, "obs", tmp_path / "copy", 100)
 
 
-@pytest.mark.parametrize("others", [2, 4])
-def test_an_incomplete_folder_is_refused(tmp_path: Path, others: int) -> None:
-    np.save(tmp_path / "indptr.npy", np.array([0, 3]))
-    np.arange(others, dtype="<u2").tofile(tmp_path / "other.u2")
-    np.arange(3, dtype="<f4").tofile(tmp_path / "value.f4")
-    with pytest.raises(ValueError, match="incomplete"):
-        RunStore(tmp_path)
+def test_a_folder_that_is_not_there_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        RunStore(tmp_path / "copy", "copy")
 
 
-def test_a_folder_without_its_files_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "indptr.npy", np.array([0, 3]))
-    with pytest.raises(OSError, match="other"):
-        RunStore(tmp_path)
-
-
-def test_a_copy_that_is_cut_short_is_told(made, tmp_path: Path) -> None:
+def test_a_copy_that_is_cut_short_while_it_is_open_is_damaged(made, tmp_path: Path) -> None:
     _, dataset = made
     assert decode(dataset, "obs", tmp_path / "copy")
-    store = RunStore(tmp_path / "copy")
+    store = RunStore(tmp_path / "copy", "copy")
+    store.line(59)
+    assert store.is_unchanged()
     os.truncate(tmp_path / "copy" / "value.f4", 4)
-    with pytest.raises(StorageUnavailable, match="damaged"):
+    assert not store.is_unchanged()
+    with pytest.raises(CopyDamaged, match=r"value.f4 was cut short"):
         store.line(59)
+
+
+def test_lines_are_checked_when_they_are_first_read(made, tmp_path: Path, monkeypatch) -> None:
+    """A damaged block is met by those who read it, and by nobody else."""
+    monkeypatch.setattr(checksums, "BLOCK_BYTES", 16)
+    _, dataset = made
+    assert decode(dataset, "obs", tmp_path / "copy")
+    file = tmp_path / "copy" / "value.f4"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    store = RunStore(tmp_path / "copy", "copy")
+    assert [len(store.line(line)[1]) for line in range(40)] == np.count_nonzero(made[0].X[:40], axis=1).tolist()
+    with pytest.raises(CopyDamaged, match=r"value.f4 is not what was written"):
+        list(store.pieces(np.arange(60)))
