@@ -93,6 +93,27 @@ class Annotations:
         """Whether a column is stored as text of any length."""
         return _is_text(self._stored[name])
 
+    def is_wide(self, name: str) -> bool:
+        """Whether a column is stored as numbers of 64 bits."""
+        return bool(np.dtype(self._stored[name].dtype).itemsize == 8)
+
+    def text_bytes(self, name: str) -> int | None:
+        """Length of all values of a column that is stored as text, without reading any; None for numbers.
+
+        Raises
+        ------
+        UnknownColumn, DatasetInvalid, StorageUnavailable
+            As `read`.
+        """
+        self.column(name)
+        dtype = np.dtype(self._stored[name].dtype)
+        if dtype.kind not in "USO":
+            return None
+        if not self.is_text(name):
+            return self.n * int(dtype.itemsize)
+        with translated(f"column {name!r} of {self.axis}"):
+            return reading.text_bytes(holding(self._array, [name]), name, 0, self.n - 1)
+
     def read(self, name: str) -> ColumnValues:
         """Values of one column, (n,) rows; one read of the array.
 

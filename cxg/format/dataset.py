@@ -234,6 +234,11 @@ class Dataset:
             self, "gene positions", self._index_genes, lambda positions: positions.nbytes
         )
 
+    @property
+    def knows_gene_positions(self) -> bool:
+        """Whether `gene_positions` is there already."""
+        return "gene positions" in self._storage.kept.owned(self)
+
     def _index_genes(self) -> Positions:
         return Positions(label_texts(self.var.read(self.var.index)))
 

@@ -85,6 +85,19 @@ def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.
     return data.view(np.uint8), np.append(offsets[: last - first + 1].astype(np.int64), len(data))
 
 
+def text_bytes(array: Any, name: str, first: int, last: int) -> int:
+    """Length of what `read_text` would read, as the array knows it of its tiles.
+
+    Raises
+    ------
+    tiledb.TileDBError
+        The array cannot be asked.
+    """
+    sizes = _query(array, [name], [[(first, last)]], ROW_MAJOR, ()).estimated_result_sizes()
+    _, data_bytes = sizes[name]
+    return int(data_bytes)
+
+
 def _query(array: Any, names: Sequence[str], ranges: Sequence[Sequence[Range]], order: int, dims: Sequence[str]) -> Any:
     subarray = tiledb.Subarray(array, array.ctx)
     subarray.add_ranges([list(part) for part in ranges])

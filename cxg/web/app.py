@@ -108,9 +108,9 @@ def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) 
     catalog = Catalog(storage, root, limits.max_datasets, limits.timelimit_s)
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
-    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching)
     # Two threads are left for those who want something else.
     work = Work(plan.making_mb * memory.MB, plan.threads - 2)
+    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching, work.making)
     decoded = DecodedCache(catalog, cache_folder(env), work.background_scan)
     return Site(config, catalog, cache, work, Readiness(catalog), decoded)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 
 import numpy as np
@@ -14,12 +14,21 @@ from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, Unsu
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.selection import Filter, select, shown
-from cxg.web.answers import Answer
+from cxg.web.answers import Answer, Planned
 from cxg.web.bodies import PARSE_TIMES, read_filter_body
 from cxg.web.diffexp import compare, read_request, rows_bytes
 from cxg.web.headers import NO_STORE
 from cxg.web.meta import offered_embeddings
 from cxg.web.site import BINARY, JSON, current_site
+from cxg.web.sizes import (
+    SUMMARY_BYTES,
+    annotation_size,
+    column_objects_bytes,
+    embedding_size,
+    gene_sizes,
+    plan_columns,
+    selection_bytes,
+)
 from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
@@ -37,20 +46,24 @@ def read_annotations(dataset: str, axis: str) -> Response:
     """Annotation columns by name; all of them when none is named."""
     names = _distinct(request.args.getlist("annotation-name"), "annotations")
 
-    def make(opened: Dataset) -> Answer:
-        annotations = opened.annotations(axis)
+    def plan(opened: Dataset) -> Planned:
+        annotations, decoded = opened.annotations(axis), current_site().decoded
         wanted = names or [column.name for column in annotations.columns]
         _check_count(len(wanted), "annotations")
         for name in wanted:
             annotations.column(name)
-        decoded = current_site().decoded
-        columns = [
-            _column_data(decoded.obs_column(opened, name) if axis == "obs" else annotations.read(name))
-            for name in wanted
-        ]
-        return _matrix(columns, wanted, annotations.n)
+        sizes = [annotation_size(annotations, name) for name in wanted]
 
-    return current_site().serve(dataset, make, BINARY, columns=0 if axis == "var" else len(names) or None)
+        def make() -> Answer:
+            columns = [
+                _column_data(decoded.obs_column(opened, name) if axis == "obs" else annotations.read(name))
+                for name in wanted
+            ]
+            return _matrix(columns, wanted, annotations.n)
+
+        return plan_columns(sizes, "annotations", current_site().work.room_bytes, make)
+
+    return current_site().serve(dataset, plan, BINARY)
 
 
 @routes.put("/annotations/obs")
@@ -66,35 +79,26 @@ def read_layout(dataset: str) -> Response:
     """Embeddings by name, scaled to the unit square; all of them when none is named."""
     names = _distinct(request.args.getlist("layout-name"), "embeddings")
 
-    def make(opened: Dataset) -> Answer:
+    def plan(opened: Dataset) -> Planned:
         offered = offered_embeddings(opened)
         if not offered:
             raise NotOffered("This dataset has no embedding.")
         wanted = names or list(offered)
         _check_count(len(wanted), "embeddings")
-        columns: list[ColumnData] = []
-        labels: list[str] = []
         for name in wanted:
             if name not in offered:  # left out by configuration, or not there at all
                 raise UnknownColumn(f"There is no embedding called {shown(name)}.")
-            scaled = scale_embedding(current_site().decoded.embedding(opened, name))
-            for dimension in (0, 1):
-                columns.append(np.ascontiguousarray(scaled[:, dimension]))
-                labels.append(f"{name}_{dimension}")
-        return _matrix(columns, labels, opened.n_obs)
+        sizes = [embedding_size(opened.n_obs)] * len(wanted)
+        return plan_columns(sizes, "embeddings", current_site().work.room_bytes, lambda: _layout(opened, wanted))
 
-    return current_site().serve(dataset, make, BINARY, columns=len(names) or None)
+    return current_site().serve(dataset, plan, BINARY)
 
 
 @routes.get("/data/var")
 def read_expression(dataset: str) -> Response:
     """Expression of the genes that a query filter selects, a column for each."""
-    query = request.query_string
-
-    def make(opened: Dataset) -> Answer:
-        return _expression(opened, parse_var_query(query))
-
-    return current_site().serve(dataset, make, BINARY, columns=query.count(b"="))
+    wanted = parse_var_query(request.query_string)
+    return current_site().serve(dataset, lambda opened: _expression(opened, lambda: wanted), BINARY)
 
 
 @routes.put("/data/var")
@@ -103,13 +107,11 @@ def read_expression_by_body(dataset: str) -> Response:
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
     body = read_filter_body("a filter needs no more", current_site().work)
-    with current_site().work.making(PARSE_TIMES * len(body)):
-        wanted = parse_filter_body(body, "var")
 
-    def make(opened: Dataset) -> Answer:
-        return _expression(opened, wanted)
+    def plan(opened: Dataset) -> Planned:
+        return _expression(opened, lambda: parse_filter_body(body, "var"), len(body))
 
-    response = current_site().serve(dataset, make, BINARY, body, columns=None)
+    response = current_site().serve(dataset, plan, BINARY, body)
     response.headers["Cache-Control"] = NO_STORE
     return response
 
@@ -119,12 +121,7 @@ def read_summary(dataset: str) -> Response:
     """Mean over a set of genes, for each cell."""
     query = request.query_string
     _check_method(request.args.getlist("method"))
-
-    def make(opened: Dataset) -> Answer:
-        return _summary(opened, query)
-
-    # Most of what it takes is read in turns; nobody else may wait for room while it waits for its turn.
-    return current_site().serve(dataset, make, BINARY)
+    return current_site().serve(dataset, lambda opened: _summary(opened, query), BINARY)
 
 
 @routes.post("/summarize/var")
@@ -137,11 +134,7 @@ def read_summary_by_body(dataset: str) -> Response:
     if key is not None and key != _query_hash(body):
         raise BadFilter("The 'key' is not the SHA-1 hash of the body.")
     _check_method(query_values(body, "method"))
-
-    def make(opened: Dataset) -> Answer:
-        return _summary(opened, body)
-
-    response = current_site().serve(dataset, make, BINARY, b"summary " + body)
+    response = current_site().serve(dataset, lambda opened: _summary(opened, body), BINARY, b"summary " + body)
     response.headers["Cache-Control"] = NO_STORE
     return response
 
@@ -172,33 +165,70 @@ def compare_cells(dataset: str) -> Response:
     return Response(answer, content_type=JSON, headers={"Cache-Control": NO_STORE})
 
 
-def _expression(opened: Dataset, wanted: Filter) -> Answer:
-    if wanted.index is None and not wanted.values and not wanted.ranges:
+def _layout(opened: Dataset, names: Sequence[str]) -> Answer:
+    columns: list[ColumnData] = []
+    labels: list[str] = []
+    for name in names:
+        scaled = scale_embedding(current_site().decoded.embedding(opened, name))
+        for dimension in (0, 1):
+            columns.append(np.ascontiguousarray(scaled[:, dimension]))
+            labels.append(f"{name}_{dimension}")
+    return _matrix(columns, labels, opened.n_obs)
+
+
+def _expression(opened: Dataset, parse: Callable[[], Filter], body_bytes: int = 0) -> Planned:
+    """Plan the columns of the genes that a filter selects, which may come in a body."""
+    work = current_site().work
+    genes = _selected(opened, parse, body_bytes)
+    if genes is None:
         raise BadFilter(f"The request needs a filter that names genes, for example var:{opened.var.index}=NAME.")
-    genes = select_genes(opened, wanted)
     _check_count(len(genes), "genes")
-    values = current_site().decoded.expression(opened).read_columns(genes)
-    return _matrix([values[:, i] for i in range(len(genes))], genes.astype(np.int32), opened.n_obs)
+    sizes, together = gene_sizes(len(genes), opened.n_obs, work.room_bytes)
+    expression = current_site().decoded.expression(opened)
+
+    def make() -> Answer:
+        columns: list[ColumnData] = []
+        for start in range(0, len(genes), together):
+            part = genes[start : start + together]
+            values = expression.read_columns(part)
+            columns += [values[:, i] for i in range(len(part))]
+        return _matrix(columns, genes.astype(np.int32), opened.n_obs)
+
+    return plan_columns(sizes, "genes", work.room_bytes, make)
 
 
-def _summary(opened: Dataset, query: bytes) -> Answer:
-    """Mean of the matched genes; zeros when none matches, as for a set that is still empty."""
-    total = np.zeros(opened.n_obs, np.float64)
-    genes = _summary_genes(opened, query)
+def _summary(opened: Dataset, query: bytes) -> Planned:
+    """Plan the mean of the matched genes; zeros when none matches, as for a set that is still empty."""
+    # A filter without any condition is an error for expression, but here it is an empty gene set.
+    genes = _selected(opened, lambda: parse_var_query(query), len(query))
+    # Nobody waits for room meanwhile: what is read counts as one long read, only the mean as an answer.
+    mean = _mean(opened, np.zeros(0, np.int64) if genes is None else genes)
+    return Planned(SUMMARY_BYTES * opened.n_obs, lambda: _matrix([mean], [_query_hash(query)], opened.n_obs))
+
+
+def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean of some genes in every cell, (n_obs,)."""
     expression = current_site().decoded.expression(opened)
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
-    for start in range(0, len(genes), step):
-        part = genes[start : start + step]
-        with current_site().work.scan():
-            total += expression.sum_columns(part)
-    mean = (total / max(1, len(genes))).astype(np.float32)
-    return _matrix([mean], [_query_hash(query)], opened.n_obs)
+    with current_site().work.scan():
+        total = np.zeros(opened.n_obs, np.float64)
+        for start in range(0, len(genes), step):
+            total += expression.sum_columns(genes[start : start + step])
+        total /= max(1, len(genes))
+        return total.astype(np.float32)
 
 
-def _summary_genes(opened: Dataset, query: bytes) -> NDArray[np.int64]:
-    # A filter without any condition is an error for expression, but here it is an empty gene set.
-    wanted = parse_var_query(query)
-    return np.zeros(0, np.int64) if wanted.is_empty else select_genes(opened, wanted)
+def _selected(opened: Dataset, parse: Callable[[], Filter], body_bytes: int) -> NDArray[np.int64] | None:
+    """Genes that a filter selects, which may come in a body; None when it has no condition."""
+    work = current_site().work
+    with work.making(PARSE_TIMES * body_bytes + column_objects_bytes(opened.n_var) if body_bytes else 0):
+        wanted = parse()
+        if wanted.is_empty:
+            return None
+        if body_bytes:
+            return select_genes(opened, wanted)
+    with work.making(selection_bytes(opened, wanted)):
+        return select_genes(opened, wanted)
 
 
 def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:

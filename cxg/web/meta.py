@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ from cxg.format.annotations import Annotations
 from cxg.format.columns import Column, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.genesets import known_genes
-from cxg.web.answers import Answer
+from cxg.web.answers import Answer, Planned
 from cxg.web.errors import log_failure
 from cxg.web.headers import NO_STORE
 from cxg.web.site import JSON, current_site
+from cxg.web.sizes import annotation_size, column_objects_bytes, json_bytes
 
 # Grey for labels that a colour table cannot know of: missing values, and the rest of a long list.
 NO_COLOR = "#c0c0c0"
@@ -65,7 +66,7 @@ def read_genesets(dataset: str) -> Response:
     if chosen == JSON:
         response = _json_route(dataset, lambda opened: {"genesets": genesets(opened), "tid": 0})
     else:
-        response = current_site().serve(dataset, lambda opened: Answer(genesets_csv(opened), _CSV), None, b"csv")
+        response = current_site().serve(dataset, _plan_csv, None, b"csv")
         response.headers["Content-Disposition"] = "attachment; filename=genesets.csv"
     response.vary.add("Accept")
     return response
@@ -208,13 +209,23 @@ def _health(problem: str | None) -> Response:
     )
 
 
-def _json_route(dataset: str, make: Any, key: bytes = b"") -> Response:
-    def answer(opened: Dataset) -> Answer:
-        text = json.dumps(make(opened), ensure_ascii=False, allow_nan=False)
-        # Metadata may hold half a surrogate pair, which UTF-8 cannot.
-        return Answer(text.encode("utf-8", "replace"), JSON)
+def _json_route(dataset: str, find: Callable[[Dataset], Any], key: bytes = b"") -> Response:
+    def plan(opened: Dataset) -> Planned:
+        # What is found refers to texts that the open dataset holds.
+        value = find(opened)
 
-    return current_site().serve(dataset, answer, None, key)
+        def make() -> Answer:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            # Metadata may hold half a surrogate pair, which UTF-8 cannot.
+            return Answer(text.encode("utf-8", "replace"), JSON)
+
+        return Planned(json_bytes(value), make)
+
+    return current_site().serve(dataset, plan, None, key)
+
+
+def _plan_csv(opened: Dataset) -> Planned:
+    return Planned(json_bytes(opened.genesets), lambda: Answer(genesets_csv(opened), _CSV))
 
 
 def _axis_schema(annotations: Annotations) -> dict[str, Any]:
@@ -231,10 +242,13 @@ def _labels(opened: Dataset, column: Column) -> list[str]:
     """Labels a column can show, as the web client spells them."""
     if column.categories is not None and opened.obs.is_coded(column.name):
         return [_js_text(label) for label in column.categories]
-    values = opened.obs.read(column.name)
-    if isinstance(values, Labels):
-        return [_js_text(label) for label in values.categories]
-    return list(_distinct(values.strings() if isinstance(values, Text) else np.unique(values.values).tolist()))
+    size = annotation_size(opened.obs, column.name)
+    objects = 2 * column_objects_bytes(opened.n_obs) if opened.obs.text_bytes(column.name) is not None else 0
+    with current_site().work.making(size.encoded_bytes + size.working_bytes + objects):
+        values = opened.obs.read(column.name)
+        if isinstance(values, Labels):
+            return [_js_text(label) for label in values.categories]
+        return list(_distinct(values.strings() if isinstance(values, Text) else np.unique(values.values).tolist()))
 
 
 def _distinct(values: list[Any]) -> Iterator[str]:

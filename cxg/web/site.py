@@ -14,15 +14,13 @@ from cxg.config import Config
 from cxg.decoded import DecodedCache
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
-from cxg.web.answers import Answer, AnswerCache, Stored, accepts, matches, negotiate
+from cxg.web.answers import AnswerCache, Planned, Stored, accepts, matches, negotiate
 from cxg.web.readiness import Readiness
 from cxg.web.work import Work
 
 T = TypeVar("T")
 BINARY = "application/octet-stream"
 JSON = "application/json"
-# Of a column while it becomes an answer: what is read and decompressed, the values, their text, and the answer itself.
-_BYTES_PER_VALUE = 40
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
 
 
@@ -45,19 +43,18 @@ class Site:
     def serve(
         self,
         name: str,
-        make: Callable[[Dataset], Answer],
+        plan: Callable[[Dataset], Planned],
         mimetype: str | None,
         body_key: bytes = b"",
-        columns: int | None = 0,
     ) -> Response:
         """Answer from the dataset called `name`, from the cache where possible.
 
         Parameters
         ----------
-        make : computes the answer from the open dataset
+        plan : selects what is asked for in the open dataset and checks the limits; the answer is made when there is
+            room for what was selected
         mimetype : the answer's, checked against the Accept header unless None
         body_key : for a POST, the bytes of the body, which then tell answers apart beside the URL
-        columns : with a value for each cell, of which the answer is made; None when they may be many
 
         Raises
         ------
@@ -73,9 +70,7 @@ class Site:
 
         def read(dataset: Dataset) -> Stored:
             key = (dataset.identity, request.path, query, encoding)
-            size = None if columns is None else columns * dataset.n_obs * _BYTES_PER_VALUE
-            room = self.work.making(size)
-            return self.cache.find_or_make(key, lambda: make(dataset), room=room, files=dataset.fingerprint)
+            return self.cache.find_or_plan(key, lambda: plan(dataset), files=dataset.fingerprint)
 
         return respond(self.with_dataset(name, read))
 

@@ -28,6 +28,11 @@ class Work:
         self._made_bytes = self._scans = 0
 
     @property
+    def room_bytes(self) -> int:
+        """What answers may take together while they are made."""
+        return self._making_bytes
+
+    @property
     def made_bytes(self) -> int:
         """What all that is being made takes now."""
         return self._made_bytes
