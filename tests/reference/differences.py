@@ -21,6 +21,7 @@ DIFFERENCES = {
     "repeated-text": "a text column of obs with few different values is a categorical",
     "unique-categories": "a categorical column of obs with nearly as many labels as cells is text",
     "wide-integers": "whole numbers beyond 32 bits are float32, or text if all differ; the published server refuses the file",
+    "negative-expression": "expression with a negative value is never taken for counts, however wide its range",
     "whole-expression": "expression stored as whole numbers is sent as float32",
     "colors-refused": "a colour that cannot be read leaves out its column; the published server answers 404 and the client stops",
     "colors-triples": "colours given as triples of numbers are understood",
