@@ -84,10 +84,10 @@ class Conversion:
         """Tables, embeddings and metadata; with `root` None they are only looked at."""
         source, options, report = self._source, self._options, self._report
         embeddings = find_embeddings(source.root, source.obs.n, report)
-        coded = {}
+        palettes = {}
         for frame, names in ((source.var, options.var_names), (source.obs, options.obs_names)):
             table = build_table(frame, names, options.make_unique, report, scratch)
-            coded = table.coded
+            palettes = table.palettes
             report.facts[f"{frame.axis}_columns"] = list(table.columns)
             if frame.axis == layout.VAR and names is None:
                 review_names(table, report)
@@ -96,7 +96,7 @@ class Conversion:
                 arrays.write_metadata(str(root / frame.axis), {layout.SCHEMA_KEY: table.hints}, ctx)
             del table
         report.facts["embeddings"] = [item.name for item in embeddings]
-        colors = category_colors(source.root, coded, report) if options.custom_colors else {}
+        colors = category_colors(source.root, palettes, report) if options.custom_colors else {}
         report.facts["colors"] = list(colors)
         if root is None:
             return

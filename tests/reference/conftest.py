@@ -131,3 +131,11 @@ def refused_colors(reference_python, h5ads, dataroot, tmp_path_factory) -> Itera
     log = tmp_path_factory.mktemp("logs") / "colors.log"
     with both("colors", reference_python, h5ads["colors"], dataroot, log) as pair:
         yield pair
+
+
+@pytest.fixture(scope="session")
+def flag_colors(reference_python, h5ads, dataroot, tmp_path_factory) -> Iterator[Pair]:
+    """A dataset with colours of a flag."""
+    log = tmp_path_factory.mktemp("logs") / "flags.log"
+    with both("flags", reference_python, h5ads["flags"], dataroot, log) as pair:
+        yield pair

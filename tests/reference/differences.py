@@ -25,6 +25,7 @@ DIFFERENCES = {
     "whole-expression": "expression stored as whole numbers is sent as float32",
     "colors-refused": "a colour that cannot be read leaves out its column; the published server answers 404 and the client stops",
     "colors-triples": "colours given as triples of numbers are understood",
+    "colors-of-flags": "colours of a boolean column are used; the published server answers 500 and the client stops",
     "colors-of-the-missing": "each table also colours null and NaN, which a column with missing values shows",
     "float32-embeddings": "embeddings are stored as float32, so coordinates differ from the seventh digit on",
     "no-match": "a gene that does not exist gives a matrix without columns; the published server's answer is cut off",

@@ -122,6 +122,14 @@ def colors() -> anndata.AnnData:
     return data
 
 
+def flags() -> anndata.AnnData:
+    """Colours of a flag: the published server then answers 500."""
+    data = dense()
+    data.obs["flag"] = np.arange(N_OBS) % 3 == 0
+    data.uns["flag_colors"] = np.array(["#000080", "#ffff00"])
+    return data
+
+
 def small(X: object, random: np.random.Generator) -> anndata.AnnData:
     """One category and one embedding around the matrix `X`."""
     n_obs, n_var = X.shape  # type: ignore[attr-defined]
@@ -174,7 +182,7 @@ def main(folder: str, real: str) -> None:
     """Write one file for each kind into `folder`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for kind in (dtypes, colors, counts, dense, whole, wide):
+        for kind in (dtypes, colors, flags, counts, dense, whole, wide):
             kind().write_h5ad(Path(folder) / f"{kind.__name__}.h5ad", convert_strings_to_categoricals=False)
         unscaled(real).write_h5ad(Path(folder) / "pbmc68k.h5ad")
 
