@@ -45,7 +45,8 @@ def build_table(
     Parameters
     ----------
     names_from : str or None
-        Column that becomes the index; the index of the file is then kept as a column.
+        Column that becomes the index; the index of the file is then kept as a column. The name of that index itself
+        changes nothing.
     scratch : Path or None
         Folder for columns beyond the first 256 MB; None keeps all in memory.
 
@@ -55,6 +56,8 @@ def build_table(
         The index is not unique, or the column does not exist.
     """
     axis = frame.axis
+    if names_from == frame.index_key and names_from not in frame.names:
+        names_from = None
     if names_from is not None and names_from not in frame.names:
         have = ", ".join(frame.names) or "none"
         raise ConversionError(f"--{axis}-names: {axis} has no column {names_from!r}; it has: {have}.")
