@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.convert.elements import RawColumn, to_text
+from cxg.convert.numbers import store_numbers
 from cxg.convert.report import Report
 from cxg.convert.text import encode_labels, from_bytes, from_strings
 from cxg.format import layout
@@ -24,7 +25,6 @@ _MISSING_LABEL = "nan"
 _FLAGS = ("False", "True")
 _ID_SHARE = 0.75
 _CODED_TEXT_SHARE = 0.5
-_INT32 = np.iinfo(np.int32)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
         return _categorical(raw, name, axis, report)
     if raw.kind == "flag":
         return _flags(raw, name, axis, report)
-    return _numbers(raw, name, f"{axis}/{raw.name}", report)
+    values, kind = store_numbers(np.asarray(raw.values), raw.missing, f"{axis}/{raw.name}", report)
+    return StoredColumn(name, values, {"type": kind})
 
 
 def store_names(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
@@ -197,45 +198,3 @@ def _flags(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn
         return _coded(name, np.zeros(len(values)), ["True"], _FLAGS, present)
     spelled = Palette(*([label.lower() for label in labels] for labels in (_FLAGS, _FLAGS, present)))
     return StoredColumn(name, values.astype(np.uint8), {"type": "boolean"}, spelled if axis == layout.OBS else None)
-
-
-def _numbers(raw: RawColumn, name: str, subject: str, report: Report) -> StoredColumn:
-    values = np.asarray(raw.values)
-    gone = raw.missing
-    if values.dtype.kind == "f":
-        if gone is not None:
-            values = np.where(gone, np.nan, values)
-        return StoredColumn(name, _to_float32(values, subject, report), {"type": "float32"})
-    if gone is not None and gone.any():
-        report.info(
-            "missing_number",
-            subject,
-            f"{int(gone.sum())} missing whole numbers are NaN now; the column became float32.",
-        )
-        return StoredColumn(name, np.where(gone, np.nan, values).astype(np.float32), {"type": "float32"})
-    if values.min() >= _INT32.min and values.max() <= _INT32.max:
-        return StoredColumn(name, values.astype(np.int32), {"type": "int32"})
-    if np.unique(values).size == values.size > 1:
-        report.warn(
-            "integer_as_text",
-            subject,
-            "Its whole numbers exceed 32 bits and all differ: stored as text, as identifiers.",
-        )
-        return StoredColumn(name, from_strings(map(str, values.tolist())), {"type": "string"})
-    report.warn(
-        "integer_as_float", subject, "Its whole numbers exceed 32 bits: stored as float32, exact to about 7 digits."
-    )
-    return StoredColumn(name, values.astype(np.float32), {"type": "float32"})
-
-
-def _to_float32(values: NDArray[Any], subject: str, report: Report) -> NDArray[np.float32]:
-    if values.dtype.itemsize <= 4:
-        return values.astype(np.float32)
-    with np.errstate(over="ignore"):
-        out = values.astype(np.float32)
-    lost = int(np.count_nonzero(np.isinf(out) & np.isfinite(values)))
-    if lost:
-        report.warn("float_overflow", subject, f"{lost} values are too large for float32 and became infinite.")
-    elif np.any(out[np.isfinite(values)] != values[np.isfinite(values)]):
-        report.info("float64_to_float32", subject, "Stored as float32: about 7 digits are kept.")
-    return out

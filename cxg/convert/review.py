@@ -39,6 +39,10 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
         report.warn(
             "x_overflow", where, f"{cleaning.overflows:,} values are too large for float32 and became infinite."
         )
+    if cleaning.rounded:
+        report.warn(
+            "x_rounded", where, f"{cleaning.rounded:,} whole numbers exceed 24 bits and lost digits as float32."
+        )
     if stats.n_nan or stats.n_inf:
         report.warn(
             "x_not_finite", where, f"It has {stats.n_nan:,} NaN and {stats.n_inf:,} infinite values; they were kept."
