@@ -22,11 +22,13 @@ COPY requirements.txt /tmp/
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --only-binary :all: \
         --require-hashes -r /tmp/requirements.txt
-# The packages' own tests, and what only compiling needs, have no place on a server.
+# The packages' own tests, and what only compiling and debugging need, have no place on a server.
+COPY assembly/shrink.py /tmp/
 RUN cd /opt/venv/lib/python3*/site-packages \
  && find scipy numpy h5py tiledb -type d \( -name tests -o -name include \) -prune -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.cc' \
         -o -name 'examples-1.json*' \) -delete \
+ && python /tmp/shrink.py hdf5plugin/plugins/*.so \
  && rm -rf flit_core* examples external pygments/lexers/__pycache__ /opt/venv/include \
  # A site's packages come last on the path: they cannot replace one of ours.
  && echo /app/packages >site_packages.pth \

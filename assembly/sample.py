@@ -2,6 +2,7 @@
 
 `10x_pbmc68k_reduced.h5ad` rides inside the published wheel of scanpy. Only that
 file and scanpy's licence are taken out of the wheel; scanpy is not installed.
+Its X holds z-scores; the log-normalised expression that the explorer is made for is its raw.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SAMPLE_DIR = Path("build/sample")
 H5AD = "10x_pbmc68k_reduced.h5ad"
 CXG = "pbmc68k_reduced.cxg"
 TITLE = "Blood cells (PBMC, 700 of 68,000)"
+_OPTIONS = ("--raw", "--title", TITLE)
 
 _MEMBERS = {
     H5AD: "scanpy/datasets/10x_pbmc68k_reduced.h5ad",
@@ -77,22 +79,25 @@ def ensure_h5ad(folder: Path, say: Say) -> Path:
 def ensure_cxg(h5ad: Path, dataroot: Path, say: Say) -> Path:
     """Path of the converted sample in `dataroot`; converts with the `cxg` command unless that was done before.
 
-    The converter moves a dataset into place when it is complete, so one that is there is whole.
+    The converter moves a dataset into place when it is complete, so one that is there is whole; one made with other
+    options, as a file beside it tells, is replaced.
 
     Raises
     ------
     AssemblyError
         The `cxg` command is not installed, or it failed.
     """
-    target = dataroot / CXG
-    if target.is_dir():
+    target, made_with = dataroot / CXG, dataroot / f".{CXG}.options"
+    options = "\n".join(_OPTIONS)
+    if target.is_dir() and made_with.is_file() and made_with.read_text() == options:
         return target
     say(f"sample: converting {h5ad.name} to {target}")
     dataroot.mkdir(parents=True, exist_ok=True)
-    command = [_cxg_command(), "convert", str(h5ad), str(target), "--title", TITLE]
+    command = [_cxg_command(), "convert", str(h5ad), str(target), *_OPTIONS, "--overwrite"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssemblyError(f"`{' '.join(command[:4])}` failed:\n{(done.stderr or done.stdout).strip()}")
+    made_with.write_text(options)
     return target
 
 

@@ -20,7 +20,7 @@ _WAIT_S = 60.0
 _H5AD = Path("/sample/10x_pbmc68k_reduced.h5ad")
 # Name in the bucket, and the options of `cxg convert`.
 _SAMPLES = {
-    "pbmc68k_reduced.cxg": ("--title", "Blood cells (PBMC, 700 of 68,000)"),
+    "pbmc68k_reduced.cxg": ("--title", "Blood cells (PBMC), expression scaled to z-scores"),
     "pbmc68k_unscaled.cxg": ("--title", "Blood cells (PBMC), expression before scaling", "--raw"),
 }
 

@@ -1,14 +1,15 @@
-"""Category colours: from `uns["<column>_colors"]` to ``{column: {label: "#rrggbb"}}``."""
+"""Colours of labels and flags: from `uns["<column>_colors"]` to ``{column: {label: "#rrggbb"}}``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
 import numpy as np
 from PIL import ImageColor
 
+from cxg.convert.columns import Palette
 from cxg.convert.elements import is_text
 from cxg.convert.report import Report
 
@@ -21,17 +22,14 @@ class BadColorError(ValueError):
     """A colour that cannot be understood."""
 
 
-def category_colors(
-    root: Any, columns: Mapping[str, tuple[str, Sequence[str], int]], report: Report
-) -> dict[str, dict[str, str]]:
-    """Colours of every categorical column that has them.
+def category_colors(root: Any, columns: Mapping[str, tuple[str, Palette]], report: Report) -> dict[str, dict[str, str]]:
+    """Colours of every column of labels or flags that has them.
 
     Parameters
     ----------
     root : h5py.File
     columns : dict
-        For each categorical of obs: (name in the CXG, labels, number of labels in the file). A
-        label beyond that number was added by us for missing values.
+        For each such column of obs: its name in the CXG, and its labels.
     report : Report
         Is told of every column whose colours were left out; the others are kept.
 
@@ -45,14 +43,13 @@ def category_colors(
         return out
     for key in [key for key in uns if isinstance(key, str) and key.endswith(_SUFFIX)]:
         for target in _targets(key.removesuffix(_SUFFIX), uns, columns):
-            name, labels, n_own = columns[target]
+            name, palette = columns[target]
             try:
-                colors = _colors(uns[key], n_own)
+                own = _colors(uns[key], palette)
             except BadColorError as error:
                 report.warn("colors_dropped", f"uns/{key}", f"The colours of {target!r} were left out: {error}.")
                 continue
-            own = dict(zip(labels[:n_own], colors, strict=False))
-            out[name] = {label: own.get(label, _MISSING_GREY) for label in labels}
+            out[name] = {label: own.get(label, _MISSING_GREY) for label in palette.labels}
     return out
 
 
@@ -61,17 +58,19 @@ def _targets(stem: str, uns: Any, columns: Mapping[str, Any]) -> list[str]:
     out = [stem] if stem in columns else []
     plain = stem.removesuffix(_ONTOLOGY)
     if plain != stem and plain in columns and plain + _SUFFIX not in uns:
-        own = columns[stem][2] if stem in columns else columns[plain][2]
-        if own == columns[plain][2]:
+        own = columns[stem if stem in columns else plain][1].own
+        if len(own) == len(columns[plain][1].own):
             out.append(plain)
     return out
 
 
-def _colors(item: Any, n: int) -> list[str]:
+def _colors(item: Any, palette: Palette) -> dict[str, str]:
+    """Colours by label; scanpy makes them for the flags that occur, others for both."""
     colors = [to_hex(value) for value in _values(item)]
-    if len(colors) < n:
-        raise BadColorError(f"there are {len(colors)} colours for {n} categories")
-    return colors
+    own = palette.own if len(colors) >= len(palette.own) or not palette.present else palette.present
+    if len(colors) < max(1, len(own)):
+        raise BadColorError(f"there are {len(colors)} colours for {len(palette.own)} categories")
+    return dict(zip(own, colors, strict=False))
 
 
 def _values(item: Any) -> list[Any]:

@@ -6,7 +6,7 @@ hint in `cxg_schema` that says how to read it. The table of types is in ``docs/c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.convert.elements import RawColumn, to_text
+from cxg.convert.numbers import store_numbers
 from cxg.convert.report import Report
 from cxg.convert.text import encode_labels, from_bytes, from_strings
 from cxg.format import layout
@@ -21,9 +22,25 @@ from cxg.format import layout
 MANY_CATEGORIES = 10_000
 """A categorical with more labels than this is probably an identifier; text with more never becomes one."""
 _MISSING_LABEL = "nan"
+_FLAGS = ("False", "True")
 _ID_SHARE = 0.75
 _CODED_TEXT_SHARE = 0.5
-_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Labels of a column for which the file may have colours, as the web client spells them.
+
+    Attributes
+    ----------
+    labels : all that the column can show, one of ours for missing values included
+    own : those of the file, in the order of its colours
+    present : those that occur; a list of colours may be made for these alone
+    """
+
+    labels: Sequence[str]
+    own: Sequence[str]
+    present: Sequence[str]
 
 
 @dataclass
@@ -37,11 +54,14 @@ class StoredColumn:
     values : (n,) array of a type TileDB stores, or text
     hint : dict
         Its entry in `cxg_schema`.
+    palette : Palette, or None
+        Which labels the colours of the file belong to; None where a column cannot have any.
     """
 
     name: str
     values: Any
     hint: dict[str, Any]
+    palette: Palette | None = None
 
     @property
     def labels(self) -> list[str] | None:
@@ -84,7 +104,8 @@ def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
         return _categorical(raw, name, axis, report)
     if raw.kind == "flag":
         return _flags(raw, name, axis, report)
-    return _numbers(raw, name, f"{axis}/{raw.name}", report)
+    values, kind = store_numbers(np.asarray(raw.values), raw.missing, f"{axis}/{raw.name}", report)
+    return StoredColumn(name, values, {"type": kind})
 
 
 def store_names(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
@@ -105,18 +126,22 @@ def _text(raw: RawColumn, name: str, axis: str) -> StoredColumn:
     # Codes read a hundred times faster than text. The genes' columns stay text: single-cell-explorer
     # sends the codes of var without decoding them.
     if axis == layout.OBS and (found := encode_labels(rows, most)) is not None:
-        return _coded(name, found[0], found[1])
+        return _coded(name, found[0], found[1], found[1])
     return StoredColumn(name, rows, {"type": "string"})
 
 
-def _coded(name: str, codes: NDArray[Any], labels: list[str]) -> StoredColumn:
+def _coded(
+    name: str, codes: NDArray[Any], labels: list[str], own: Sequence[str], present: Sequence[str] | None = None
+) -> StoredColumn:
     dtype = np.int8 if len(labels) <= 127 else np.int16 if len(labels) <= 32_767 else np.int32
-    return StoredColumn(name, codes.astype(dtype), {"type": "categorical", "categories": labels})
+    palette = Palette(labels, own, own if present is None else present)
+    return StoredColumn(name, codes.astype(dtype), {"type": "categorical", "categories": labels}, palette)
 
 
 def _categorical(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
     subject = f"{axis}/{raw.name}"
     codes, labels = _unique_labels(np.asarray(raw.values).astype(np.int64), raw.labels or [])
+    own = labels
     gone = codes < 0
     if gone.any():
         if _MISSING_LABEL not in labels:
@@ -139,7 +164,7 @@ def _categorical(raw: RawColumn, name: str, axis: str, report: Report) -> Stored
     if as_text or axis == layout.VAR:
         table = np.array([label.encode("utf-8", "replace") for label in labels], dtype=object)
         return StoredColumn(name, from_bytes(table[codes]), {"type": "string"})
-    return _coded(name, codes, labels)
+    return _coded(name, codes, labels, own)
 
 
 def _unique_labels(codes: NDArray[Any], labels: list[str]) -> tuple[NDArray[Any], list[str]]:
@@ -155,62 +180,21 @@ def _unique_labels(codes: NDArray[Any], labels: list[str]) -> tuple[NDArray[Any]
 
 def _flags(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
     values = np.asarray(raw.values).astype(bool)
-    gone = raw.missing
-    if gone is not None and gone.any():
+    gone = raw.missing if raw.missing is not None else np.zeros(len(values), bool)
+    present = [
+        label for label, is_there in zip(_FLAGS, (~values & ~gone, values & ~gone), strict=True) if is_there.any()
+    ]
+    if gone.any():
         codes = np.where(gone, 2, values)
         report.info(
             "missing_label", f"{axis}/{raw.name}", f"{int(gone.sum())} missing flags got the label {_MISSING_LABEL!r}."
         )
+        labels = [*_FLAGS, _MISSING_LABEL]
         if axis == layout.VAR:
-            return StoredColumn(
-                name,
-                from_strings(("False", "True", _MISSING_LABEL)[code] for code in codes.tolist()),
-                {"type": "string"},
-            )
-        return _coded(name, codes, ["False", "True", _MISSING_LABEL])
+            return StoredColumn(name, from_strings(labels[code] for code in codes.tolist()), {"type": "string"})
+        return _coded(name, codes, labels, _FLAGS, present)
     if axis == layout.OBS and values.all():
         # single-cell-explorer takes the ones of an all-true flag for codes of a one-label list and fails.
-        return _coded(name, np.zeros(len(values)), ["True"])
-    return StoredColumn(name, values.astype(np.uint8), {"type": "boolean"})
-
-
-def _numbers(raw: RawColumn, name: str, subject: str, report: Report) -> StoredColumn:
-    values = np.asarray(raw.values)
-    gone = raw.missing
-    if values.dtype.kind == "f":
-        if gone is not None:
-            values = np.where(gone, np.nan, values)
-        return StoredColumn(name, _to_float32(values, subject, report), {"type": "float32"})
-    if gone is not None and gone.any():
-        report.info(
-            "missing_number",
-            subject,
-            f"{int(gone.sum())} missing whole numbers are NaN now; the column became float32.",
-        )
-        return StoredColumn(name, np.where(gone, np.nan, values).astype(np.float32), {"type": "float32"})
-    if values.min() >= _INT32.min and values.max() <= _INT32.max:
-        return StoredColumn(name, values.astype(np.int32), {"type": "int32"})
-    if np.unique(values).size == values.size > 1:
-        report.warn(
-            "integer_as_text",
-            subject,
-            "Its whole numbers exceed 32 bits and all differ: stored as text, as identifiers.",
-        )
-        return StoredColumn(name, from_strings(map(str, values.tolist())), {"type": "string"})
-    report.warn(
-        "integer_as_float", subject, "Its whole numbers exceed 32 bits: stored as float32, exact to about 7 digits."
-    )
-    return StoredColumn(name, values.astype(np.float32), {"type": "float32"})
-
-
-def _to_float32(values: NDArray[Any], subject: str, report: Report) -> NDArray[np.float32]:
-    if values.dtype.itemsize <= 4:
-        return values.astype(np.float32)
-    with np.errstate(over="ignore"):
-        out = values.astype(np.float32)
-    lost = int(np.count_nonzero(np.isinf(out) & np.isfinite(values)))
-    if lost:
-        report.warn("float_overflow", subject, f"{lost} values are too large for float32 and became infinite.")
-    elif np.any(out[np.isfinite(values)] != values[np.isfinite(values)]):
-        report.info("float64_to_float32", subject, "Stored as float32: about 7 digits are kept.")
-    return out
+        return _coded(name, np.zeros(len(values)), ["True"], _FLAGS, present)
+    spelled = Palette(*([label.lower() for label in labels] for labels in (_FLAGS, _FLAGS, present)))
+    return StoredColumn(name, values.astype(np.uint8), {"type": "boolean"}, spelled if axis == layout.OBS else None)

@@ -55,10 +55,11 @@ class Frame:
             return [name for name in self.item.dtype.names if name != self.index_key], []
         order = self.item.attrs.get("column-order")
         if order is None:
-            order = [name for name in self.item if name != "__categories"]
+            order = [name for name in self.item if name not in ("__categories", self.index_key)]
         elif isinstance(order, h5py.Empty):
             order = []
-        names = [name for name in dict.fromkeys(map(as_str, order)) if name != self.index_key]
+        # A column may have the name of the index: both are then one dataset, as their values are equal.
+        names = list(dict.fromkeys(map(as_str, order)))
         return [name for name in names if name in self.item], [name for name in names if name not in self.item]
 
     def index(self) -> RawColumn:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from cxg.convert.elements import as_str
+from cxg.convert.filters import named_filters
 from cxg.convert.frames import Frame, open_frame
 from cxg.convert.matrix import MatrixSource, open_matrix
 from cxg.convert.options import Options
@@ -92,7 +93,7 @@ def open_h5ad(path: Path, options: Options) -> Iterator[H5ad]:
     ConversionError
         It cannot be read, is another kind of file, or lacks a part; one sentence says which.
     """
-    with readable(path), _open_file(path) as root:
+    with readable(path), _open_file(path) as root, named_filters(root, path):
         _check_kind(root, path)
         yield H5ad(root, options)
 

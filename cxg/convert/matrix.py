@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cxg.convert.elements import as_str, encoding_of
+from cxg.convert.numbers import FLOAT32_WHOLE, FLOAT64_WHOLE
 from cxg.errors import ConversionError
 from cxg.format import layout
 
@@ -48,6 +49,7 @@ class Cleaning:
     zeros: int = 0
     duplicates: int = 0
     overflows: int = 0
+    rounded: int = 0
 
 
 class MatrixSource(Protocol):
@@ -87,7 +89,9 @@ class SparseSource:
                     f"{self._indices.name} points outside the matrix {self.shape}: the file is damaged."
                 )
             indptr = self._indptr[start : stop + 1] - first
-            lines = sparse.csr_matrix((_summable(data), indices, indptr), shape=(stop - start, self._n_minor))
+            lines = sparse.csr_matrix(
+                (_summable(data, self.cleaning), indices, indptr), shape=(stop - start, self._n_minor)
+            )
             yield Block(start, canonical(lines, self.cleaning))
 
 
@@ -110,7 +114,10 @@ class DenseSource:
         step = max(align, BLOCK_ENTRIES // self._n_minor // align * align)
         for start, slab in self._slabs(step):
             for first in range(0, len(slab), step):
-                yield Block(start + first, canonical(_sparsified(_summable(slab[first : first + step])), self.cleaning))
+                yield Block(
+                    start + first,
+                    canonical(_sparsified(_summable(slab[first : first + step], self.cleaning)), self.cleaning),
+                )
 
     def _slabs(self, step: int) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read whole chunks of the file where they fit, so that none is decompressed twice."""
@@ -170,12 +177,21 @@ def canonical(lines: Any, cleaning: Cleaning) -> Any:
         with np.errstate(over="ignore"):
             narrow = lines.data.astype(np.float32)
         cleaning.overflows += int(np.count_nonzero(np.isinf(narrow)) - np.count_nonzero(np.isinf(lines.data)))
+        cleaning.rounded += _rounded(lines.data, narrow)
         lines.data = narrow
     zeros = lines.nnz - int(np.count_nonzero(lines.data))
     if zeros:
         lines.eliminate_zeros()
         cleaning.zeros += zeros
     return lines
+
+
+def _rounded(values: NDArray[Any], narrow: NDArray[np.float32]) -> int:
+    """How many whole numbers lost digits; of others float32 keeps what expression needs."""
+    if not values.size or not max(-np.fmin.reduce(values), np.fmax.reduce(values)) > FLOAT32_WHOLE:
+        return 0
+    changed = values[(narrow != values) & np.isfinite(values)]
+    return int(np.count_nonzero((np.abs(changed) > FLOAT32_WHOLE) & (changed == np.rint(changed))))
 
 
 def _checked_indptr(group: Any, n_lines: int) -> NDArray[np.int64]:
@@ -190,8 +206,12 @@ def _checked_indptr(group: Any, n_lines: int) -> NDArray[np.int64]:
     return indptr
 
 
-def _summable(values: NDArray[Any]) -> NDArray[Any]:
+def _summable(values: NDArray[Any], cleaning: Cleaning) -> NDArray[Any]:
     """A type in which duplicates may be added up: small integers would overflow."""
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        large = values[(values > FLOAT64_WHOLE) | (values < -FLOAT64_WHOLE)]
+        # What float64 does not hold either, where that cannot be seen by its rounding to float32.
+        cleaning.rounded += sum(int(float(v)) != v and np.float32(v) == np.float64(v) for v in large.tolist())
     if values.dtype.kind in "iub":
         return values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)

@@ -39,31 +39,48 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
         report.warn(
             "x_overflow", where, f"{cleaning.overflows:,} values are too large for float32 and became infinite."
         )
+    if cleaning.rounded:
+        report.warn(
+            "x_rounded", where, f"{cleaning.rounded:,} whole numbers exceed 24 bits and lost digits as float32."
+        )
     if stats.n_nan or stats.n_inf:
         report.warn(
             "x_not_finite", where, f"It has {stats.n_nan:,} NaN and {stats.n_inf:,} infinite values; they were kept."
         )
     if not stats.nnz:
         raise ConversionError(f"{where} is zero throughout, so there is no expression to show{_elsewhere(source)}.")
-    cells = source.obs.n * source.var.n
+    _review_values(source, stats, report)
+
+
+def _review_values(source: H5ad, stats: MatrixStats, report: Report) -> None:
+    """Note what speaks against log-normalised values: z-scores, counts."""
+    where, cells = source.matrix_name, source.obs.n * source.var.n
+    low, high = stats.extremes(cells)
     if stats.n_negative and stats.nnz > _SCALED_DENSITY * cells:
         report.warn(
             "x_scaled",
             where,
             f"It has negative values and hardly any zeros, as after scaling to z-scores{_elsewhere(source)}.",
         )
+    elif stats.n_negative and high - low > layout.COUNT_RANGE:
+        report.warn(
+            "x_negative",
+            where,
+            f"{stats.n_negative:,} values are negative, so they are not taken for counts although they span "
+            f"{high - low:.4g}: differential expression compares them as they are{_elsewhere(source)}.",
+        )
     elif stats.n_negative:
         report.info("x_negative", where, f"{stats.n_negative:,} values are negative.")
-    low, high = stats.extremes(cells)
-    if stats.whole and stats.nnz > stats.n_nan + stats.n_inf:
-        treated = " (ln(1+x) is applied for them)" if layout.looks_like_counts(low, high) else ""
+    is_counts = stats.look_like_counts(cells)
+    if stats.whole and not stats.n_negative and stats.nnz > stats.n_nan + stats.n_inf:
+        treated = " (ln(1+x) is applied for them)" if is_counts else ""
         report.warn(
             "x_counts",
             where,
             "It holds whole numbers, so probably counts; "
             f"differential expression expects log-normalised values{treated}.",
         )
-    elif layout.looks_like_counts(low, high):
+    elif is_counts:
         report.info(
             "x_wide",
             where,

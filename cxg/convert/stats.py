@@ -42,6 +42,8 @@ class MatrixStats:
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
+        if not low >= 0:  # minus infinity is negative too, and NaN hides what is
+            self.n_negative += int(np.count_nonzero(values < 0))
         if not (np.isfinite(low) and np.isfinite(high)):
             self.n_nan += int(np.count_nonzero(np.isnan(values)))
             self.n_inf += int(np.count_nonzero(np.isinf(values)))
@@ -50,8 +52,6 @@ class MatrixStats:
                 return
             low, high = float(values.min()), float(values.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
-        if low < 0:
-            self.n_negative += int(np.count_nonzero(values < 0))
         # Most matrices show a fraction within the first few entries.
         self.whole = self.whole and _is_whole(values[:_SAMPLE]) and _is_whole(values)
 
@@ -61,6 +61,10 @@ class MatrixStats:
         if self.nnz < cells or low > high:
             low, high = min(low, 0.0), max(high, 0.0)
         return low, high
+
+    def look_like_counts(self, cells: int) -> bool:
+        """Whether the whole matrix of `cells` cells is to be log-transformed: a wide range, no negative value."""
+        return not self.n_negative and layout.looks_like_counts(*self.extremes(cells))
 
 
 def _is_whole(values: NDArray[np.float32]) -> bool:
@@ -100,8 +104,3 @@ class GeneTotals:
         """(n_var,) sums and sums of squares of ln(1+x) or of x."""
         both = self._sums[log1p]
         return both[0], both[1]
-
-
-def transform_name(low: float, high: float) -> str:
-    """The `transform` that X_totals names for a matrix with these extremes."""
-    return layout.TRANSFORM_LOG1P if layout.looks_like_counts(low, high) else layout.TRANSFORM_NONE

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxg.convert.columns import attribute_names, index_name, store, store_names
+from cxg.convert.columns import Palette, attribute_names, index_name, store, store_names
 from cxg.convert.frames import Frame
 from cxg.convert.ondisk import to_disk
 from cxg.convert.report import Report
@@ -28,13 +28,13 @@ class Table:
         TileDB attribute name to values, the index first.
     hints : str
         JSON text of `cxg_schema`.
-    coded : dict
-        Coded columns by their name in the file: (attribute name, labels, number of labels in the file).
+    palettes : dict
+        Columns that may have colours by their name in the file: attribute name and labels.
     """
 
     columns: dict[str, Any]
     hints: str
-    coded: dict[str, tuple[str, list[str], int]] = field(default_factory=dict)
+    palettes: dict[str, tuple[str, Palette]] = field(default_factory=dict)
 
 
 def build_table(
@@ -45,7 +45,8 @@ def build_table(
     Parameters
     ----------
     names_from : str or None
-        Column that becomes the index; the index of the file is then kept as a column.
+        Column that becomes the index; the index of the file is then kept as a column. The name of that index itself
+        changes nothing.
     scratch : Path or None
         Folder for columns beyond the first 256 MB; None keeps all in memory.
 
@@ -55,6 +56,8 @@ def build_table(
         The index is not unique, or the column does not exist.
     """
     axis = frame.axis
+    if names_from == frame.index_key and names_from not in frame.names:
+        names_from = None
     if names_from is not None and names_from not in frame.names:
         have = ", ".join(frame.names) or "none"
         raise ConversionError(f"--{axis}-names: {axis} has no column {names_from!r}; it has: {have}.")
@@ -62,14 +65,15 @@ def build_table(
     # In cxg_schema the word of the index stands among the names of the columns.
     names = attribute_names(frame.names, [index_attr, layout.INDEX_HINT], axis, report)
     stored = {index_attr: store_names(frame.index(), index_attr, axis, report)}
-    counts: dict[str, int] = {}
+    palettes: dict[str, tuple[str, Palette]] = {}
     held = 0
     for raw in frame.columns(report):
         if raw.name == names_from:
             stored[names[raw.name]] = store_names(raw, names[raw.name], axis, report)
             continue
         stored[names[raw.name]] = store(raw, names[raw.name], axis, report)
-        counts[raw.name] = len(raw.labels or ())
+        if (palette := stored[names[raw.name]].palette) is not None:
+            palettes[raw.name] = names[raw.name], palette
         held += stored[names[raw.name]].values.nbytes
         if scratch is not None and held > HELD_BYTES:
             stored[names[raw.name]].values = to_disk(stored[names[raw.name]].values, scratch, len(stored))
@@ -78,15 +82,10 @@ def build_table(
     index = names[names_from] if names_from is not None else index_attr
     stored[index].values = _unique(stored[index].values, axis, make_unique, report)
     ordered = {index: stored.pop(index), **stored}
-    coded = {
-        name: (names[name], column.labels, counts[name] or len(column.labels))
-        for name in counts
-        if (column := ordered[names[name]]).labels is not None
-    }
     return Table(
         columns={name: column.values for name, column in ordered.items()},
         hints=layout.encode_hints(index, {name: column.hint for name, column in ordered.items()}),
-        coded=coded,
+        palettes=palettes,
     )
 
 

@@ -18,7 +18,7 @@ from cxg.convert.progress import Step
 from cxg.convert.report import Report
 from cxg.convert.review import review_matrix, review_names
 from cxg.convert.runs import Runs
-from cxg.convert.stats import GeneTotals, MatrixStats, transform_name
+from cxg.convert.stats import GeneTotals, MatrixStats
 from cxg.convert.tables import build_table
 from cxg.format import layout
 from cxg.links import without_bad_links
@@ -72,10 +72,11 @@ class Conversion:
         self._annotations(root, scratch, ctx)
         totals = self._write_dense(root, ctx) if self._is_dense() else self._write_pair(root, scratch, ctx)
         low, high = self._extremes()
-        transform = transform_name(low, high)
-        sums, squares = totals.result(transform == layout.TRANSFORM_LOG1P)
+        log1p = self._is_counts()
+        sums, squares = totals.result(log1p)
         uri = str(root / layout.X_TOTALS)
         arrays.write_vectors(uri, {layout.TOTAL_SUM: sums, layout.TOTAL_SQUARES: squares}, ctx)
+        transform = layout.TRANSFORM_LOG1P if log1p else layout.TRANSFORM_NONE
         facts = {layout.TRANSFORM_KEY: transform, layout.MIN_KEY: low, layout.MAX_KEY: high}
         arrays.write_metadata(uri, facts, ctx)
         self._finish()
@@ -84,10 +85,10 @@ class Conversion:
         """Tables, embeddings and metadata; with `root` None they are only looked at."""
         source, options, report = self._source, self._options, self._report
         embeddings = find_embeddings(source.root, source.obs.n, report)
-        coded = {}
+        palettes = {}
         for frame, names in ((source.var, options.var_names), (source.obs, options.obs_names)):
             table = build_table(frame, names, options.make_unique, report, scratch)
-            coded = table.coded
+            palettes = table.palettes
             report.facts[f"{frame.axis}_columns"] = list(table.columns)
             if frame.axis == layout.VAR and names is None:
                 review_names(table, report)
@@ -96,7 +97,7 @@ class Conversion:
                 arrays.write_metadata(str(root / frame.axis), {layout.SCHEMA_KEY: table.hints}, ctx)
             del table
         report.facts["embeddings"] = [item.name for item in embeddings]
-        colors = category_colors(source.root, coded, report) if options.custom_colors else {}
+        colors = category_colors(source.root, palettes, report) if options.custom_colors else {}
         report.facts["colors"] = list(colors)
         if root is None:
             return
@@ -154,8 +155,7 @@ class Conversion:
                         totals.add(block.start, block.lines.indptr, block.lines.data)
                     self._progress("first pass", block, source)
             if by_cell:
-                low, high = self._extremes()
-                totals = GeneTotals(source.shape[1], layout.looks_like_counts(low, high))
+                totals = GeneTotals(source.shape[1], self._is_counts())
             with (
                 arrays.SparseWriter(str(root / names[1]), *axes[::-1], n_minor, self._stats.nnz, ctx) as writer,
                 Behind(writer) as behind,
@@ -185,6 +185,10 @@ class Conversion:
     def _extremes(self) -> tuple[float, float]:
         shape = self._source.matrix.shape
         return self._stats.extremes(shape[0] * shape[1])
+
+    def _is_counts(self) -> bool:
+        shape = self._source.matrix.shape
+        return self._stats.look_like_counts(shape[0] * shape[1])
 
     def _progress(self, what: str, block: Block, source: Any) -> None:
         total = source.shape[0] if source.major == layout.OBS else source.shape[1]

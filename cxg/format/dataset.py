@@ -10,7 +10,6 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -21,9 +20,10 @@ from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.dense import DenseBlock
+from cxg.format.extremes import extremes
 from cxg.format.genesets import read_genesets
 from cxg.format.handles import value_name
-from cxg.format.layout import COUNT_RANGE, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P, X_TOTALS
+from cxg.format.layout import X_TOTALS, looks_like_counts
 from cxg.format.metadata import read_metadata
 from cxg.format.nearby import holding
 from cxg.format.parts import Parts, fetch
@@ -31,6 +31,7 @@ from cxg.format.positions import Positions
 from cxg.format.selection import shown
 from cxg.format.sparse import Sparse, SparseBlock
 from cxg.format.structure import array_files, has_array, has_traces
+from cxg.format.totals import Totals, read_totals
 from cxg.listing import Listing
 from cxg.storage import Storage, translated
 
@@ -40,18 +41,6 @@ _X_FILES = {
     "X": frozenset({"a0.tdb"}),
     "X_col_shift": frozenset({"a0.tdb"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over all cells that a converter stored: `total`, `total_squares` (n_var,) float64.
-
-    They are sums of f(x), f being ln(1+x) when `log1p`, else x itself.
-    """
-
-    total: NDArray[np.float64]
-    total_squares: NDArray[np.float64]
-    log1p: bool
 
 
 class Dataset:
@@ -197,35 +186,26 @@ class Dataset:
         return found
 
     def _read_totals(self) -> Totals | None:
-        array, names = self._parts.open(X_TOTALS), [TOTAL_SUM, TOTAL_SQUARES]
+        array = self._parts.open(X_TOTALS)
         try:
-            # An array of that name may be somebody else's.
-            stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
-            if array.schema.shape != (self.n_var,) or array.schema.sparse or not stored.issuperset(names):
-                return None
-            with translated("X_totals"):
-                meta = dict(array.meta)
-                values = reading.read(holding(array, names), names, [[(0, self.n_var - 1)]], reading.ROW_MAJOR)
+            return read_totals(array, self.n_var)
         finally:
             array.close()
-        return Totals(values[TOTAL_SUM], values[TOTAL_SQUARES], meta.get(TRANSFORM_KEY) == TRANSFORM_LOG1P)
 
     @cached_property
     def looks_like_counts(self) -> bool:
-        """Whether X spans so wide a range that it must be counts; scans X once where nothing was stored."""
-        if self.totals is not None:
-            return self.totals.log1p
-        distribution = (self.corpora or {}).get("X_approximate_distribution")
-        if distribution in ("count", "normal"):
-            return bool(distribution == "count")
-        low, high = (0.0, 0.0) if self.x_kind != "X" or self.expression().kind != "dense" else (np.inf, -np.inf)
-        for values in self.expression().iter_values():
-            finite = values[np.isfinite(values)]
-            if finite.size:
-                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            if high - low > COUNT_RANGE:
-                return True
-        return False
+        """Whether X, without a negative value, spans so wide a range that it must be counts.
+
+        What a converter or a portal left is believed, but for a claim of counts where a value is negative.
+        """
+        stored = self.totals
+        if stored is not None and stored.is_certain:
+            return stored.log1p
+        claimed = (self.corpora or {}).get("X_approximate_distribution")
+        if claimed == "normal":
+            return False
+        low, high = extremes(self.expression())
+        return low >= 0 and (claimed == "count" or looks_like_counts(low, high))
 
     @property
     def gene_positions(self) -> Positions:

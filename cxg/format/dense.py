@@ -61,6 +61,10 @@ class Dense2D:
         for block in self.iter_rows(np.arange(self._n_obs)):
             yield block.values.ravel()
 
+    def whole_array(self) -> Any:
+        """Open the array by rows; see `Matrix`."""
+        return self._rows.open()
+
     def _read(self, array: Any, ranges: list[list[Range]], order: int) -> FloatArray:
         attr = value_name(array)
         with translated("the expression matrix"):

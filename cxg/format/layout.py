@@ -53,7 +53,7 @@ MIN_KEY = "min"
 MAX_KEY = "max"
 
 COUNT_RANGE = 24.0
-"""X with a wider range of values than this is taken for counts; ln(1+x) is applied before a t-test."""
+"""X with a wider range of values than this, none negative, is taken for counts; ln(1+x) is applied before a t-test."""
 
 GROUP_MARKER = "__tiledb_group.tdb"
 SCHEMA_FOLDER = "__schema"
@@ -70,7 +70,7 @@ MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, EMB,
 
 def looks_like_counts(minimum: float, maximum: float) -> bool:
     """Tell whether a matrix with these finite extremes (absent entries count as 0) is to be log-transformed."""
-    return maximum - minimum > COUNT_RANGE
+    return minimum >= 0 and maximum - minimum > COUNT_RANGE
 
 
 def encode_hints(index: str, hints: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ The form is told by the arrays that are there, never by the version a file claim
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ class Matrix(Protocol):
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Every stored value once, in blocks, in no particular order."""
+
+    def whole_array(self) -> Any:
+        """An open array that holds the values of X and no others; None where there is none."""
 
     def close(self) -> None:
         """Close the arrays."""

@@ -148,8 +148,17 @@ class Sparse:
             return line, other, value
         return line[order], other[order], value[order]
 
+    def whole_array(self) -> Any:
+        """Open the array by rows, unless cells repeat in it or a number is added to them; see `Matrix`."""
+        return None if self._rows.may_repeat or self.is_shifted else self._rows.open()
+
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
+        if self._rows.may_repeat:
+            for block in self.iter_rows(np.arange(self._n_obs)):
+                if isinstance(block, SparseBlock):
+                    yield block.value
+            return
         for found in self._blocks(self._rows.open(), [(0, self._n_obs - 1)], []):
             yield found[VALUE]
 

@@ -40,14 +40,13 @@ def reference_python() -> Path:
 
 @pytest.fixture(scope="session")
 def h5ads(reference_python: Path, tmp_path_factory: pytest.TempPathFactory, project: Path) -> dict[str, Path]:
-    """The real file and the made ones, by name."""
+    """The real file, as it is and with unscaled expression, and the made ones, by name."""
     folder = tmp_path_factory.mktemp("h5ad")
     script = Path(__file__).with_name("make_h5ad.py")
-    subprocess.run(
-        [str(reference_python), str(script), str(folder)], check=True, env={**os.environ, "PYTHONPATH": ""}, timeout=120
-    )
     real = ensure_h5ad(project / H5AD_DIR, print)
-    return {"pbmc68k": real, **{path.stem: path for path in sorted(folder.glob("*.h5ad"))}}
+    command = [str(reference_python), str(script), str(folder), str(real)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": ""}, timeout=120)
+    return {"scaled": real, **{path.stem: path for path in sorted(folder.glob("*.h5ad"))}}
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +93,14 @@ def real_pair(started: dict[str, Pair]) -> Pair:
 
 
 @pytest.fixture(scope="session")
+def scaled_pair(reference_python, h5ads, dataroot, tmp_path_factory) -> Iterator[Pair]:
+    """The real dataset as it is: z-scores over a range of 37."""
+    log = tmp_path_factory.mktemp("logs") / "scaled.log"
+    with both("scaled", reference_python, h5ads["scaled"], dataroot, log) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
 def gene_set_pair(reference_python, h5ads, dataroot, tmp_path_factory) -> Iterator[Pair]:
     """The real dataset with the same gene sets: a CSV file there, stored in the CXG here."""
     folder = tmp_path_factory.mktemp("gene_sets")
@@ -123,4 +130,12 @@ def refused_colors(reference_python, h5ads, dataroot, tmp_path_factory) -> Itera
     """A dataset whose colours the published server cannot read."""
     log = tmp_path_factory.mktemp("logs") / "colors.log"
     with both("colors", reference_python, h5ads["colors"], dataroot, log) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def flag_colors(reference_python, h5ads, dataroot, tmp_path_factory) -> Iterator[Pair]:
+    """A dataset with colours of a flag."""
+    log = tmp_path_factory.mktemp("logs") / "flags.log"
+    with both("flags", reference_python, h5ads["flags"], dataroot, log) as pair:
         yield pair

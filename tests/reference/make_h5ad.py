@@ -1,6 +1,6 @@
 """Write h5ad files with every kind of column, matrix and name that the published server accepts.
 
-Runs inside the reference environment (it needs anndata): ``python make_h5ad.py FOLDER``.
+Runs inside the reference environment (it needs anndata): ``python make_h5ad.py FOLDER REAL.h5ad``.
 The dtypes are those that the client's binary format tells apart.
 """
 
@@ -122,6 +122,14 @@ def colors() -> anndata.AnnData:
     return data
 
 
+def flags() -> anndata.AnnData:
+    """Colours of a flag: the published server then answers 500."""
+    data = dense()
+    data.obs["flag"] = np.arange(N_OBS) % 3 == 0
+    data.uns["flag_colors"] = np.array(["#000080", "#ffff00"])
+    return data
+
+
 def small(X: object, random: np.random.Generator) -> anndata.AnnData:
     """One category and one embedding around the matrix `X`."""
     n_obs, n_var = X.shape  # type: ignore[attr-defined]
@@ -163,13 +171,21 @@ def dense() -> anndata.AnnData:
     return small(X, random)
 
 
-def main(folder: str) -> None:
+def unscaled(real: str) -> anndata.AnnData:
+    """The real file with the log-normalised expression of its raw in place of the z-scores in X."""
+    data = anndata.read_h5ad(real)
+    data.X = data.raw[:, data.var_names].X.toarray()
+    return data
+
+
+def main(folder: str, real: str) -> None:
     """Write one file for each kind into `folder`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for kind in (dtypes, colors, counts, dense, whole, wide):
+        for kind in (dtypes, colors, flags, counts, dense, whole, wide):
             kind().write_h5ad(Path(folder) / f"{kind.__name__}.h5ad", convert_strings_to_categoricals=False)
+        unscaled(real).write_h5ad(Path(folder) / "pbmc68k.h5ad")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

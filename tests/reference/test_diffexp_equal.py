@@ -40,7 +40,8 @@ def assert_same_genes(
 def t_scores(expression: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The score by which genes are ordered, in double precision; what is not finite counts as 0."""
     with np.errstate(all="ignore"):
-        X = np.log1p(expression) if expression.max() - expression.min() > 24 else expression
+        is_counts = expression.min() >= 0 and expression.max() > 24
+        X = np.log1p(expression) if is_counts else expression
         n = min(len(a), len(b))
         (mean_a, spread_a), (mean_b, spread_b) = (
             (finite(X[c].mean(axis=0)), finite(X[c].var(axis=0, ddof=1) / n)) for c in (a, b)
@@ -54,7 +55,12 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def expression(pair: Pair) -> np.ndarray:
-    """All of X in double precision, from the published server, 32 genes at a time."""
+    """All of X in double precision, from the published server."""
+    return read_expression(pair)
+
+
+def read_expression(pair: Pair) -> np.ndarray:
+    """All of X in double precision, 32 genes at a time, the same from both servers."""
     n_var = pair.schema()["dataframe"]["nVar"]
     parts = []
     for start in range(0, n_var, 32):
@@ -133,3 +139,22 @@ def test_equal_scores_are_ordered_by_position(real_pair: Pair) -> None:
     assert {gene[2] for side in ("positive", "negative") for gene in theirs[side]} == {1.0}
     assert [gene[0] for gene in ours["positive"]] == [0, 1, 2, 3]  # ties
     assert [gene[0] for gene in ours["negative"]] == [761, 762, 763, 764]
+
+
+def test_negative_values_are_never_taken_for_counts(scaled_pair: Pair) -> None:
+    """The published server takes the logarithm of z-scores: genes that differ come out equal, with p = 1."""
+    expression, labels = read_expression(scaled_pair), labels_of(scaled_pair, "bulk_labels")
+    assert expression.min() < -1
+    assert expression.max() - expression.min() > 24
+    cells = np.flatnonzero(labels == "CD14+ Monocyte"), np.flatnonzero(labels == "CD19+ B")
+    theirs, ours = scaled_pair.diffexp(sets({"index": cells[0].tolist()}, {"index": cells[1].tolist()}, 382))
+    scores = t_scores(expression, *cells)
+    found_scores = scores[[gene[0] for gene in ours["positive"]]]
+    np.testing.assert_allclose(found_scores, np.sort(scores)[::-1][: len(found_scores)], rtol=1e-9, atol=1e-9)
+    for side in ("positive", "negative"):
+        for gene, difference, _, _ in ours[side]:
+            expected = expression[cells[0], gene].mean() - expression[cells[1], gene].mean()
+            assert difference == pytest.approx(expected, abs=1e-9)
+    lost = {gene[0] for side in theirs for gene in theirs[side] if gene[1] == 0 and gene[2] == 1}
+    found = {gene[0]: gene[2] for side in ours for gene in ours[side]}
+    assert min(found[gene] for gene in lost if gene in found) < 1e-5  # negative-expression

@@ -68,6 +68,12 @@ def test_colors(pair: Pair) -> None:
     assert ours == differences.expected_colors(theirs, ours)
 
 
+def test_colors_of_a_flag(flag_colors: Pair) -> None:
+    assert flag_colors.theirs.ask("colors").status == 500
+    ours = json.loads(flag_colors.ours.ask("colors").body)
+    assert {"false": "#000080", "true": "#ffff00"}.items() <= ours["flag"].items()  # colors-of-flags
+
+
 def test_colors_that_cannot_be_read(refused_colors: Pair) -> None:
     assert refused_colors.theirs.ask("colors").status == 404
     ours = json.loads(refused_colors.ours.ask("colors").body)

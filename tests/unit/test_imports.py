@@ -91,6 +91,7 @@ LIBRARIES = {
     "botocore": {"aws", "convert", "secret_key", "storage"},
     "flask": {"web", "plugins"},
     "h5py": {"convert"},
+    "hdf5plugin": {"convert"},
     "scipy": {"compute", "convert"},
     "tiledb": {"contexts", "objects", "storage", "format", "convert"},
     "werkzeug": {"web", "plugins"},

@@ -38,7 +38,7 @@ def command(tmp_path, monkeypatch):
         "home = pathlib.Path(__file__).parent\n"
         "with (home / 'calls').open('a') as file: print(*sys.argv[1:], file=file)\n"
         "if (home / 'broken').exists(): sys.exit('cxg: the sentence')\n"
-        "pathlib.Path(sys.argv[3]).mkdir()\n"
+        "pathlib.Path(sys.argv[3]).mkdir(exist_ok=True)\n"
     )
     path.chmod(0o755)
     monkeypatch.setattr(sample, "_cxg_command", lambda: str(path))
@@ -65,7 +65,17 @@ def test_converted_once(tmp_path, wheels, command):
     target = sample.ensure_cxg(h5ad, tmp_path / "root", print)
     sample.ensure_cxg(h5ad, tmp_path / "root", print)
     calls = (command / "calls").read_text().splitlines()
-    assert calls == [f"convert {h5ad} {target} --title {sample.TITLE}"]
+    assert calls == [f"convert {h5ad} {target} --raw --title {sample.TITLE} --overwrite"]
+
+
+def test_one_that_was_made_with_other_options_is_replaced(tmp_path, wheels, command):
+    """Such as one from before the expression was taken from raw; what tells them apart is no dataset."""
+    h5ad = sample.ensure_h5ad(tmp_path / "h5ad", print)
+    (tmp_path / "root" / sample.CXG).mkdir(parents=True)
+    sample.ensure_cxg(h5ad, tmp_path / "root", print)
+    sample.ensure_cxg(h5ad, tmp_path / "root", print)
+    assert len((command / "calls").read_text().splitlines()) == 1
+    assert [path.name for path in (tmp_path / "root").iterdir() if not path.name.startswith(".")] == [sample.CXG]
 
 
 def test_a_failing_conversion_is_told(tmp_path, wheels, command):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cxg.convert.colors import BadColorError, to_hex
-from tests.unit.convert.h5ads import make_h5ad, read_array, write_categorical
+from tests.served import serve
+from tests.unit.convert.h5ads import make_h5ad, read_array, write_categorical, write_nullable
 
 N = 6
 
@@ -106,3 +107,71 @@ def test_colors_of_another_shape_are_skipped(tmp_path, converted):
     root, report = converted(path)
     assert colors_of(root) == {}
     assert "colors_dropped" in {note["code"] for note in report["notes"]}
+
+
+RED, BLUE, GREY = "#ff0000", "#0000ff", "#bfbfbf"
+TWO, ONE = ["red", "blue"], ["blue"]
+CODED = {"False": RED, "True": BLUE}
+GAPS = [False, False, True]
+
+
+def nullable(values, mask):
+    return lambda group, name: write_nullable(group, name, "boolean", np.array(values), np.array(mask))
+
+
+@pytest.mark.parametrize(
+    "column, given, expected",
+    [
+        (np.array([True, False] * 3), TWO, {"false": RED, "true": BLUE}),
+        (np.array([False] * N), TWO, {"false": RED, "true": BLUE}),
+        (np.array([False] * N), ONE, {"false": BLUE, "true": GREY}),
+        (np.array([True] * N), TWO, {"True": BLUE}),
+        (np.array([True] * N), ONE, {"True": BLUE}),
+        (nullable([True, False] * 3, [False] * N), TWO, {"false": RED, "true": BLUE}),
+        (nullable([True] * N, [False] * N), TWO, {"True": BLUE}),
+        (nullable([True] * N, [False] * N), ONE, {"True": BLUE}),
+        (nullable([True, False, False] * 2, GAPS * 2), TWO, {**CODED, "nan": GREY}),
+        (nullable([True, False, True] * 2, GAPS * 2), TWO, {**CODED, "nan": GREY}),
+        (nullable([True] * N, GAPS * 2), TWO, {**CODED, "nan": GREY}),
+        (nullable([True] * N, GAPS * 2), ONE, {"False": GREY, "True": BLUE, "nan": GREY}),
+        (nullable([False, False, True] * 2, GAPS * 2), ONE, {"False": BLUE, "True": GREY, "nan": GREY}),
+        (nullable([True] * N, [True] * N), TWO, {**CODED, "nan": GREY}),
+        (labelled([0] * N, np.array([True])), ONE, {"True": BLUE}),
+        (labelled([0, 1] * 3, np.array([False, True])), TWO, CODED),
+    ],
+)
+def test_flags(tmp_path, converted, column, given, expected):
+    """False is first; with one colour, as scanpy gives a column of one value, it is that value's."""
+    path = make_h5ad(tmp_path / "in.h5ad", obs={"flag": column}, uns={"flag_colors": np.array(given, object)})
+    root, report = converted(path)
+    assert colors_of(root) == {"flag": expected}
+    assert report["colors"] == ["flag"]
+    assert "colors_dropped" not in {note["code"] for note in report["notes"]}
+
+
+@pytest.mark.parametrize(
+    "column", [np.array([True, False] * 3), nullable([True, False] * 3, GAPS * 2), nullable([True] * N, [True] * N)]
+)
+@pytest.mark.parametrize("given", [["red"], []])
+def test_too_few_for_flags_are_counted_right(tmp_path, converted, column, given):
+    uns = {"flag_colors": np.array(given, object)}
+    root, report = converted(make_h5ad(tmp_path / "in.h5ad", obs={"flag": column}, uns=uns))
+    assert colors_of(root) == {}
+    (note,) = [note for note in report["notes"] if note["code"] == "colors_dropped"]
+    assert f"there are {len(given)} colours for 2 categories" in note["text"]
+
+
+@pytest.mark.parametrize("values, label", [([True, False] * 3, "true"), ([True] * N, "True"), ([False] * N, "false")])
+def test_flags_are_answered_as_the_client_spells_them(tmp_path, converted, values, label):
+    """The server's answer holds a colour for each value that the client may see."""
+    uns = {"flag_colors": np.array(TWO, object)}
+    root, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"flag": np.array(values)}, uns=uns))
+    client = serve(tmp_path, tmp_path / "client")
+    found = client.get(f"/d/{root.name}/api/v0.2/colors").json["flag"]
+    assert found[label] == (RED if label == "false" else BLUE)
+
+
+def test_a_column_of_genes_has_no_colours(tmp_path, converted):
+    uns = {"flag_colors": np.array(TWO, object)}
+    root, _ = converted(make_h5ad(tmp_path / "in.h5ad", var={"flag": np.array([True, False] * 2)}, uns=uns))
+    assert colors_of(root) == {}

@@ -82,6 +82,76 @@ def test_names_from_a_column(tmp_path, converted, option):
     assert values["name_0"][0] in ("cell0", "gene0")
 
 
+def named_index(path, axis, name, *, also_column=True):
+    """Rename the index of a table; AnnData lists it among the columns too where one has its name and values."""
+    with h5py.File(path, "a") as root:
+        group = root[axis]
+        group.move("_index", name)
+        group.attrs["_index"] = name
+        order = [text.decode() if isinstance(text, bytes) else text for text in group.attrs["column-order"]]
+        group.attrs["column-order"] = np.array([name, *order] if also_column else order, dtype=TEXT)
+    return path
+
+
+@pytest.mark.parametrize("axis", ["obs", "var"])
+@pytest.mark.parametrize(
+    "name, served",
+    [("barcode", "barcode"), ("index", "index-1"), ("_index", "_index"), ("name_0", "name_0"), ("N", "N")],
+)
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_column_with_the_name_of_the_index(tmp_path, converted, axis, name, served, chosen):
+    """It is served beside the index, and can be chosen for it; other columns may differ from it in case alone."""
+    columns = {"n": np.arange(N if axis == "obs" else 4)}
+    path = make_h5ad(tmp_path / "in.h5ad", **{axis: columns})
+    if name != "_index":
+        named_index(path, axis, name)
+    else:
+        with h5py.File(path, "a") as root:
+            root[axis].attrs["column-order"] = np.array([name, "n"], dtype=TEXT)
+    out, report = converted(path, *([f"--{axis}-names", name] if chosen else []))
+    values, meta = read_array(out, axis)
+    index = "name_1" if name == "name_0" else "name_0"
+    assert set(values) == {index, served, "n"}
+    assert json.loads(meta["cxg_schema"])["index"] == (served if chosen else index)
+    names = [f"{'cell' if axis == 'obs' else 'gene'}{i}" for i in range(len(columns["n"]))]
+    assert values[served].tolist() == values[index].tolist() == names
+    assert values["n"].tolist() == columns["n"].tolist()
+    assert ("column_renamed" in codes_of(report)) is (served != name)
+
+
+@pytest.mark.parametrize("axis", ["obs", "var"])
+@pytest.mark.parametrize("name", ["barcode", "index"])
+def test_the_index_itself_can_be_chosen_by_its_name(tmp_path, converted, axis, name):
+    path = named_index(make_h5ad(tmp_path / "in.h5ad"), axis, name, also_column=False)
+    out, report = converted(path, f"--{axis}-names", name)
+    values, meta = read_array(out, axis)
+    assert list(values) == ["name_0"]
+    assert json.loads(meta["cxg_schema"])["index"] == "name_0"
+    assert codes_of(report) == set()
+
+
+def test_the_index_of_records_can_be_chosen_by_its_name(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root:
+        del root["var"]
+        root.create_dataset("var", data=np.array([(b"a",), (b"b",), (b"c",), (b"d",)], dtype=[("index", "S1")]))
+    out, _ = converted(path, "--var-names", "index")
+    assert read_array(out, "var")[0]["name_0"].tolist() == list("abcd")
+
+
+def test_a_table_of_coordinates_with_a_column_named_as_its_index(tmp_path, converted):
+    """Only the column-order says so; without one the index is no coordinate."""
+
+    def table(group, name):
+        item = mark(group.create_group(name), "dataframe")
+        item.attrs["_index"] = "cell"
+        for key in ("cell", "x", "y"):
+            write_array(item, key, np.arange(N) * 1.0)
+
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obsm={"X_t": table}))
+    assert read_array(out, "emb/t")[0][""].shape == (N, 2)
+
+
 def test_names_from_numbers(tmp_path, converted):
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"id": np.arange(N) * 7}), "--obs-names", "id")
     assert read_array(out, "obs")[0]["id"].tolist() == ["0", "7", "14", "21", "28", "35"]
