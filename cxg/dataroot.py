@@ -12,6 +12,7 @@ from cxg.listing import is_s3
 from cxg.storage import Storage
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
+_MARKS = frozenset({"obs", "__tiledb_group.tdb"})
 _NAME_LIMIT = 255
 _NOT_HERE = "There is no dataset of that name here."
 
@@ -49,7 +50,7 @@ class Dataroot:
     def names(self) -> tuple[str, ...]:
         """Names of the datasets now in the dataroot, sorted without regard to case.
 
-        A folder counts when it is called ``*.cxg`` or holds an `obs` array.
+        A folder counts when it is called ``*.cxg``, holds an `obs` array or is marked as a TileDB group.
 
         Raises
         ------
@@ -73,8 +74,8 @@ class Dataroot:
         if name.endswith(".cxg"):
             return True
         if is_s3(self.uri):
-            return "obs" in self.storage.children(f"{self.uri}/{name}")
-        return (Path(self.uri) / name / "obs").is_dir()
+            return not _MARKS.isdisjoint(self.storage.children(f"{self.uri}/{name}"))
+        return any((Path(self.uri) / name / mark).exists() for mark in _MARKS)
 
 
 class SingleDataset:
