@@ -136,8 +136,13 @@ def main() -> NoReturn:
     try:
         config, _ = prepare(os.environ)
         # Loaded late: a faulty configuration is answered without loading the server.
+        from cxg.firstlook import FirstLook
         from cxg.server import gunicorn_command, server_environment
 
+        look = FirstLook(config)
+        look.run()
+        for line in look.lines():
+            say(f"warning: {line}")
         shares = plan(os.environ)
         sys.stderr.write(f"{shares.table()}\n")
         sys.stderr.flush()

@@ -14,6 +14,7 @@ from cxg.listing import is_s3
 from cxg.storage import Storage, is_away
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
+_MARKS = frozenset({"obs", "__tiledb_group.tdb"})
 _NAME_LIMIT = 255
 _NOT_HERE = "There is no dataset of that name here."
 _ROOT_AWAY = "The dataroot cannot be reached now; try again soon."
@@ -60,7 +61,7 @@ class Dataroot:
     def names(self) -> tuple[str, ...]:
         """Names of the datasets now in the dataroot, sorted without regard to case.
 
-        A folder counts when it is called ``*.cxg`` or holds an `obs` array.
+        A folder counts when it is called ``*.cxg``, holds an `obs` array or is marked as a TileDB group.
 
         Raises
         ------
@@ -124,8 +125,9 @@ class Dataroot:
         if name.endswith(".cxg"):
             return True
         if is_s3(self.uri):
-            return "obs" in self.storage.children(f"{self.uri}/{name}")
-        return os.path.isdir(f"{self.uri}/{name}/obs")  # noqa: PTH112  (no error where a folder may not be entered)
+            return not _MARKS.isdisjoint(self.storage.children(f"{self.uri}/{name}"))
+        # No error where a folder may not be entered.
+        return any(os.path.exists(f"{self.uri}/{name}/{mark}") for mark in _MARKS)  # noqa: PTH110
 
 
 class SingleDataset:

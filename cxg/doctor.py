@@ -25,6 +25,7 @@ from cxg.config import Config, load
 from cxg.dataroot import Dataroot, SingleDataset
 from cxg.errors import ConfigError, CxgError
 from cxg.format.dataset import Dataset, open_dataset
+from cxg.format.notes import Loss
 from cxg.listing import Listing
 from cxg.plugins import load as load_plugins
 from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config
@@ -158,7 +159,8 @@ def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -
             f"{dataset.n_obs:,} cells, {dataset.n_var:,} genes, CXG version {dataset.version}, "
             f"TileDB format {_formats(listing)}, {listing.total_bytes / 1e6:,.1f} MB"
         )
-        status = FAILED if dataset.view_problem else WARNING if problems or dataset.warnings else OK
+        lost = dataset.view_problem is not None or any(isinstance(text, Loss) for text in dataset.warnings)
+        status = FAILED if lost else WARNING if problems or dataset.warnings else OK
         return Check(label, status, text, (*problems, *dataset.warnings))
     finally:
         dataset.close()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from cxg.config import Config, default_yaml
-from cxg.errors import ConfigError
-from cxg.listing import is_s3
+from cxg.errors import ConfigError, DatasetInvalid
+from cxg.format.structure import is_cxg
+from cxg.listing import is_s3, list_folder
 from cxg.memory import MemoryPlan, plan
 from cxg.redact import redacted
 from cxg.server import gunicorn_command, load_config, server_environment
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     ------
     ConfigError
         The path, the configuration, the client, the port, the secret or the bucket cannot be used.
+    DatasetInvalid
+        The one dataset to serve is damaged.
     StorageUnavailable
         AWS cannot be reached.
     """
@@ -59,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     _check_data(config)
     _check_port(host, port)
     _ask_aws(config, env, "cxg launch" if args.path is not None else None)
+    if "AWS_REGION" in env:  # TileDB reads it from this process's own environment
+        os.environ["AWS_REGION"] = env["AWS_REGION"]
+    _check_datasets(config)
     url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else _in_url(host)}:{port}/"  # noqa: S104
     sys.stdout.write(_banner(config, url, shares))
     sys.stdout.flush()
@@ -98,9 +104,38 @@ def _data_override(path: str) -> dict[str, str]:
         folder = Path(path)
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {path}: name a folder of datasets, or one dataset (.cxg).")
-        single = (folder / "obs").is_dir()
+        single = _is_dataset(folder)
         path = str(folder.resolve())
     return {"CXG_DATAPATH": path, "CXG_DATAROOT": ""} if single else {"CXG_DATAROOT": path, "CXG_DATAPATH": ""}
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Tell one dataset, whole or damaged, from a folder of them."""
+    if (folder / "obs").is_dir():
+        return True
+    inside = [item for item in folder.iterdir() if item.is_dir()]
+    if any(item.suffix == ".cxg" or (item / "obs").is_dir() for item in inside):
+        return False
+    return folder.suffix == ".cxg" or is_cxg(list_folder(str(folder)))
+
+
+def _check_datasets(config: Config) -> None:
+    """Tell what is wrong with the datasets, as far as that can be seen within a moment.
+
+    Raises
+    ------
+    DatasetInvalid
+        The one dataset to serve cannot be opened.
+    """
+    # Loaded here: it brings TileDB, which a mistake in the command line need not wait for.
+    from cxg.firstlook import FirstLook
+
+    look = FirstLook(config)
+    look.run()
+    if look.unopened is not None:
+        raise DatasetInvalid(f"{config.single_dataset.datapath}: {look.unopened}")
+    for line in look.lines():
+        sys.stderr.write(f"cxg: warning: {redacted(line)}\n")
 
 
 def _check_data(config: Config) -> None:

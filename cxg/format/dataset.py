@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from cxg.format.selection import shown
 from cxg.format.sparse import Sparse, SparseBlock
 from cxg.format.structure import array_files, has_array, has_traces
 from cxg.format.totals import Totals, read_totals
-from cxg.listing import Listing
+from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
 _X_FILES = {
@@ -301,7 +302,7 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         The store did not answer.
     """
     listing = listing if listing is not None else storage.listing(uri)
-    if not listing.entries:
+    if not listing.entries and (is_s3(uri) or not Path(uri).is_dir()):
         raise DatasetNotFound("There is no dataset of that name here.")
     # Each read says what it was about; this is for what damage nobody thought of makes TileDB say.
     with translated("the dataset"):

@@ -7,6 +7,7 @@ or only some of X where time is short. Nothing in the metadata is ever unpickled
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cxg.format.notes import Loss
 from cxg.format.sparse import SparseBlock
 from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_traces
 from cxg.format.wholeness import check_sums, check_values
-from cxg.listing import Listing
+from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
 _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)
@@ -53,7 +54,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
         The store did not answer.
     """
     listing = storage.listing(uri)
-    if not listing.entries:
+    if not listing.entries and (is_s3(uri) or not Path(uri).is_dir()):
         raise DatasetNotFound(f"There is nothing at {uri}.")
     out = Inspection({"path": uri, "files": len(listing.entries), "bytes": listing.total_bytes})
     arrays = _arrays(listing)

@@ -20,7 +20,7 @@ from cxg.format.annotations import Annotations
 from cxg.format.layout import EMB, GROUP_METADATA, OBS, SCHEMA_KEY, VAR, X_COLUMNS, X_ROWS, X_TOTALS
 from cxg.format.nearby import NearArray, open_nearby
 from cxg.format.notes import Loss
-from cxg.format.structure import array_files, arrays_below, has_array, has_traces, small_arrays
+from cxg.format.structure import array_files, arrays_below, has_array, has_traces, missing_tables, small_arrays
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
@@ -60,7 +60,7 @@ class Parts:
         self._files = small_arrays(listing) if self.are_near else {}
         self._near: dict[str, NearArray] = {}
         for part in (OBS, VAR):
-            _require(listing, part)
+            _require_whole(listing, part)
         jobs: dict[str, Callable[[], Any]] = {
             OBS: lambda: Annotations(self.open(OBS), OBS),
             VAR: lambda: Annotations(self.open(VAR), VAR),
@@ -183,9 +183,10 @@ def fetch(jobs: Iterator[Callable[[], Any]]) -> None:
                 future.result()
 
 
-def _require(listing: Listing, part: str) -> None:
-    if not has_array(listing, part):
-        raise DatasetInvalid(f"This is not a CXG: it has no {part} array. Make one with 'cxg convert'.")
+def _require_whole(listing: Listing, part: str) -> None:
+    missing = missing_tables(listing)
+    if missing is not None:
+        raise DatasetInvalid(missing)
     problem = array_files(listing, part).problem
     if problem is not None:
         raise DatasetInvalid(f"{part} cannot be read because {problem}. Copy the dataset again from its source.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cxg.format.layout import EMB, GROUP_MARKER, MEMBERS, OBS, VAR
 from cxg.listing import Entry, Listing
 
 NEVER_WRITTEN = "it was never written"
@@ -109,6 +110,29 @@ def has_traces(listing: Listing, name: str) -> bool:
     return any(
         path.startswith(("__fragments/", "__commits/")) or path.endswith(f"/{_FRAGMENT_METADATA}") for path in inside
     ) or (any(path.startswith("__meta/") for path in inside) and not _is_group(inside))
+
+
+def missing_tables(listing: Listing) -> str | None:
+    """Say what keeps a folder from being a CXG: that `obs` or `var` is missing; None when both are there.
+
+    A folder that has other parts of a CXG, or is called ``*.cxg`` and holds nothing, was one.
+    """
+    missing = [name for name in (OBS, VAR) if not has_array(listing, name)]
+    if not missing:
+        return None
+    what = " and ".join(missing) + (" arrays" if len(missing) > 1 else " array")
+    if not listing.entries:
+        return "This CXG is damaged: it is an empty folder. Copy the dataset again from its source."
+    if is_cxg(listing):
+        return f"This CXG is damaged: it has no {what}. Copy the dataset again from its source."
+    return f"This is not a CXG: it has no {what}. Make one with 'cxg convert'."
+
+
+def is_cxg(listing: Listing) -> bool:
+    """Tell whether a folder is, or once was, a CXG: it is a TileDB group, or holds one of the arrays of a CXG."""
+    if GROUP_MARKER in listing.paths or any(path.startswith("__group/") for path in listing.paths):
+        return True
+    return any(has_traces(listing, name) for name in MEMBERS - {EMB}) or bool(arrays_below(listing, EMB))
 
 
 def _is_group(paths: set[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cxg import __version__, cli, reach, secret_key
+from cxg import __version__, cli, firstlook, reach, secret_key
 from cxg.commands import launch
 from cxg.config import Config
 from cxg.errors import ConfigError, ConversionError, CxgError, StorageUnavailable
@@ -140,6 +140,8 @@ def test_s3(run: Run, started: list[Any], monkeypatch: pytest.MonkeyPatch, uri: 
         return reach.Reached(("It holds nothing yet.",), "eu-central-1")
 
     monkeypatch.setattr(reach, "check_data", check)
+    monkeypatch.setattr(firstlook.FirstLook, "run", lambda _: None)  # there is no such bucket
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     code, _, err = run("launch", uri, "--port", str(free_port()))
     assert (code, err) == (0, "cxg: warning: It holds nothing yet.\n")
     assert asked == [(uri, "cxg launch")]

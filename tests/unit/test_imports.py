@@ -20,7 +20,8 @@ ARROWS = {
     "checksums": (),
     "cli": ("commands", "config", "redact"),
     "commands": (
-        *("aws", "catalog", "compute", "config", "convert", "doctor", "format", "listing", "memory", "mounts", "reach"),
+        *("aws", "catalog", "compute", "config", "convert", "doctor", "firstlook", "format", "listing", "memory"),
+        *("mounts", "reach"),
         *("redact", "secret_key", "server", "storage", "web.client", "web.headers"),
     ),
     "compute": (),
@@ -48,9 +49,12 @@ ARROWS = {
         *("storage", "web.client", "web.headers"),
     ),
     "decoded": ("cachefolder", "catalog", "checksums", "expression", "format"),
-    "entrypoint": ("aws", "config", "memory", "mounts", "reach", "redact", "secret_key", "server", "storage"),
+    "entrypoint": (
+        *("aws", "config", "firstlook", "memory", "mounts", "reach", "redact", "secret_key", "server", "storage"),
+    ),
     "errors": ("redact",),
     "expression": ("checksums", "format"),
+    "firstlook": ("config", "dataroot", "format", "storage"),
     "format": ("checksums", "contexts", "copies", "links", "listing", "storage"),
     "kept": (),
     "links": (),
