@@ -139,7 +139,8 @@ def cache_folder(env: Mapping[str, str]) -> CacheFolder | None:
         if chosen:
             _warn(f"CXG_CACHE_DIR names {chosen}, which is not used, so that answers take longer: {unfit}.")
         return None
-    return CacheFolder(own, int(free * _FREE_SHARE) if asked_mb is None else asked_mb * _MB)
+    budget_bytes = int(free * _FREE_SHARE) if asked_mb is None else asked_mb * _MB
+    return CacheFolder(own, budget_bytes) if budget_bytes else None
 
 
 def folder_bytes(folder: Path) -> int:

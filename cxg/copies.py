@@ -7,12 +7,19 @@ column are copied when they are first asked for.
 
 An object of a CXG is never rewritten under its name (see `docs/cxg.md`), so copies are kept below the
 identity of the dataset they came from, and are as good as the originals. They are made
-under another name and then renamed; who uses them looks first whether they are still there.
+under another name and then renamed.
+
+`s3-<identity>/files` holds them under their paths in the dataset; each line of `s3-<identity>/sums`
+is the path, the size and the checksum of one. Who uses them looks first whether they are still
+there, and reads what changed since, or was never read by this process, to compare its checksum; what
+differs is fetched again. So nothing is synced here: that would take longer than to fetch it again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import threading
 import time
@@ -21,16 +28,25 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from isal.isal_zlib import crc32
+
 from cxg.cachefolder import CacheFolder, changed_s, folder_bytes, remove
+from cxg.checksums import CopyDamaged, Stamp, open_regular, stamp_of
 from cxg.listing import Entry
 
+log = logging.getLogger(__name__)
+
 _PREFIX = "s3-"
+_FILES, _SUMS = "files", "sums"
 _THREADS = 32
 # Of the room that this machine gives to caches, decoded rows need more.
 _SHARE = 0.25
 _TOUCH_S = 60.0
 # What was used so lately may be open in some process.
 _IN_USE_S = 900.0
+# After a failure of the local disk files are read in place for so long.
+_REST_S = 60.0
+_PIECE_BYTES = 1 << 20
 
 
 class Copies:
@@ -52,10 +68,10 @@ class Copies:
 
     def of(self, uri: str, identity: str) -> DatasetCopies:
         """The copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
-        root = self._folder / f"{_PREFIX}{identity}"
-        if not root.exists():
+        base = self._folder / f"{_PREFIX}{identity}"
+        if not base.exists():
             self._make_room()
-        return DatasetCopies(self, uri.rstrip("/"), root)
+        return DatasetCopies(self, uri.rstrip("/"), base)
 
     def reserve(self, size: int) -> bool:
         """Note that `size` more bytes will be kept; False when there is no room."""
@@ -67,12 +83,18 @@ class Copies:
             self._used_bytes += size
             return True
 
-    def start(self, uri: str, target: Path, size: int) -> Future[None]:
+    def discard(self, path: Path) -> None:
+        """Remove one copy."""
+        if self._cache.is_ready():
+            remove(path)
+
+    def start(self, uri: str, base: Path, entry: Entry) -> Future[None]:
         """Begin to fetch an object, or join those who wait for it already."""
+        target = base / _FILES / entry.path
         with self._lock:
             running = self._running.get(target)
             if running is None:
-                running = self._running[target] = self._pool.submit(self._copy, uri, target, size)
+                running = self._running[target] = self._pool.submit(self._copy, uri, base, target, entry)
                 running.add_done_callback(lambda _: self._forget(target))
             return running
 
@@ -80,7 +102,7 @@ class Copies:
         # No lock: called in `start` too, when the fetch is done before its callback is added.
         self._running.pop(target, None)
 
-    def _copy(self, uri: str, target: Path, size: int) -> None:
+    def _copy(self, uri: str, base: Path, target: Path, entry: Entry) -> None:
         if target.exists():
             return
         if not self._cache.is_ready():
@@ -89,12 +111,13 @@ class Copies:
         partial = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if size:
+            if entry.size:
                 self._fetch(uri, partial)
             else:
                 partial.touch()
-            if partial.stat().st_size != size:
+            if partial.stat().st_size != entry.size:
                 raise OSError(f"{uri} has another size than was listed")
+            _note_sum(base / _SUMS, entry, _sum(partial))
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -130,9 +153,12 @@ class Copies:
 class DatasetCopies:
     """The copies of one dataset; `root` holds them under their paths in the dataset."""
 
-    def __init__(self, copies: Copies, uri: str, root: Path) -> None:
-        self._copies, self._uri, self.root = copies, uri, root
-        self._touched_s = float("-inf")
+    def __init__(self, copies: Copies, uri: str, base: Path) -> None:
+        self._copies, self._uri, self._base, self.root = copies, uri, base, base / _FILES
+        self._touched_s = self._failed_s = float("-inf")
+        self._sums: tuple[Stamp, dict[str, tuple[int, int]]] = (), {}
+        self._sound: dict[str, Stamp] = {}
+        self._damaged: dict[str, Stamp] = {}
 
     def have(self, entries: Iterable[Entry]) -> bool:
         """Fetch what is missing of some files, all at once; False when there is no room for it.
@@ -145,20 +171,116 @@ class DatasetCopies:
         if time.monotonic() - self._touched_s > _TOUCH_S:
             self._touched_s = time.monotonic()
             with contextlib.suppress(OSError):
-                os.utime(self.root, follow_symlinks=False)
-        missing = [entry for entry in entries if not (self.root / entry.path).exists()]
+                os.utime(self._base, follow_symlinks=False)
+        entries = [entry for entry in entries if not self._is_known(entry)]
+        if not all(_leads_inside(self._base, f"{_FILES}/{entry.path}") for entry in entries):
+            return False
+        missing = self._without_sound(entries)
         if not missing:
             return True
-        if not all(_leads_inside(self.root, entry.path) for entry in missing):
+        if time.monotonic() - self._failed_s < _REST_S or not self._copies.reserve(sum(e.size for e in missing)):
             return False
-        if not self._copies.reserve(sum(entry.size for entry in missing)):
-            return False
-        started = [
-            self._copies.start(f"{self._uri}/{entry.path}", self.root / entry.path, entry.size) for entry in missing
-        ]
+        started = [self._copies.start(f"{self._uri}/{entry.path}", self._base, entry) for entry in missing]
         for future in started:
             future.result()
-        return True
+        return not self._without_sound(missing)
+
+    def rest(self) -> None:
+        """Fetch nothing for a while, since the local disk failed."""
+        self._failed_s = time.monotonic()
+
+    def doubt(self, entries: Iterable[Entry]) -> None:
+        """Have some copies compared with their checksums once more, since TileDB could not read them."""
+        for entry in entries:
+            self._sound.pop(entry.path, None)
+
+    def _is_known(self, entry: Entry) -> bool:
+        """Whether a copy was compared before, and nobody has written to it since."""
+        known = self._sound.get(entry.path)
+        try:
+            return known is not None and stamp_of((self.root / entry.path).lstat()) == known
+        except OSError:
+            return False
+
+    def _without_sound(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Those that are not there, or damaged, which are removed."""
+        missing, reasons = [], []
+        for entry in entries:
+            path = self.root / entry.path
+            try:
+                stamp = stamp_of(path.lstat())
+            except OSError:
+                missing.append(entry)
+                continue
+            if self._damaged.get(entry.path) == stamp:  # and cannot be removed
+                missing.append(entry)
+                continue
+            try:
+                self._compare(entry, path)
+                self._sound[entry.path] = stamp
+            except CopyDamaged as damage:
+                self._damaged[entry.path] = stamp
+                missing.append(entry)
+                reasons.append(f"{entry.path}: {damage}")
+                self._copies.discard(path)
+        if reasons:
+            text = "%d copies of files of %s are damaged and fetched again, first %s."
+            log.warning(text, len(reasons), self._uri, reasons[0])
+        return missing
+
+    def _compare(self, entry: Entry, path: Path) -> None:
+        if (entry.size, _sum(path)) != self._noted_sums().get(entry.path):
+            raise CopyDamaged("it is not what was fetched")
+
+    def _noted_sums(self) -> dict[str, tuple[int, int]]:
+        """Size and checksum of each copy, as this or another process noted them."""
+        path = self._base / _SUMS
+        try:
+            stamp = stamp_of(path.lstat())
+            if self._sums[0] != stamp:
+                with os.fdopen(open_regular(path), "rb") as file:
+                    self._sums = stamp, _parse_sums(file.read())
+        except FileNotFoundError:
+            return {}
+        return self._sums[1]
+
+
+def _sum(path: Path) -> int:
+    """Checksum of a file; CopyDamaged when it cannot be read."""
+    total = 0
+    with os.fdopen(open_regular(path), "rb") as file:
+        try:
+            while piece := file.read(_PIECE_BYTES):
+                total = crc32(piece, total)
+        except OSError as error:
+            raise CopyDamaged(f"it cannot be read ({error.strerror})") from error
+    return total
+
+
+def _note_sum(path: Path, entry: Entry, total: int) -> None:
+    """Append a line; other processes do so too, and the last one counts."""
+    line = json.dumps([entry.path, entry.size, total]) + "\n"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError:
+        # A folder, a link or something else that nobody reads.
+        remove(path)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        # The line before it may have lost its end.
+        os.write(file, b"\n" + line.encode())
+    finally:
+        os.close(file)
+
+
+def _parse_sums(data: bytes) -> dict[str, tuple[int, int]]:
+    """The lines that can be read; what the others were about is fetched again."""
+    found = {}
+    for line in data.splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            path, size, total = json.loads(line)
+            found[str(path)] = size, total
+    return found
 
 
 def _leads_inside(root: Path, path: str) -> bool:

@@ -81,6 +81,7 @@ class DecodedCache:
         # Copies found damaged; those that were made since have other stamps.
         self._damaged: LRUCache[str, Stamp] = LRUCache(_MOST_REMEMBERED)
         self._touched_s: LRUCache[str, float] = LRUCache(_MOST_REMEMBERED)
+        self._told: LRUCache[tuple[object, ...], bool] = LRUCache(_MOST_REMEMBERED)
         self._thread: threading.Thread | None = None
         self._visited_s = float("-inf")
 
@@ -156,7 +157,7 @@ class DecodedCache:
                 try:
                     self._make(name)
                 except (CxgError, OSError, ValueError) as error:
-                    log.warning("%s is not decoded: %s", name, error)
+                    self._tell(name, error)
         except _ProcessEnds:
             pass
         finally:
@@ -164,6 +165,13 @@ class DecodedCache:
                 # After the last wish another thread may have begun.
                 if self._thread is threading.current_thread():
                     self._thread = None
+
+    def _tell(self, name: str, error: Exception) -> None:
+        """Log why a dataset is not decoded, once for each kind of reason: it is tried again every few minutes."""
+        reason = name, type(error), getattr(error, "errno", None)
+        if reason not in self._told:
+            self._told[reason] = True
+            log.warning("%s is not decoded: %s", name, error)
 
     def _next(self) -> str | None:
         with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format import bounds, reading
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
 from cxg.format.layout import SCHEMA_KEY
-from cxg.format.nearby import holding
+from cxg.format.nearby import read_from
 from cxg.format.notes import Loss
 from cxg.format.selection import shown
 from cxg.storage import translated
@@ -112,7 +113,7 @@ class Annotations:
         if not self.is_text(name):
             return self.n * int(dtype.itemsize)
         with translated(f"column {name!r} of {self.axis}"):
-            return reading.text_bytes(holding(self._array, [name]), name, 0, self.n - 1)
+            return read_from(self._array, [name], lambda array: reading.text_bytes(array, name, 0, self.n - 1))
 
     def read(self, name: str) -> ColumnValues:
         """Values of one column, (n,) rows; one read of the array.
@@ -128,7 +129,8 @@ class Annotations:
         if not self.is_text(name):
             return self.decode(name, self.read_stored(name))
         with translated(f"column {name!r} of {self.axis}"):
-            text = Text(*reading.read_text(holding(self._array, [name]), name, 0, self.n - 1))
+            read = partial(reading.read_text, name=name, first=0, last=self.n - 1)
+            text = Text(*read_from(self._array, [name], read))
         return text if column.categories is None else _labels_of_text(text.strings(), column.categories)
 
     def read_stored(self, name: str) -> NDArray[Any]:
@@ -141,8 +143,8 @@ class Annotations:
         """
         self.column(name)
         with translated(f"column {name!r} of {self.axis}"):
-            array = holding(self._array, [name])
-            return reading.read(array, [name], [[(0, self.n - 1)]], reading.ROW_MAJOR)[name]
+            read = partial(reading.read, names=[name], ranges=[[(0, self.n - 1)]], order=reading.ROW_MAJOR)
+            return read_from(self._array, [name], read)[name]
 
     def decode(self, name: str, stored: NDArray[Any]) -> ColumnValues:
         """What the stored values of a column mean.

@@ -26,7 +26,7 @@ from cxg.format.genesets import read_genesets
 from cxg.format.handles import value_name
 from cxg.format.layout import X_TOTALS, looks_like_counts
 from cxg.format.metadata import read_metadata
-from cxg.format.nearby import holding
+from cxg.format.nearby import read_from
 from cxg.format.parts import Parts, fetch
 from cxg.format.positions import Positions
 from cxg.format.selection import shown
@@ -50,10 +50,8 @@ class Dataset:
     Attributes
     ----------
     name, uri : str
-    fingerprint : str
-        Of its files; the same on every machine.
-    identity : str
-        For what is kept of it: no other dataset has the same, nor this one after any change.
+    fingerprint, identity : str
+        Of its files, the same on every machine; of itself, for what is kept of it: no other dataset has the same.
     generation : int
         That of the TileDB contexts it was opened with (`Storage.contexts`).
     version : str
@@ -132,7 +130,7 @@ class Dataset:
             array = self._parts.embeddings[name]
             attr = value_name(array)
             ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
-            values = reading.read(holding(array, [attr]), [attr], ranges, reading.COLUMN_MAJOR)[attr]
+            values = read_from(array, [attr], lambda one: reading.read(one, [attr], ranges, reading.COLUMN_MAJOR))[attr]
         return values.astype(np.float32, copy=False).reshape(2, self.n_obs).T
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)

@@ -8,18 +8,21 @@ whatever there is no room for, is read where it is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import tiledb
 
 from cxg.copies import DatasetCopies
+from cxg.errors import CxgError
 from cxg.format.structure import ArrayParts
 from cxg.storage import Storage, is_away
 
 # A column or array larger than this is read in place: TileDB may need a part of it only.
 _MOST_BYTES = 64 << 20
 _MOST_OPENING_BYTES = 16 << 20
+
+T = TypeVar("T")
 
 
 class NearArray:
@@ -47,7 +50,7 @@ class NearArray:
     @property
     def meta(self) -> Any:
         """Metadata."""
-        return self._near.meta
+        return self.read([], lambda array: dict(array.meta))
 
     def close(self) -> None:
         """Close the array."""
@@ -64,10 +67,22 @@ class NearArray:
         size = sum(entry.size for entry in entries)
         return size <= (_MOST_BYTES if few else _MOST_BYTES // 16) and _have(self._copies, entries)
 
-    def holding(self, attrs: Sequence[str]) -> Any:
-        """The TileDB array to read some attributes from: of the copies, or the one in place."""
+    def read(self, attrs: Sequence[str], read: Callable[[Any], T]) -> T:
+        """Read some attributes of the copies, or of the array in place where there are none or TileDB cannot read them.
+
+        Raises
+        ------
+        tiledb.TileDBError, OSError
+            What `read` raises of the array in place.
+        """
         if self.prepare(attrs):
-            return self._near
+            try:
+                return read(self._near)
+            except (tiledb.TileDBError, OSError):
+                self._copies.doubt(self._parts.files)
+        return read(self._in_place())
+
+    def _in_place(self) -> Any:
         with self._lock:
             if self._far is None:
                 self._far = self._storage.open_array(self._uri, self._storage.column_ctx, self._what)
@@ -86,13 +101,16 @@ def open_nearby(storage: Storage, uri: str, what: str, copies: DatasetCopies, pa
     """
     is_small = parts is not None and sum(entry.size for entry in parts.opening) <= _MOST_OPENING_BYTES
     if parts is not None and is_small and _have(copies, parts.opening):
-        return NearArray(storage, uri, what, copies, parts)
+        try:
+            return NearArray(storage, uri, what, copies, parts)
+        except CxgError:
+            copies.doubt(parts.opening)
     return storage.open_array(uri, storage.column_ctx, what)
 
 
-def holding(array: Any, attrs: Sequence[str]) -> Any:
-    """The TileDB array to read some attributes of an opened array from."""
-    return array.holding(attrs) if isinstance(array, NearArray) else array
+def read_from(array: Any, attrs: Sequence[str], read: Callable[[Any], T]) -> T:
+    """Call `read` with the TileDB array that some attributes are read from; raises what it raises."""
+    return array.read(attrs, read) if isinstance(array, NearArray) else read(array)
 
 
 def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:
@@ -102,4 +120,5 @@ def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:
         if is_away(error):
             raise
         # The local disk is full, say, or the object is gone: reading in place gives the right answer or error.
+        copies.rest()
         return False

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxg.format import reading
 from cxg.format.layout import MIN_KEY, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P
-from cxg.format.nearby import holding
+from cxg.format.nearby import read_from
 from cxg.storage import translated
 
 
@@ -55,7 +55,8 @@ def read_totals(array: Any, n_var: int) -> Totals | None:
         return None
     with translated("X_totals"):
         meta = dict(array.meta)
-        values = reading.read(holding(array, names), names, [[(0, n_var - 1)]], reading.ROW_MAJOR)
+        ranges = [[(0, n_var - 1)]]
+        values = read_from(array, names, lambda one: reading.read(one, names, ranges, reading.ROW_MAJOR))
     log1p = meta.get(TRANSFORM_KEY) == TRANSFORM_LOG1P
     # The first converter took any wide range for counts, with negative values too.
     if log1p and not _is_at_least_0(meta.get(MIN_KEY)):

@@ -221,3 +221,10 @@ def test_the_lock_may_be_anything(tmp_path: Path, spoil) -> None:
         assert (first, second) == (True, False)
     if (tmp_path / "theirs").exists():
         assert (tmp_path / "theirs").read_text() == "text"
+
+
+def test_a_full_disk_is_not_used(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cachefolder, "_MOUNTS", tmp_path / "missing")
+    monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
+    monkeypatch.setattr(cachefolder, "folder_bytes", lambda _: 0)
+    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is None

@@ -68,7 +68,7 @@ def test_files_are_fetched_once(source: Source, folder: Path) -> None:
     assert sorted(source.fetched) == ["obs/a0.tdb", "obs/a1.tdb"]
     assert (copies.root / "obs/a1.tdb").read_bytes() == b"o" * 200
     assert (copies.root / "obs/__commits/x.wrt").read_bytes() == b""
-    assert names(folder) == [copies.root.name]
+    assert names(folder) == [copies.root.parent.name]
 
 
 def test_another_process_finds_them(source: Source, folder: Path) -> None:
@@ -177,18 +177,19 @@ def test_an_object_of_an_odd_name_is_not_copied(source: Source, folder: Path, pa
     assert (source.fetched, sorted(folder.parent.rglob("*"))) == ([], before)
 
 
-@pytest.mark.parametrize("link", ["", "obs"])
+@pytest.mark.parametrize("link", ["", "files", "files/obs"])
 def test_no_link_is_followed(source: Source, folder: Path, link: str) -> None:
     theirs = folder.parent / "theirs"
     theirs.mkdir()
     copies = make(source, folder).of(str(source.root), source.listing.identity(""))
-    (copies.root / link).parent.mkdir(parents=True, exist_ok=True)
-    (copies.root / link).symlink_to(theirs)
+    base = copies.root.parent
+    (base / link).parent.mkdir(parents=True, exist_ok=True)
+    (base / link).symlink_to(theirs)
     os.utime(theirs, (1, 1))
     assert not copies.have(source.listing.entries)
     assert not list(theirs.iterdir())
     assert theirs.stat().st_mtime == 1
-    for item in (copies.root / link, theirs):
+    for item in (base / link, theirs):
         os.utime(item, (1, 1), follow_symlinks=False)
     make(source, folder, 0).of(str(source.root), Listing(()).identity(""))
     assert theirs.is_dir()
@@ -213,3 +214,131 @@ def test_nothing_is_written_into_a_folder_of_somebody_else(source: Source, folde
         copies.have(source.listing.entries)
     make(source, folder, 0).of(str(source.root), source.listing.identity(""))
     assert names(folder) == ["s3-theirs", "s3-theirs.part"]
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+def become_folder(path: Path) -> None:
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def become_link(path: Path) -> None:
+    path.rename(path.parent / "elsewhere")
+    path.symlink_to(path.parent / "elsewhere")
+
+
+def become_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = [empty, cut, zeros, flip, Path.unlink, become_folder, become_link, become_fifo]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path: (root / path).read_bytes() for path in ("obs/a0.tdb", "obs/a1.tdb")}
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["found", "running"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_copy_is_fetched_again(source: Source, folder: Path, caplog, damage, running: bool) -> None:
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    damage(copies.root / "obs/a1.tdb")
+    source.fetched.clear()
+    if not running:
+        copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    assert copies.have(listing.entries)
+    assert source.fetched == ["obs/a1.tdb"]
+    assert contents(copies.root) == contents(source.root)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (0 if damage is Path.unlink else 1)
+    assert all("obs/a1.tdb" in line and str(source.root) in line for line in lines)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_checksums_cost_a_fetch(source: Source, folder: Path, damage) -> None:
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    damage(copies.root.parent / "sums")
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    assert contents(copies.root) == contents(source.root)
+    source.fetched.clear()
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    assert not source.fetched
+
+
+def test_copies_in_each_others_place(source: Source, folder: Path) -> None:
+    (source.root / "obs/a0.tdb").write_bytes(b"z" * 200)
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    (copies.root / "obs/a0.tdb").rename(folder / "aside")
+    (copies.root / "obs/a1.tdb").rename(copies.root / "obs/a0.tdb")
+    (folder / "aside").rename(copies.root / "obs/a1.tdb")
+    assert copies.have(listing.entries)
+    assert contents(copies.root) == contents(source.root)
+
+
+def test_a_damaged_copy_that_stays_is_not_used(source: Source, folder: Path, caplog, monkeypatch) -> None:
+    """It is neither read nor told again and again."""
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    zeros(copies.root / "obs/a1.tdb")
+    source.fetched.clear()
+    monkeypatch.setattr("cxg.copies.remove", lambda path: None)
+    assert [copies.have(listing.entries) for _ in range(3)] == [False] * 3
+    assert not source.fetched
+    assert len(caplog.records) == 1
+
+
+def test_after_a_failure_of_the_disk_nothing_is_fetched_for_a_while(source: Source, folder: Path, monkeypatch) -> None:
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    first = [entry for entry in listing.entries if entry.path == "obs/a0.tdb"]
+    assert copies.have(first)
+    copies.rest()
+    assert copies.have(first)
+    assert not copies.have(listing.entries)
+    assert source.fetched == ["obs/a0.tdb"]
+    monkeypatch.setattr("cxg.copies._REST_S", 0.0)
+    assert copies.have(listing.entries)
+
+
+def test_an_object_fetched_wrongly_is_no_copy(source: Source, folder: Path) -> None:
+    """What lies on disk in the end is compared, not what was received."""
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    real = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if target.name == "a1.tdb":
+            zeros(path)
+        return real(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        assert not copies.have(listing.entries)
+    assert copies.have(listing.entries)
+    assert contents(copies.root) == contents(source.root)

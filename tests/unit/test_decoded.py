@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -116,8 +117,10 @@ def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, mon
     (own / "lock").touch()
     cache = DecodedCache(catalog, CacheFolder(own / "lock" / "missing", 1 << 20))
     monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
-    cache._wanted.append("a.cxg")
-    cache._work()
+    for _ in range(3):
+        cache._wanted.append("a.cxg")
+        cache._work()
+    # It is tried again, but told once.
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "a.cxg" in caplog.text
 
@@ -250,6 +253,50 @@ def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, own: Path) 
     (folder / "partial-dead").mkdir(parents=True)
     make(DecodedCache(catalog, CacheFolder(folder, 1 << 20)), "a.cxg")
     assert "partial-dead" not in folders(folder)
+
+
+@pytest.mark.parametrize("call", [1, 2, 5, 30])
+def test_a_full_disk_leaves_nothing(catalog: Catalog, own: Path, monkeypatch, call: int) -> None:
+    """Wherever it fills up: in a file, in the manifest, when what was written is synced."""
+    cache, calls, real = DecodedCache(catalog, CacheFolder(own, 1 << 20)), 0, os.fsync
+
+    def fsync(number: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        make(cache, "a.cxg")
+    assert not [name for name in folders(own) if name.startswith("partial-")]
+    make(cache, "a.cxg")
+    assert sorted(name.rpartition("-")[2] for name in folders(own)) == list(COPIES)
+    with catalog.lease("a.cxg") as dataset:
+        assert cache.find(dataset, "obs") is not None
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name(catalog: Catalog, own: Path, monkeypatch) -> None:
+    synced, named = set[str](), list[Path]()
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(number: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{number}").readlink()))
+        real_fsync(number)
+
+    def rename(path: Path, target: Path) -> Path:
+        wanted = {str(path), *map(str, path.iterdir())}
+        assert wanted <= synced, wanted - synced
+        named.append(target)
+        synced.clear()
+        return real_rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    make(DecodedCache(catalog, CacheFolder(own, 1 << 20)), "a.cxg")
+    assert len(named) == len(COPIES)
+    assert synced == {str(own)}
 
 
 def test_one_process_at_a_time(catalog: Catalog, own: Path, monkeypatch) -> None:

@@ -13,6 +13,7 @@ import tiledb
 from cxg.cachefolder import CacheFolder
 from cxg.config import load
 from cxg.copies import Copies, DatasetCopies
+from cxg.errors import DatasetInvalid
 from cxg.format import nearby
 from cxg.format.annotations import Annotations
 from cxg.format.nearby import NearArray, open_nearby
@@ -117,8 +118,49 @@ def test_a_store_that_is_away_is_not_asked_twice(tmp_path: Path, monkeypatch: py
     case.copies._copies._fetch = away
     monkeypatch.setattr(Storage, "open_array", lambda *_: pytest.fail("it was opened in place"))
     with pytest.raises(tiledb.TileDBError) as caught:
-        near.holding(["name_0"])
+        near.read(["name_0"], lambda array: array)
     assert is_away(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(bytes(file.stat().st_size)), Path.unlink])
+def test_damaged_copies_give_what_is_in_place(tmp_path: Path, damage) -> None:
+    case = Case(tmp_path)
+    Annotations(case.open("obs"), "obs").read("name_0")
+    files = [file for file in case.copies.root.rglob("*") if file.is_file()]
+    assert len(files) > 4
+    for file in files:
+        damage(file)
+    annotations = Annotations(case.open("obs"), "obs")
+    assert isinstance(annotations._array, NearArray)
+    assert annotations.read("name_0").strings() == case.truth.obs["name_0"].values
+
+
+@pytest.mark.parametrize("fails", ["open", "read"])
+def test_copies_that_tiledb_cannot_read_are_read_in_place(tmp_path: Path, monkeypatch, fails: str) -> None:
+    """They are sound, but the disk fails when they are needed."""
+    case = Case(tmp_path)
+    if fails == "open":
+        real = Storage.open_array
+
+        def open_array(storage: Storage, uri: str, *rest: Any) -> Any:
+            if uri.startswith(str(case.copies.root)):
+                raise DatasetInvalid("obs cannot be read")
+            return real(storage, uri, *rest)
+
+        monkeypatch.setattr(Storage, "open_array", open_array)
+        assert isinstance(case.open("obs"), tiledb.Array)
+        return
+    near = case.open("obs")
+
+    def read(array: Any) -> Any:
+        if array is near._near:
+            raise tiledb.TileDBError("PosixVFS: Cannot read from file; Input/output error")
+        return array[:]["count"].tolist()
+
+    assert near.read(["count"], read) == case.truth.obs["count"].values
+    fetched = len(case.fetched)
+    assert near.read(["count"], lambda array: array is near._near)
+    assert len(case.fetched) == fetched
 
 
 def test_embeddings_of_many_dimensions(tmp_path: Path) -> None:
@@ -126,7 +168,7 @@ def test_embeddings_of_many_dimensions(tmp_path: Path) -> None:
     for name, expected in case.truth.embeddings.items():
         near = case.open(f"emb/{name}")
         assert isinstance(near, NearArray)
-        np.testing.assert_array_equal(near.holding([""])[:, 0:2].astype(np.float32), expected)
+        np.testing.assert_array_equal(near.read([""], lambda array: array[:, 0:2]).astype(np.float32), expected)
 
 
 FRAGMENT = "obs/__fragments/__1_1_0123456789abcdef0123456789abcdef_22"

@@ -438,7 +438,7 @@ def test_files_that_cannot_be_read(damaged: Damaged, caplog, monkeypatch, call: 
     real = getattr(os, call)
 
     def fail(what: object, *rest: object) -> object:
-        name = str(Path(f"/proc/self/fd/{what}").readlink()) if isinstance(what, int) else str(what)
+        name = str(Path(f"/proc/self/fd/{what}").readlink() if isinstance(what, int) else what)
         if any(str(folder) in name for folder in damaged.copies.values()):
             raise OSError(number, os.strerror(number))
         return real(what, *rest)
