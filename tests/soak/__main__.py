@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.soak import oracle
-from tests.soak.datasets import build_all
+from tests.soak.datasets import build_all, questions_of
 from tests.soak.findings import (
     ALL_KINDS,
     Fault,
@@ -21,9 +22,10 @@ from tests.soak.findings import (
     slowed,
 )
 from tests.soak.judge import FAILED, Answer
-from tests.soak.report import event_table, fault_text, latency_table, table, watch_table, write
-from tests.soak.run import Outcome, Soak, Subject, Wanted, known_question, right_answers, say, subjects
+from tests.soak.report import event_table, fault_text, hostile_table, latency_table, table, watch_table, write
+from tests.soak.run import Outcome, Soak, Subject, Wanted, right_answers, say, subjects
 from tests.soak.schedule import KINDS, SERVERS, Event, schedule
+from tests.soak.watch import LOOK_S
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -31,7 +33,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="length of the disturbed part (default: 30)")
     parser.add_argument("--seed", type=int, default=1, help="of what comes when and who asks what (default: 1)")
-    parser.add_argument("--visitors", type=int, default=6, help="ordinary visitors of each server (default: 6)")
+    parser.add_argument("--visitors", type=int, default=8, help="ordinary visitors of each server (default: 8)")
     parser.add_argument("--memory", type=int, default=1000, metavar="MB", help="of each server (default: 1000)")
     parser.add_argument("--server", choices=SERVERS, action="append", help="only this one; repeated for several")
     chosen = parser.add_mutually_exclusive_group()
@@ -78,6 +80,8 @@ def main(given: list[str] | None = None) -> int:
     if not Path("/proc/self/smaps_rollup").exists():
         say("This needs Linux: processes and their memory are read from /proc.")
         return 2
+    # As Ctrl-C does: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted.folder.mkdir(parents=True, exist_ok=True)
     versions = wanted.folder / "versions"
     say(f"making the datasets in {wanted.folder}")
@@ -100,56 +104,63 @@ def conclude(
     wanted: Wanted, found: dict[str, Subject], outcome: Outcome, asked: oracle.Oracle, target: Path
 ) -> list[Fault]:
     """Judge everything, print it, and give the faults."""
-
-    def difference(answer: Answer, version: str) -> str:
-        question = known_question(answer.dataset, answer.key)
-        if question is None or not answer.kept or not Path(answer.kept).exists():
-            return f"{version}: not compared"
-        return f"{version}: {first_difference(Path(answer.kept).read_bytes(), asked.ask(version, question)[1])}"
-
+    # The last look at a server may be this much older than its end.
+    last_s = {name: subject.watch.ended_s - LOOK_S for name, subject in found.items()}
+    answers = [one for one in outcome.answers if one.ended_s < last_s[one.server]]
     places = {name: subject.place for name, subject in found.items()}
-    began_s = outcome.soak.began_s
-    faults = judge_all(outcome.answers, outcome.right, places, outcome.happened, difference)
-    for name, subject in found.items():
-        for seen in subject.watch.faults:
-            labels = during(outcome.happened, name, seen.at_s, seen.at_s)
-            faults.append(Fault(seen.sort, name, seen.at_s, labels, seen.text))
-    for told in outcome.told:
-        faults += [
-            Fault(f"{FAILED}, to hostile clients", told.server, began_s, (told.kind,), one) for one in told.faults
-        ]
-    compared = latencies(outcome.answers, outcome.before, outcome.soak, places)
-    faults += slowed(compared, outcome.soak.ended_s)
-    afterwards = latencies(outcome.answers, outcome.before, outcome.after, places)
-    lasting = [
-        one._replace(text=f"in the calm afterwards, {one.text}") for one in slowed(afterwards, outcome.after.began_s)
+    compared = latencies(answers, outcome.before, outcome.soak, places)
+    afterwards = latencies(answers, outcome.before, outcome.after, places)
+    faults = [
+        *judge_all(answers, outcome.right, places, outcome.happened, Difference(asked)),
+        *_seen(found, outcome),
+        *slowed(compared, outcome.soak.ended_s),
+        *slowed(afterwards, outcome.after.began_s, "in the calm afterwards, "),
     ]
-    faults = sorted([*faults, *lasting], key=lambda one: one.at_s)
+    faults.sort(key=lambda one: one.at_s)
     calm = {one.server: one.calm[2] for one in compared if one.kind == ALL_KINDS}
-    events = by_event(outcome.answers, faults, outcome.happened, calm)
-    how = {name: subject.limit.how for name, subject in found.items()}
-    kills = {name: subject.limit.kills() for name, subject in found.items()}
-    statuses = [
-        (
-            f"{told.kind} ({told.server})",
-            ", ".join(f"{status or 'none'}: {n}" for status, n in sorted(told.statuses.items())),
-        )
-        for told in outcome.told
-    ]
+    events = by_event(answers, faults, outcome.happened, calm)
+    limits = {name: subject.limit for name, subject in found.items()}
     for part in (
         latency_table(compared),
         event_table(events),
-        table(("hostile clients", "answers by status"), statuses),
-        watch_table({name: subject.watch for name, subject in found.items()}, how, kills),
-        fault_text(faults, began_s),
-        f"{len(outcome.answers)} answers to ordinary visitors, {len(faults)} faults; all of it: {target}",
+        hostile_table(outcome.told),
+        watch_table({name: subject.watch for name, subject in found.items()}, limits),
+        fault_text(faults, outcome.soak.began_s),
+        f"{len(answers)} answers to ordinary visitors, {len(outcome.answers) - len(answers)} more after a server ended",
+        f"{len(faults)} faults; all of it: {target}",
     ):
         sys.stdout.write(f"\n{part}\n")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    content = {"wanted": wanted, "began_s": began_s, "limits": how, "kills": kills, "latencies": compared}
+    content = {"wanted": wanted, "began_s": outcome.soak.began_s, "limits": limits, "latencies": compared}
     content |= {"events": events, "happened": outcome.happened, "hostile": outcome.told, "faults": faults}
     content |= {"looks": {name: subject.watch.looks for name, subject in found.items()}}
     write(target, content)
+    return faults
+
+
+class Difference:
+    """Says how the body that a visitor got differs from the right one of a version."""
+
+    def __init__(self, asked: oracle.Oracle) -> None:
+        self._asked = asked
+
+    def __call__(self, answer: Answer, version: str) -> str:
+        """Where the two differ first."""
+        question = next((one for one in questions_of(answer.dataset) if one.key == answer.key), None)
+        if question is None or not answer.kept or not Path(answer.kept).exists():
+            return f"{version}: not compared"
+        body = self._asked.ask(version, question)[1]
+        return f"{version}: {first_difference(Path(answer.kept).read_bytes(), body)}"
+
+
+def _seen(found: dict[str, Subject], outcome: Outcome) -> list[Fault]:
+    """Faults that are not in the answers to ordinary visitors."""
+    faults = [
+        Fault(seen.sort, name, seen.at_s, during(outcome.happened, name, seen.at_s, seen.at_s), seen.text)
+        for name, subject in found.items()
+        for seen in subject.watch.faults
+    ]
+    sort, at_s = f"{FAILED}, to hostile clients", outcome.soak.began_s
+    faults += [Fault(sort, told.server, at_s, (told.kind,), one) for told in outcome.told for one in told.faults]
     return faults
 
 

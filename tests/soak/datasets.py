@@ -21,7 +21,7 @@ class Size(NamedTuple):
     n_var: int
 
 
-USUAL, LARGE = Size(3_000, 120), Size(60_000, 40)
+USUAL, LARGE = Size(3_000, 120), Size(120_000, 40)
 # Never touched: visitors of these must notice nothing of what happens to others.
 STEADY = ("steady.cxg", "sparse.cxg", "large.cxg")
 # Replaced, rewritten file by file, damaged, added and removed; a copy of `steady.cxg` with other bytes.

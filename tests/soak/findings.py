@@ -20,7 +20,7 @@ LASTING = (CUT_CACHE, FLIP_CACHE, LOOK_ALIKE)
 RATIO_LIMIT = 2.0
 # Below this nobody notices a difference, and a scheduler makes it.
 UNNOTICED_S = 0.02
-_FEWEST = 40
+_FEWEST = 100
 ALL_KINDS = "all"
 SLOWED = f"p95 of ordinary visitors {RATIO_LIMIT:.0f} times that of the calm, or more"
 
@@ -154,7 +154,7 @@ def _percentiles(answers: Sequence[Answer]) -> tuple[int, float, float]:
     return (len(seconds), percentile(seconds, 0.5), percentile(seconds, 0.95)) if seconds else (0, 0.0, 0.0)
 
 
-def slowed(found: Iterable[Latency], at_s: float) -> list[Fault]:
+def slowed(found: Iterable[Latency], at_s: float, when: str = "") -> list[Fault]:
     """A fault for each latency that visitors notice."""
     return [
         Fault(
@@ -162,7 +162,7 @@ def slowed(found: Iterable[Latency], at_s: float) -> list[Fault]:
             one.server,
             at_s,
             (),
-            f"{one.kind}: {1e3 * one.soak[2]:.0f} ms, {1e3 * one.calm[2]:.0f} ms in the calm",
+            f"{when}{one.kind}: {1e3 * one.soak[2]:.0f} ms, {1e3 * one.calm[2]:.0f} ms in the calm",
         )
         for one in found
         if one.is_slowed

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -28,7 +28,9 @@ from tests.soak.schedule import ODD
 
 SOURCE = "127.0.0.2" if sys.platform == "linux" else ""
 _HELD, _MOST_IDLE, _SPARE_FILES = 20, 2_100, 400
-_ODD_PER_S, _BURST, _BURST_EVERY_S, _RELOADS_PER_S, _WIDE_PER_S = 8.0, 16, 2.0, 10.0, 2.0
+_ODD_PER_S, _RELOADS_PER_S = 8.0, 10.0
+# Requests at once. Between two bursts a server has time for others, as processors are few.
+_COMPARISONS, _WIDE, _BURST_EVERY_S = 16, 8, 4.0
 _BODY_BYTES, _BODY_EVERY_S, _PIECE = 60_000_000, 4.0, 1 << 18
 _LARGE = f"/d/large.cxg/{API}"
 _TAKE_S = 15.0
@@ -77,6 +79,14 @@ class Attack:
             status = client.ask(path, body)[0]
         client.close()
         self.note(status, path)
+
+    def ask_at_once(self, asked: Sequence[tuple[str, bytes | None]]) -> None:
+        """Ask all of it side by side."""
+        threads = [threading.Thread(target=self.ask, args=one) for one in asked]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def paced(self, every_s: float) -> Iterator[int]:
         """Count up, at most once in `every_s` seconds, until the end."""
@@ -189,29 +199,23 @@ def slow_readers(attack: Attack) -> None:
 
 def comparison_bursts(attack: Attack) -> None:
     """Ask for many comparisons of all cells at once, again and again."""
-
-    def compare(share: int) -> None:
+    bodies = []
+    for share in range(_COMPARISONS):
         cut = LARGE.n_obs // 2 + share
         runs = ([[0, cut]], [[cut, LARGE.n_obs]])
         first, second = ({"filter": {"obs": {"index": run}}} for run in runs)
-        body = json.dumps({"mode": "topN", "count": 10, "set1": first, "set2": second}).encode()
-        attack.ask(f"{_LARGE}diffexp/obs", body)
-
+        bodies.append(json.dumps({"mode": "topN", "count": 10, "set1": first, "set2": second}).encode())
     for _ in attack.paced(_BURST_EVERY_S):
-        threads = [threading.Thread(target=compare, args=(share,)) for share in range(_BURST)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        attack.ask_at_once([(f"{_LARGE}diffexp/obs", body) for body in bodies])
 
 
 def wide_filters(attack: Attack) -> None:
-    """Ask for many genes by one range, for the mean of all, and for all columns."""
-    paths = ("data/var?var:number=-1000000,310", "summarize/var?method=mean&var:number=-1000000,*", "annotations/obs")
-    for number in attack.paced(1 / _WIDE_PER_S):
-        path = _LARGE + paths[number % len(paths)]
-        separator = "&" if "?" in path else "?"
-        attack.ask(f"{path}{separator}nbins={number}")
+    """Ask many times at once for all the genes that one range selects, for their mean, and for all columns."""
+    paths = ("data/var?var:number=*,310", "data/var?var:number=10,320", "annotations/obs?")
+    paths = (*paths, "summarize/var?method=mean&var:number=*,390")
+    for number in attack.paced(_BURST_EVERY_S):
+        asked = (paths[share % len(paths)] for share in range(_WIDE))
+        attack.ask_at_once([(f"{_LARGE}{path}&nbins={number}-{share}", None) for share, path in enumerate(asked)])
 
 
 def start_page_reloads(attack: Attack) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.soak.findings import Fault, Latency
+from tests.soak.hostility import Told
+from tests.soak.limits import Limit
 from tests.soak.watch import Watch
 
 _EXAMPLES = 4
@@ -59,7 +61,16 @@ def event_table(rows: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def watch_table(watches: dict[str, Watch], how: dict[str, str], kills: dict[str, int]) -> str:
+def hostile_table(told: Iterable[Told]) -> str:
+    """What hostile clients got."""
+    rows = [
+        (one.kind, one.server, ", ".join(f"{status or 'none'}: {n}" for status, n in sorted(one.statuses.items())))
+        for one in told
+    ]
+    return table(("hostile clients", "server", "answers by status"), rows)
+
+
+def watch_table(watches: dict[str, Watch], limits: dict[str, Limit]) -> str:
     """Memory, files, threads, disk and health of each server, largest values."""
     rows = []
     for server, watch in watches.items():
@@ -70,13 +81,14 @@ def watch_table(watches: dict[str, Watch], how: dict[str, str], kills: dict[str,
         )
         health = f"{1e3 * max(watch.health_s, default=0):.0f} ms at most, {len(watch.health_s)} times"
         rows += [
-            (f"{server}: bound of its memory", how[server]),
+            (f"{server}: bound of its memory", limits[server].how),
             (f"{server}: MB used (PSS); plan {watch.planned_mb:.0f}", used),
             (f"{server}: anonymous MB", anonymous),
-            (f"{server}: ended for want of memory", kills[server]),
+            (f"{server}: MB of the group, pages of files too", limits[server].peak_mb()),
+            (f"{server}: ended for want of memory", limits[server].kills()),
             (
                 f"{server}: files open, threads",
-                f"{max(o.files for o in looks)}, {max(o.threads for o in looks)} at most",
+                f"{max(one.files for one in looks)}, {max(one.threads for one in looks)} at most",
             ),
             (f"{server}: MB in the cache folder", cache),
             (f"{server}: /health/live", health),
@@ -121,6 +133,7 @@ def _ms(seconds: float) -> str:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write everything as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
 
 

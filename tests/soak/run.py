@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tests.integration import gate, minio
 from tests.integration.launched import Launched, launched
 from tests.soak import hostility, oracle, visitors
-from tests.soak.datasets import ALL, questions_of
+from tests.soak.datasets import ALL
 from tests.soak.findings import Happened
 from tests.soak.judge import Answer, Right
 from tests.soak.limits import Limit, limited
@@ -251,8 +251,3 @@ def _collect(connection: Any, take: Callable[[Any], None]) -> None:
     with contextlib.suppress(EOFError, OSError):
         while (found := connection.recv()) is not None:
             take(found)
-
-
-def known_question(dataset: str, key: str) -> Any:
-    """The question of a key, or None: the start page has none."""
-    return next((one for one in questions_of(dataset) if one.key == key), None)

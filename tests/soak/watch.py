@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import re
 import threading
 import time
@@ -17,7 +18,7 @@ from tests.soak.client import Client
 from tests.soak.limits import Limit
 from tests.soak.places import FOREIGN, Disturbed
 
-_LOOK_S, _PROBE_S, HEALTH_LIMIT_S = 2.0, 0.5, 1.0
+LOOK_S, _PROBE_S, HEALTH_LIMIT_S = 2.0, 0.5, 1.0
 _MB = 1 << 20
 
 RESTART, ENDED = "a worker was replaced", "the server ended"
@@ -60,6 +61,8 @@ class Watch:
     faults : list of Seen
     health_s : list of float
         How long each answer of `/health/live` took.
+    ended_s : float
+        When the server ended by itself; what was asked of it afterwards is not judged.
     """
 
     def __init__(self, server: Launched, limit: Limit, limit_mb: int, cache_mb: int, disturbed: Disturbed) -> None:
@@ -69,6 +72,7 @@ class Watch:
         self.looks: list[Look] = []
         self.faults: list[Seen] = []
         self.health_s: list[float] = []
+        self.ended_s = math.inf
         self._workers, self._kills = server.workers(), 0
         self._spoiled: set[str] = set()
         self._over: set[str] = set()
@@ -103,13 +107,17 @@ class Watch:
     def _watch(self) -> None:
         while True:
             self._look()
-            if self._done.wait(_LOOK_S):
+            if self._done.wait(LOOK_S) or self.ended_s < math.inf:
                 return
 
     def _look(self) -> None:
-        workers = self._server.workers() if self._server.process.poll() is None else ()
+        if self._server.process.poll() is not None:
+            self.ended_s = time.monotonic()
+            self._note(ENDED, f"exit code {self._server.process.returncode}; {self._limit.kills()} killed for memory")
+            return
+        workers = self._server.workers()
         if workers != self._workers:
-            self._note(RESTART if workers else ENDED, f"processes {self._workers} are now {workers}")
+            self._note(RESTART, f"processes {self._workers} are now {workers}")
             self._workers = workers
         if (kills := self._limit.kills()) > self._kills:
             self._note(KILLED, f"{kills} processes so far")
@@ -130,7 +138,7 @@ class Watch:
 
     def _probe(self) -> None:
         """Ask for the health from an address of its own, each time over a new connection."""
-        while not self._done.wait(_PROBE_S):
+        while not self._done.wait(_PROBE_S) and self.ended_s == math.inf:
             client, began_s, status = Client(self._server.port, "", HEALTH_LIMIT_S), time.monotonic(), 0
             with contextlib.suppress(OSError, http.client.HTTPException):
                 status = client.ask("/health/live")[0]

@@ -53,8 +53,8 @@ def test_what_is_never_answered_counts_and_what_meets_an_outage_does_not(place: 
 
 
 def test_few_answers_are_not_judged() -> None:
-    assert not Latency("folder", "gene", (39, 0.1, 0.1), (500, 1.0, 1.0)).is_slowed
-    assert Latency("folder", "gene", (40, 0.1, 0.1), (500, 1.0, 1.0)).is_slowed
+    assert not Latency("folder", "gene", (99, 0.1, 0.1), (500, 1.0, 1.0)).is_slowed
+    assert Latency("folder", "gene", (100, 0.1, 0.1), (500, 1.0, 1.0)).is_slowed
 
 
 def test_a_fault_is_put_down_to_what_went_on_at_its_server() -> None:
