@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import http.client
 import json
+import os
 import socket
 import sys
+import threading
 
 from tests.soak.judge import LIMIT_S
 from tests.soak.questions import COMPARISON, Question
@@ -92,6 +94,18 @@ class Client:
         if answer.will_close:
             self.close()
         return answer.status, data, "Retry-After" in answer.headers
+
+
+def end_with_a_thread() -> None:
+    """From now on a fault in one thread ends this process, so that no client is missed silently."""
+    told = threading.excepthook
+
+    def end(arguments: threading.ExceptHookArgs) -> None:
+        told(arguments)
+        sys.stderr.flush()
+        os._exit(3)
+
+    threading.excepthook = end
 
 
 def source_address(number: int) -> str:

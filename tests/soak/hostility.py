@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tests.integration.hostile import API, Generator
 from tests.integration.hostile_client import Client as OddClient
-from tests.soak.client import Client
+from tests.soak.client import Client, end_with_a_thread
 from tests.soak.datasets import ALL, LARGE
 from tests.soak.schedule import ODD
 
@@ -239,6 +239,7 @@ ATTACKS: dict[str, Callable[[Attack], None]] = {
 
 def run(ports: dict[str, int], seed: int, parent: Connection) -> None:
     """Attack as the parent says, with ("begin" or "end", kind, server), until it sends None; for a process of its own."""
+    end_with_a_thread()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))

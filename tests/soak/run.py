@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,11 +168,9 @@ class Soak:
         say(f"disturbed, {self._wanted.soak_s:.0f} s")
         began_s = time.monotonic()
         lanes = {(one.lane, one.server if one.lane == FILES else "") for one in self._wanted.events}
-        threads = [threading.Thread(target=self._lane, args=(lane, began_s), daemon=True) for lane in sorted(lanes)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+            for lane in [pool.submit(self._lane, lane, began_s) for lane in sorted(lanes)]:
+                lane.result()  # what cannot be done to a server is no finding about it
         time.sleep(max(0.0, began_s + self._wanted.soak_s - time.monotonic()))
         soak = Span(began_s, time.monotonic())
         say(f"calm again, {self._wanted.calm_s:.0f} s")
@@ -198,6 +197,9 @@ class Soak:
         for process in self._processes:
             process.join(10)
             process.kill()
+            process.join()
+            if process.exitcode:
+                raise RuntimeError(f"A process of clients ended with exit code {process.exitcode}; see above.")
 
     def _lane(self, lane: tuple[str, str], began_s: float) -> None:
         """Begin and end the events of one lane in time."""

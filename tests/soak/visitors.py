@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.soak import questions as kinds
-from tests.soak.client import Client, address, digest_of, source_address
+from tests.soak.client import Client, address, digest_of, end_with_a_thread, source_address
 from tests.soak.datasets import ALL, STEADY, questions_of
 from tests.soak.judge import Answer, RightAnswers
 from tests.soak.questions import Question
@@ -131,6 +131,7 @@ class Visitor:
 
 def run(job: Job, parent: Connection) -> None:
     """Let the visitors ask until the parent says something; for a process of its own."""
+    end_with_a_thread()
     done, lock = threading.Event(), threading.Lock()
     batch: list[Answer] = []
 

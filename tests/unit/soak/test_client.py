@@ -17,6 +17,7 @@ from tests.soak.client import Client
 from tests.soak.limits import Limit, limited
 from tests.soak.schedule import HOSTILE, ODD
 
+ROOT = Path(__file__).resolve().parents[3]
 ANSWER = b"HTTP/1.1 503 x\r\nRetry-After: 5\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -59,6 +60,14 @@ def test_a_new_connection_that_is_closed_is_told(listener: socket.socket) -> Non
     assert client.ask("/") == (503, b"hi", True)
     client.close()
     serving.join()
+
+
+def test_a_fault_of_one_client_ends_its_process() -> None:
+    code = "import threading; from tests.soak.client import end_with_a_thread; end_with_a_thread()\n"
+    code += "threading.Thread(target=lambda: 1 / 0).start(); threading.Event().wait(60)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 3
+    assert b"ZeroDivisionError" in done.stderr
 
 
 def test_each_hostile_kind_has_its_attack() -> None:
