@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.results import percentile
 from tests.soak import questions as kinds
-from tests.soak.judge import WRONG, Answer, RightAnswers, judge
+from tests.soak.judge import OUTDATED, STRANGER, WRONG, Answer, RightAnswers, holders_of, judge
 from tests.soak.places import Disturbed
 from tests.soak.schedule import CUT_CACHE, FLIP_CACHE, LOOK_ALIKE
 from tests.soak.timeline import Span
@@ -125,6 +125,8 @@ def judge_all(
         text += f"; allowed: {', '.join(sorted(one or 'not there' for one in allowed.versions))}"
         if sort == WRONG:
             text += "".join(f"; {difference(answer, one)}" for one in sorted(allowed.versions - {""}))
+        if sort in (OUTDATED, STRANGER):
+            text += f"; right for {', '.join(holders_of(answer, right))}"
         if answer.status != 200:
             text += f"; {answer.error[:160]}"
         labels = during(happened, answer.server, answer.began_s, answer.ended_s)

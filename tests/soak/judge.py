@@ -113,10 +113,15 @@ def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_away: boo
 def _judge_body(answer: Answer, right: RightAnswers, expected: list[Right]) -> str | None:
     if answer.digest in {one.digest for one in expected if one.status == 200}:
         return None
-    holders = [version for version, answers in right.items() if answer.digest in _digest(answers.get(answer.key))]
+    holders = holders_of(answer, right)
     if not holders:
         return WRONG
     return OUTDATED if any(is_version_of(version, answer.dataset) for version in holders) else STRANGER
+
+
+def holders_of(answer: Answer, right: RightAnswers) -> list[str]:
+    """Versions of whatever dataset to which a body is the right answer."""
+    return [version for version, answers in right.items() if answer.digest in _digest(answers.get(answer.key))]
 
 
 def _digest(right: Right | None) -> tuple[str, ...]:

@@ -132,10 +132,14 @@ def _ms(seconds: float) -> str:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write everything as JSON."""
+    """Write everything as JSON, tuples with names as objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+    path.write_text(json.dumps(_plain(content), indent=1, default=str) + "\n")
 
 
 def _plain(value: Any) -> Any:
-    return value._asdict() if hasattr(value, "_asdict") else str(value)
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

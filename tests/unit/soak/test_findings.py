@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.soak import findings
 from tests.soak.findings import ALL_KINDS, Happened, Latency, by_event, during, first_difference, latencies, slowed
 from tests.soak.judge import Answer
 from tests.soak.places import Disturbed, Folder
-from tests.soak.report import fault_text, table
+from tests.soak.report import fault_text, table, write
 from tests.soak.schedule import FLIP_CACHE
-from tests.soak.timeline import Outages, Span
+from tests.soak.timeline import Span
 
 CALM, SOAK = Span(0.0, 100.0), Span(100.0, 200.0)
 
@@ -106,9 +108,13 @@ def test_the_report_tells_each_sort_once_with_an_example_of_each_detail() -> Non
     assert fault_text([], 0.0) == "no fault"
 
 
+def test_the_report_as_json_has_names(tmp_path) -> None:
+    fault = findings.Fault("wrong bytes", "s3", 1.5, ("swap (s3)",), "/a")
+    write(tmp_path / "build" / "soak.json", {"faults": [fault], "folder": tmp_path})
+    found = json.loads((tmp_path / "build" / "soak.json").read_text())
+    assert found["faults"][0]["during"] == ["swap (s3)"]
+    assert found["folder"] == str(tmp_path)
+
+
 def test_a_table_has_even_columns() -> None:
     assert table(("a", "n"), [("bb", 5), ("c", 10)]) == "  a    n\n  bb   5\n  c   10"
-
-
-def test_a_start_page_counts_in_the_outages_of_its_server_only() -> None:
-    assert not Outages().touch(0.0, 1e9)
