@@ -26,7 +26,7 @@ from tests.soak.schedule import FILES, FOLDER, HANG, REFUSE, Event
 from tests.soak.timeline import Span
 from tests.soak.watch import Watch
 
-WORKERS, CACHE_MB = 2, 60
+WORKERS, CACHE_MB = 2, 50
 _BUCKET, _PREFIX = "datasets", "data"
 _SPAWN = multiprocessing.get_context("spawn")
 

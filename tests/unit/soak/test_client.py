@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import hostility
+from tests.soak import hostility, limits
 from tests.soak.client import Client
 from tests.soak.limits import Limit, limited
 from tests.soak.schedule import HOSTILE, ODD
@@ -117,3 +117,16 @@ def test_a_bound_is_enforced_or_says_that_it_is_not() -> None:
         )
         assert (done.returncode == 0) == ("NOT ENFORCED" in limit.how)
         assert limit.group is None or limit.kills() == 1
+
+
+def test_where_nothing_can_bind_memory_the_report_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(limits, "_make_group", lambda *_: None)
+    monkeypatch.setattr(limits.shutil, "which", lambda _: None)
+    with limited("test", 60) as limit:
+        assert limit.within == ()
+        assert limit.how == "NOT ENFORCED, as no control group can be made here; held to 60 MB by measurement only"
+    monkeypatch.setattr(limits.shutil, "which", lambda name: name)
+    monkeypatch.setattr(limits, "_works", lambda *command: command[0] == "systemd-run")
+    with limited("test", 60) as limit:
+        assert "MemoryMax=60M" in limit.within
+        assert limit.group is None
