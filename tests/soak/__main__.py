@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -58,7 +59,7 @@ def plan(options: argparse.Namespace) -> Wanted:
     servers = tuple(name for name in SERVERS if name in (options.server or SERVERS))
     soak_s = 60 * options.minutes
     events = schedule(soak_s, options.seed, servers, kinds)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="soak-"))
+    folder = options.folder or Path(tempfile.gettempdir()) / f"soak-{os.getpid()}"
     calm_s = min(120.0, max(20.0, soak_s / 6))
     return Wanted(folder, soak_s, calm_s, options.seed, events, servers, options.visitors, options.memory)
 
