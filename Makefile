@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED  := requirements requirements-build requirements-dev requirements-integration
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test lint client build-client sample integration browser screenshot build push bench bench-quick lock clean
+.PHONY: help env run test lint client build-client sample integration browser soak screenshot build push bench bench-quick lock clean
 
 help:  ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -42,6 +42,9 @@ integration: $(VENV)/.integration  ## tests that need Docker
 
 browser: $(VENV)/.integration client sample  ## tests that need Chromium
 	@$(BIN)/python -m pytest -q -m browser $(ARGS)
+
+soak: $(VENV)/.integration  ## visitors, hostile clients and disturbed files for MINUTES=30, every answer judged (Linux)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(ARGS)
 
 build: $(VENV)/.build client  ## image and artifact.zip for Elastic Beanstalk (IMAGE=registry/name:tag)
 	@$(BIN)/python build.py build $(if $(IMAGE),--image "$(IMAGE)") $(ARGS)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,11 @@ class Launched:
 
 @contextlib.contextmanager
 def launched(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, host: str = "127.0.0.1"
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    within: Sequence[str] = (),
 ) -> Iterator[Launched]:
     """Run `cxg launch` with a stand-in for the web client until the block ends.
 
@@ -71,6 +75,7 @@ def launched(
     folder : for the client, decoded rows and the log; made if need be
     arguments : of the command, the dataroot first
     environment : added to a clean one
+    within : a command that becomes the one given to it, such as one that bounds its memory
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "log"
@@ -83,7 +88,7 @@ def launched(
         **(environment or {}),
     }
     options = ("--host", host, "--port", str(port), "--client", str(stand_in_client(folder / "client")))
-    command = [sys.executable, "-m", "cxg.cli", "launch", *arguments, *options]
+    command = [*within, sys.executable, "-m", "cxg.cli", "launch", *arguments, *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=settings, cwd=folder, stdout=output, stderr=output)
     server = Launched(process, port, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ import boto3
 import requests
 from botocore.config import Config
 from testcontainers.core.container import DockerContainer
+
+from tests.integration.registry import free_port
 
 # A site that mirrors images names its own.
 IMAGE = os.environ.get("MINIO_IMAGE", "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z")
@@ -63,6 +66,23 @@ def running() -> Iterator[Store]:
         url = f"http://127.0.0.1:{container.get_exposed_port(9000)}"
         _wait_ready(url)
         yield Store(url)
+
+
+@contextlib.contextmanager
+def running_program(program: str, folder: Path) -> Iterator[Store]:
+    """MinIO's own program, which needs no Docker, until the block ends; its data and its log are kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"127.0.0.1:{free_port()}"
+    settings = {**os.environ, "MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET}
+    with (folder / "log").open("wb") as log:
+        command = [program, "server", str(folder / "data"), "--address", address, "--quiet"]
+        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
+    try:
+        _wait_ready(f"http://{address}")
+        yield Store(f"http://{address}")
+    finally:
+        process.terminate()
+        process.wait(START_LIMIT_S)
 
 
 def _wait_ready(url: str) -> None:
