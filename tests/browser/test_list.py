@@ -7,7 +7,8 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect
 
-from cxg.web import gallery
+from cxg.web.listed import Listed
+from cxg.web.startpage import StartPage
 from cxg.web.summaries import DatasetSummary
 from tests.browser import serving
 from tests.browser.explorer import Explorer
@@ -107,7 +108,8 @@ def test_the_list_completes_itself_while_datasets_are_being_read(page, server):
         if len(seen) > 1:
             route.continue_()
             return
-        text = gallery.list_page([DatasetSummary("early.cxg", "Early")], ["slow.cxg"])
+        listed = Listed((DatasetSummary("early.cxg", "Early"),), ("slow.cxg",))
+        text = StartPage("d", (), "no-store").answer(listed, "", "identity").body.decode()
         route.fulfill(status=200, content_type="text/html; charset=utf-8", body=text)
 
     page.route(server, first_time_slow)
