@@ -18,10 +18,10 @@ from cxg.convert.elements import as_str
 from cxg.convert.filters import named_filters
 from cxg.convert.frames import Frame, open_frame
 from cxg.convert.matrix import MatrixSource, open_matrix
+from cxg.convert.opening import open_file
 from cxg.convert.options import Options
 from cxg.errors import ConversionError
 
-_CHUNK_CACHE_BYTES = 64 << 20
 _CORPORA_KEYS = (
     "X_normalization",
     "default_embedding",
@@ -93,8 +93,7 @@ def open_h5ad(path: Path, options: Options) -> Iterator[H5ad]:
     ConversionError
         It cannot be read, is another kind of file, or lacks a part; one sentence says which.
     """
-    with readable(path), _open_file(path) as root, named_filters(root, path):
-        _check_kind(root, path)
+    with readable(path), open_file(path) as root, named_filters(root, path):
         yield H5ad(root, options)
 
 
@@ -110,47 +109,6 @@ def readable(path: Path) -> Iterator[None]:
         if error.errno is not None:
             raise
         raise ConversionError(f"{path} cannot be read: {_first_line(error)}.") from error
-
-
-def _open_file(path: Path) -> Any:
-    if path.is_dir():
-        kind = (
-            "a zarr store"
-            if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))
-            else "a folder"
-        )
-        raise ConversionError(
-            f"{path} is {kind}; an .h5ad file is needed (in Python: anndata.read_zarr(...).write_h5ad(...))."
-        )
-    if not path.exists():
-        raise ConversionError(f"{path} does not exist.")
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be opened: {error.strerror}.") from error
-    if not h5py.is_hdf5(path):
-        raise ConversionError(f"{path} is not an HDF5 file, so it is not an .h5ad.")
-    try:
-        return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES, locking=False)
-    except OSError as error:
-        cut = "truncated" in str(error)
-        what = "is cut short: copy or download it again" if cut else f"cannot be opened: {_first_line(error)}"
-        raise ConversionError(f"{path} {what}.") from error
-
-
-def _check_kind(root: Any, path: Path) -> None:
-    keys = set(root)
-    if "LOOM_SPEC_VERSION" in root.attrs or {"row_attrs", "col_attrs"} <= keys:
-        raise ConversionError(
-            f"{path} is a loom file; convert it first (in Python: anndata.read_loom(...).write_h5ad(...))."
-        )
-    if "mod" in keys and "obs" in keys and "X" not in keys:
-        raise ConversionError(f"{path} is a MuData file; write one of its modalities as .h5ad.")
-    if "obs" not in keys and "matrix" in keys:
-        raise ConversionError(
-            f"{path} is a 10x matrix; read it with scanpy.read_10x_h5, compute an embedding and write an .h5ad."
-        )
 
 
 def _layers(root: Any) -> list[str]:
@@ -185,8 +143,6 @@ def _choose_matrix(root: Any, options: Options) -> tuple[str, Any]:
 
 
 def _no_x(root: Any) -> str:
-    if not {"obs", "var"} & set(root):
-        return "The file has no X, obs or var: it is an HDF5 file, but not an AnnData one."
     ways = [f"--layer {name}" for name in _layers(root)]
     if root.get(_raw_key(root, "X")) is not None:
         ways.append("--raw")

@@ -81,16 +81,17 @@ def check_target(target: Path, overwrite: bool) -> None:
     Raises
     ------
     ConversionError
-        It exists, or its folder is missing or read-only.
+        It exists, or its folder cannot be made or written to.
     """
     if target.name.startswith("."):
         raise ConversionError(
             f"{target}: a name that begins with a dot would never be listed as a dataset; choose another."
         )
-    if not target.parent.is_dir():
-        raise ConversionError(f"The folder {target.parent} does not exist; create it first.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ConversionError(f"The folder {target.parent} is not writable; choose another output.")
+    place = _nearest(target.parent)
+    if not place.is_dir():
+        raise ConversionError(f"{place} is not a folder, so {target} cannot be in it; choose another output.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConversionError(f"The folder {place} is not writable; choose another output.")
     remove_stale(target)
     if not os.path.lexists(target):
         return
@@ -109,7 +110,29 @@ def is_cxg(path: Path) -> bool:
 
 @contextlib.contextmanager
 def workplace(target: Path) -> Iterator[Workplace]:
-    """Make a work folder for `target` and remove it afterwards, whatever happened."""
+    """Make a work folder for `target` and remove it afterwards, whatever happened.
+
+    Folders above `target` that are missing are made, and removed again when the conversion fails.
+    """
+    missing = [parent for parent in target.parents if not os.path.lexists(parent)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _work_folder(target) as place:
+            yield place
+    except BaseException:
+        for parent in missing:  # the innermost first; one that somebody else uses by now is not empty
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or what there is of the way to it."""
+    return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+
+
+@contextlib.contextmanager
+def _work_folder(target: Path) -> Iterator[Workplace]:
     folder = target.parent / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
     folder.mkdir(mode=0o755)
     owner = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)

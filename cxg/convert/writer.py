@@ -105,6 +105,9 @@ class Conversion:
             writer = arrays.EmbeddingWriter(str(root / layout.EMB / item.name), item.n_obs, item.n_columns, ctx)
             for start, rows in item.slices():
                 writer.write(start, rows)
+            if item.offset is not None:
+                uri = str(root / layout.EMB / item.name)
+                arrays.write_metadata(uri, {layout.OFFSET_KEY: _json(item.offset)}, ctx)
         arrays.create_metadata_array(str(root / layout.GROUP_METADATA), self._metadata(colors), ctx)
 
     def _metadata(self, colors: dict[str, dict[str, str]]) -> dict[str, str]:

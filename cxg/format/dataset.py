@@ -20,6 +20,7 @@ from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, UnknownColumn
 from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
+from cxg.format.coordinates import narrowed
 from cxg.format.dense import DenseBlock
 from cxg.format.extremes import extremes
 from cxg.format.genesets import read_genesets
@@ -113,9 +114,9 @@ class Dataset:
         return self.annotations(axis).read(name)
 
     def read_embedding(self, name: str) -> NDArray[np.float32]:
-        """First two dimensions of an embedding: (n_obs, 2) float32, as stored, NaN where a cell has no place.
+        """First two dimensions of an embedding: (n_obs, 2) float32, NaN where a cell has no place.
 
-        Each dimension is contiguous (Fortran order).
+        Each dimension is contiguous (Fortran order). It is as stored, but for wider types far from 0: those start at 0.
 
         Raises
         ------
@@ -131,7 +132,7 @@ class Dataset:
             attr = value_name(array)
             ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
             values = read_from(array, [attr], lambda one: reading.read(one, [attr], ranges, reading.COLUMN_MAJOR))[attr]
-        return values.astype(np.float32, copy=False).reshape(2, self.n_obs).T
+        return narrowed(values.reshape(2, self.n_obs)).T
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.

@@ -55,6 +55,11 @@ MAX_KEY = "max"
 COUNT_RANGE = 24.0
 """X with a wider range of values than this, none negative, is taken for counts; ln(1+x) is applied before a t-test."""
 
+# Metadata of an embedding: JSON list of what is to be added to each of its columns to have the file's coordinates.
+OFFSET_KEY = "offset"
+FAR = 16.0
+"""Coordinates further from 0 than this many times their extent are moved there: float32 would show its steps."""
+
 GROUP_MARKER = "__tiledb_group.tdb"
 SCHEMA_FOLDER = "__schema"
 OLD_SCHEMA = "__array_schema.tdb"
@@ -71,6 +76,11 @@ MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, EMB,
 def looks_like_counts(minimum: float, maximum: float) -> bool:
     """Tell whether a matrix with these finite extremes (absent entries count as 0) is to be log-transformed."""
     return minimum >= 0 and maximum - minimum > COUNT_RANGE
+
+
+def is_far(minimum: float, maximum: float) -> bool:
+    """Tell whether coordinates between these are so far from 0 that float32 shifts them by a millionth of the plot."""
+    return 0 < maximum - minimum < max(-minimum, maximum) / FAR
 
 
 def encode_hints(index: str, hints: Mapping[str, Mapping[str, Any]]) -> str:
