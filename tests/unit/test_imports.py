@@ -72,6 +72,7 @@ ARROWS = {
         ),
         *("server", "storage", "wire"),
     ),
+    "worker": ("memory",),
     "wire": ("format.columns", "format.selection"),
 }
 
