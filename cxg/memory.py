@@ -27,10 +27,13 @@ _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
 _ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 48
 # Answers that are being made: one of a million cells, or many of smaller datasets.
 MAKING_MB = 48
-# The list of datasets: summaries and cards of 5,000 (12 MB), pages (4 MB), and 12 MB of pictures.
-LIST_MB = 28
+# The list of datasets: summaries and cards of 5,000 (12 MB), pages (4 MB), and 8 MB of pictures.
+LIST_MB = 24
 # Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
 SCAN_MB = 88
+# Requests that are being received, and answers that wait for slow clients: what `cxg.worker` lets them take.
+RECEIVING_MB, SENDING_MB = 8, 20
+CONNECTIONS_MB = RECEIVING_MB + SENDING_MB
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class MemoryPlan:
     making_mb : answers that a worker is making
     scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
     list_mb : the list of datasets and its pictures
+    connections_mb : requests being received and answers that wait for slow clients, of each worker
     """
 
     total_mb: int
@@ -56,11 +60,13 @@ class MemoryPlan:
     making_mb: int = MAKING_MB
     scan_mb: int = SCAN_MB
     list_mb: int = LIST_MB
+    connections_mb: int = CONNECTIONS_MB
 
     @property
     def worker_mb(self) -> int:
         """Most that one worker uses, in MB."""
-        return PROGRAM_MB + self.open_mb + self.answers_mb + self.making_mb + self.scan_mb + self.list_mb
+        fixed_mb = PROGRAM_MB + self.open_mb + self.making_mb + self.scan_mb + self.list_mb + self.connections_mb
+        return fixed_mb + self.answers_mb
 
     def table(self) -> str:
         """The plan as the lines that a server prints at start."""
@@ -73,6 +79,7 @@ class MemoryPlan:
             ("each worker: answers being made", f"{self.making_mb} MB"),
             ("each worker: one long read at a time", f"{self.scan_mb} MB"),
             ("each worker: list of datasets and its pictures", f"{self.list_mb} MB"),
+            ("each worker: requests and answers on their way", f"{self.connections_mb} MB"),
             ("all workers at most", f"{self.workers * self.worker_mb:,} MB"),
         ]
         width = max(len(label) for label, _ in rows)
@@ -94,7 +101,7 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     total_mb = read_number(env, "CXG_MEMORY_MB", 1, "MB") or available_bytes() // MB
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
-    fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB + LIST_MB
+    fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB + LIST_MB + CONNECTIONS_MB
     fits = max(1, shared_mb // (fixed_mb + _ANSWERS_MIN_MB))
     wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
     workers = wanted or min(cpus, fits, 8)

@@ -47,7 +47,7 @@ def gunicorn_command(host: str, port: int, workers: int, threads: int) -> list[s
     return [
         *(sys.executable, "-m", "gunicorn", "cxg.web.wsgi:app", "--preload"),
         *("--bind", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
-        *("--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)),
+        *("--workers", str(workers), "--worker-class", "cxg.worker.BufferingWorker", "--threads", str(threads)),
         *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108
         *("--keep-alive", str(_KEEPALIVE_S), "--graceful-timeout", str(_GRACEFUL_TIMEOUT_S), "--timeout", "120"),
         *("--limit-request-line", str(_REQUEST_LINE_BYTES)),

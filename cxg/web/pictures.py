@@ -13,7 +13,7 @@ from cxg.format.dataset import Dataset
 from cxg.web.summaries import color_column, picture_version, shown_embedding
 
 # `cxg.memory` counts with this.
-_MAX_BYTES = 12 * 2**20
+_MAX_BYTES = 8 * 2**20
 _DRAWING_AT_ONCE = 2
 _PLAIN = "#4477aa"
 

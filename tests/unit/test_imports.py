@@ -86,6 +86,7 @@ ARROWS = {
         ),
         *("server", "storage", "wire"),
     ),
+    "worker": ("memory",),
     "wire": ("format.columns", "format.selection"),
 }
 

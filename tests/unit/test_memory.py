@@ -57,7 +57,7 @@ def test_what_is_no_number_is_told(name: str, value: str) -> None:
 
 def test_the_table_names_every_share() -> None:
     text = MemoryPlan(
-        total_mb=4096, workers=2, threads=8, answers_mb=300, open_mb=40, making_mb=70, scan_mb=200
+        total_mb=4096, workers=2, threads=8, answers_mb=300, open_mb=40, making_mb=70, scan_mb=200, connections_mb=33
     ).table()
     for figure in (
         "4,096 MB",
@@ -66,7 +66,8 @@ def test_the_table_names_every_share() -> None:
         "40 MB",
         "70 MB",
         "200 MB",
-        f"{2 * (610 + memory.PROGRAM_MB + memory.LIST_MB):,} MB",
+        "33 MB",
+        f"{2 * (643 + memory.PROGRAM_MB + memory.LIST_MB):,} MB",
     ):
         assert figure in text
     assert len({len(line) for line in text.splitlines()}) == 1

@@ -35,7 +35,11 @@ def test_the_command() -> None:
     assert command[:4] == [sys.executable, "-m", "gunicorn", "cxg.web.wsgi:app"]
     options = dict(itertools.pairwise(command))
     assert options["--bind"] == "0.0.0.0:8000"
-    assert (options["--workers"], options["--threads"], options["--worker-class"]) == ("2", "8", "gthread")
+    assert (options["--workers"], options["--threads"], options["--worker-class"]) == (
+        "2",
+        "8",
+        "cxg.worker.BufferingWorker",
+    )
     assert "--preload" in command
     # Anyone could otherwise choose where the application believes it is, by a header.
     assert options["--forwarder-headers"] == ""

@@ -1,0 +1,228 @@
+"""One connection: what has been received of a request, and how far its answer is."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+from gunicorn import http
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidRequestLine, NoMoreData
+from gunicorn.http.unreader import IterUnreader
+
+from cxg.worker.client_socket import ClientSocket
+from cxg.worker.limits import Limits
+from cxg.worker.pace import Pace
+
+_HEADER_END = b"\r\n\r\n"
+# Looks for the end of a body in chunks; each decodes all of it.
+_MOST_TRIES = 16
+
+
+class State(Enum):
+    """What the loop waits for."""
+
+    IDLE = auto()  # the first byte of a request
+    HEADER = auto()
+    BODY = auto()
+    RUNNING = auto()  # a thread
+    SENDING = auto()
+    CLOSING = auto()  # the client's end of the connection
+    CLOSED = auto()
+
+
+class _ParsedRequest:
+    """What gunicorn's worker takes for a parser: gives the request that the loop has parsed."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def __next__(self) -> Any:
+        return self._conn.request
+
+    def finish_body(self, deadline: float | None = None) -> bool:
+        return bool(self._conn.parsing.finish_body(deadline=deadline))
+
+
+class Connection:
+    """A client's connection. `sock`, `client`, `server`, `parser` and the flags are what gunicorn's worker asks for.
+
+    Parameters
+    ----------
+    client, server : addresses, as the socket tells them
+    held : connections for which a thread waits, of the whole worker
+    """
+
+    initialized = data_ready = True
+    is_http2 = False
+
+    def __init__(
+        self, cfg: Any, sock: socket.socket, client: Any, server: Any, limits: Limits, held: set[ClientSocket]
+    ) -> None:
+        self.sock, self.client, self.server = ClientSocket(sock, limits, held), client, server
+        self.address = str(client[0]) if isinstance(client, tuple) and client else ""  # one for all on a UNIX socket
+        self.parsing = http.get_parser(cfg, self.sock, client)
+        self.parser = _ParsedRequest(self)
+        self.state = State.IDLE
+        self.request: Any = None
+        self.deadline = 0.0
+        self.watched = self.counted = self.lingered = 0
+        self.keeps = self.paused = False
+        self.on_event: Callable[[Any], None] = lambda _: None
+        self._limits, self._request_line_bytes = limits, int(cfg.limit_request_line)
+        self._scanned = self._tries = self._tried_bytes = 0
+        self._has_line = False
+
+    def init(self) -> None:
+        """Nothing: gunicorn's worker asks for it."""
+
+    # Receiving
+
+    def has_header(self) -> bool:
+        """Whether gunicorn's parser can say something about what has been received: a request, or a refusal."""
+        buffer = self.sock.buffer
+        if not buffer or self.sock.ended:
+            return True
+        if buffer[0] < 32 and buffer[0] not in _HEADER_END:
+            return True
+        start = self._scanned
+        self._scanned = len(buffer)
+        if buffer.find(_HEADER_END, max(0, start - 3)) >= 0:
+            return True
+        # A line feed without a carriage return is refused before the header is complete.
+        if start and buffer[start - 1] == 13:
+            start -= 1
+        if buffer.count(b"\n", start) != buffer.count(b"\r\n", start):
+            return True
+        self._has_line = self._has_line or buffer.find(b"\r\n", start) >= 0
+        if not self._has_line:
+            return len(buffer) > self._request_line_bytes + 2 > 2
+        return len(buffer) > self._most_header_bytes()
+
+    def parse(self) -> bool:
+        """Parse the header; False when more of it is needed after all. What follows it stays in the buffer.
+
+        Raises
+        ------
+        gunicorn.http.errors.ParseException, StopIteration
+            It is none; nothing more will come.
+        """
+        buffer = self.sock.buffer
+        if buffer and buffer[0] < 32 and buffer[0] not in _HEADER_END:
+            raise InvalidRequestLine("not HTTP")
+        whole = bytes(buffer)
+        try:
+            self.request = next(self.parsing)
+        except BlockingIOError:
+            self.parsing.unreader.take_buffered()
+            self.parsing.req_count -= 1
+            self.sock.buffer[:] = whole
+            return False
+        self.take_back()
+        self._scanned = self._tries = self._tried_bytes = 0
+        return True
+
+    def forget_request(self) -> None:
+        """Its answer is made; what has been received beyond it is the next one."""
+        self.take_back()
+        self.request = self.sock.pace = None
+        self.sock.in_thread = False
+        self._scanned, self._has_line = 0, False
+
+    def take_back(self) -> None:
+        """Put what the parser has read ahead back before what has been received since."""
+        ahead = self.parsing.unreader.take_buffered()
+        if ahead:
+            self.sock.buffer[:0] = ahead
+
+    def has_body(self) -> bool:
+        """Whether a thread can read the body without waiting, or must, as it is too long to be received before."""
+        buffer = self.sock.buffer
+        if self.sock.ended or len(buffer) >= self._limits.spool_bytes:
+            return True
+        reader = self.request.body.reader
+        if isinstance(reader, LengthReader):
+            return len(buffer) >= int(reader.length)
+        return self._chunks_end()
+
+    def missing_bytes(self) -> int:
+        """Most that is still to be received before a thread gets the request."""
+        reader = self.request.body.reader if self.request is not None else None
+        if isinstance(reader, LengthReader):
+            return min(int(reader.length), self._limits.spool_bytes) - len(self.sock.buffer)
+        return self._limits.spool_bytes - len(self.sock.buffer)
+
+    def expects_continue(self) -> bool:
+        """Whether the client waits for `100 Continue` before it sends the body; told once."""
+        expects = bool(self.request._expected_100_continue)
+        self.request._expected_100_continue = False
+        return expects
+
+    def _chunks_end(self) -> bool:
+        buffer = self.sock.buffer
+        if not buffer:
+            return False
+        if self._tries and buffer.find(_HEADER_END, max(0, self._scanned - 3)) < 0:
+            self._scanned = len(buffer)
+            return False
+        self._scanned = len(buffer)
+        if self._tries >= _MOST_TRIES and len(buffer) < 2 * self._tried_bytes:
+            return True  # a thread reads the rest
+        self._tries, self._tried_bytes = self._tries + 1, len(buffer)
+        reader = ChunkedReader(self.request, IterUnreader([bytes(buffer)]))
+        try:
+            while reader.read(1 << 20):
+                pass
+        except (NoMoreData, ChunkMissingTerminator) as error:
+            # What is wrong, not only cut short, is for the application to find.
+            return isinstance(error, ChunkMissingTerminator) and error.args[:1] not in ((), (b"",), (b"\r",))
+        except Exception:  # noqa: BLE001 - as above
+            return True
+        return True
+
+    def _most_header_bytes(self) -> int:
+        cfg = self.parsing.cfg
+        fields, size = cfg.limit_request_fields or 32768, cfg.limit_request_field_size or 8190
+        return int(fields * (size + 2) + 4 + max(0, self._request_line_bytes) + 4)
+
+    # Rates
+
+    def start_pace(self, now: float) -> None:
+        """Measure from now on how fast the body comes or the answer goes."""
+        self.sock.pace = Pace(self._limits, now, self._moved())
+
+    def observe(self, now: float) -> None:
+        """Look at how far it is."""
+        if self.sock.pace is not None and not self.paused:
+            self.sock.pace.observe(now, self._moved())
+
+    def rate(self, now: float, *, at_once: bool = False) -> float:
+        """Bytes a second lately; infinite when nothing is measured, or not for long enough and not `at_once`."""
+        self.observe(now)
+        pace = self.sock.pace
+        if pace is None or self.paused:
+            return math.inf
+        return pace.rate_at_once(now, self._moved()) if at_once else pace.rate
+
+    def _moved(self) -> int:
+        return self.sock.received if self.state is State.BODY else self.sock.taken()
+
+    # Ending
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close the socket."""
+        self.state = State.CLOSED
+        self.sock.forget()
+        if reset:
+            self.sock.hang_up()
+        with contextlib.suppress(OSError):
+            self.sock.raw.close()
+
+    def wait_until(self, seconds: float, state: State) -> None:
+        """Go into a state that may last so long."""
+        self.state, self.deadline = state, time.monotonic() + seconds

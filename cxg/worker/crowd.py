@@ -1,0 +1,79 @@
+"""All connections of a worker, and which of them goes when another one needs its place."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from cxg.worker.connection import Connection, State
+from cxg.worker.limits import Limits
+
+_FEWEST = 8
+
+
+class Crowd:
+    """The open connections; the idle ones also by the address of the client.
+
+    Parameters
+    ----------
+    most : connections that may be open at a time
+    """
+
+    def __init__(self, limits: Limits, most: int) -> None:
+        self.all: set[Connection] = set()
+        self.most = most
+        self._limits = limits
+        # Both levels keep the order of arrival.
+        self._idle: dict[str, dict[Connection, None]] = {}
+
+    def add_idle(self, conn: Connection) -> None:
+        """It waits for a request."""
+        self._idle.setdefault(conn.address, {})[conn] = None
+
+    def remove_idle(self, conn: Connection) -> None:
+        """It does no longer."""
+        siblings = self._idle.get(conn.address)
+        if siblings is not None and siblings.pop(conn, self) is None and not siblings:
+            del self._idle[conn.address]
+
+    def victim(self, now: float) -> Connection | None:
+        """Connection to close for another; None when all are being served.
+
+        Of the idle ones the oldest of the address that has most; else the header that has been awaited longest; else
+        the body or answer that moves slowest, when it is slow.
+        """
+        if self._idle:
+            most = max(self._idle.values(), key=len)
+            return next(iter(most))
+        headers = [conn for conn in self.all if conn.state is State.HEADER]
+        if headers:
+            return min(headers, key=lambda conn: conn.deadline)
+        closing = [conn for conn in self.all if conn.state is State.CLOSING]
+        if closing:
+            return min(closing, key=lambda conn: conn.deadline)
+        return self.slowest(now, State.BODY, State.SENDING)
+
+    def slow_request(self, now: float, least_bytes: int) -> Connection | None:
+        """Connection to close so that others can send requests, of those from which so many bytes are kept."""
+        slow = self.slowest(now, State.BODY)
+        if slow is not None:
+            return slow
+        since = now + self._limits.header_s - self._limits.recent_s
+        late = [conn for conn in self.all if conn.state is State.HEADER and conn.deadline < since]
+        return max((conn for conn in late if conn.counted >= least_bytes), key=lambda conn: conn.counted, default=None)
+
+    def slowest(self, now: float, *states: State) -> Connection | None:
+        """Slowest body or answer, if it is slow enough to be closed for others."""
+        rates = {conn: conn.rate(now) for conn in self.all if conn.state in states}
+        found = min(rates, key=rates.__getitem__, default=None)
+        return found if found is not None and rates[found] < self._limits.pressed_rate else None
+
+
+def most_connections(wanted: int, limits: Limits) -> int:
+    """As many as `wanted`, or as the process has descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    folder = next((folder for folder in (Path("/proc/self/fd"), Path("/dev/fd")) if folder.is_dir()), None)
+    used = len(list(folder.iterdir())) if folder else 0
+    return min(wanted, max(_FEWEST, soft - used - limits.spare_descriptors))

@@ -1,0 +1,119 @@
+"""How much of requests that are incomplete, or wait for a thread, is in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cxg.worker.client_socket import ClientSocket
+from cxg.worker.connection import Connection, State
+from cxg.worker.crowd import Crowd
+from cxg.worker.limits import Limits
+
+# Of a request so much is received whatever others take.
+ALWAYS_BYTES = 4 << 10
+
+
+class Intake:
+    """Counts what is received; beyond the bound slow requests are closed, and the others take turns.
+
+    Parameters
+    ----------
+    held : connections for which a thread waits
+    close, watch : close a connection at once; look at it again when something arrives
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        crowd: Crowd,
+        held: set[ClientSocket],
+        close: Callable[[Connection], None],
+        watch: Callable[[Connection], None],
+    ) -> None:
+        self._limits, self._crowd, self._held = limits, crowd, held
+        self._close, self._watch = close, watch
+        self._bytes = 0
+        self._paused: set[Connection] = set()
+        self._leader: Connection | None = None
+
+    def count(self, conn: Connection) -> None:
+        """Count what of a request is in memory."""
+        size = len(conn.sock.buffer)
+        self._bytes += size - conn.counted
+        conn.counted = size
+        if self._paused and not self._is_full():
+            self._let_some_go_on()
+
+    def may_receive(self, conn: Connection) -> bool:
+        """Whether there is room for more; else slow ones are closed for it, or this one waits."""
+        if not self._is_full() or len(conn.sock.buffer) < ALWAYS_BYTES:
+            return True
+        self._close_slow()
+        if conn.state is State.CLOSED:
+            return False
+        if not self._is_full() or self._leader is conn:
+            return True
+        if self._may_lead():
+            self._leader = conn
+            return True
+        conn.paused, conn.deadline = True, time.monotonic() + self._limits.stall_s
+        self._paused.add(conn)
+        self._watch(conn)
+        return False
+
+    def release(self, conn: Connection) -> None:
+        """It receives no more."""
+        conn.paused = False
+        self._paused.discard(conn)
+        if self._leader is conn:
+            self._leader = None
+            self._let_some_go_on()
+
+    def relieve(self) -> None:
+        """Look, from time to time, whether those that wait can go on."""
+        if self._paused:
+            self._close_slow()
+            self._let_some_go_on()
+
+    def _is_full(self) -> bool:
+        return self._bytes >= self._limits.receiving_bytes
+
+    def _may_lead(self) -> bool:
+        """Whether one may go on beyond the bound; without it all would wait for each other."""
+        return self._leader is None and self._bytes < self._limits.receiving_bytes + self._limits.spool_bytes
+
+    def _close_slow(self) -> None:
+        while self._is_full():
+            slow = self._crowd.slow_request(time.monotonic(), ALWAYS_BYTES)
+            if slow is None:
+                break
+            self._close(slow)
+        else:
+            return
+        # Threads wait for these; they end, and give back what they hold, when told that no more will come.
+        for sock in list(self._held):
+            if sock.pace is not None and sock.pace.rate < self._limits.pressed_rate:
+                sock.hang_up()
+
+    def _let_some_go_on(self) -> None:
+        """Let those go on that fit, the ones with least to come first; at least one when nothing else would end."""
+        room = self._limits.receiving_bytes - self._bytes
+        for conn in sorted(self._paused, key=lambda waiting: waiting.missing_bytes()):
+            room -= conn.missing_bytes()
+            if room < 0:
+                if not self._may_lead():
+                    return
+                self._leader = conn
+            self._resume(conn)
+
+    def _resume(self, conn: Connection) -> None:
+        if not conn.paused:
+            return
+        conn.paused = False
+        self._paused.discard(conn)
+        if conn.state is State.BODY:
+            conn.start_pace(time.monotonic())
+        else:
+            conn.deadline = time.monotonic() + self._limits.header_s
+        self._watch(conn)

@@ -1,0 +1,225 @@
+"""The loop of the worker: connections come, are watched, and go."""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import time
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from cxg.worker.client_socket import ClientSocket
+from cxg.worker.connection import Connection, State
+from cxg.worker.crowd import Crowd, most_connections
+from cxg.worker.intake import Intake
+from cxg.worker.limits import Limits
+from cxg.worker.room import Patient, Room
+from cxg.worker.threads import Threads
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ACCEPT_AT_ONCE = 32
+# The master ends workers itself after the graceful timeout.
+_BEFORE_THE_MASTER_S = 2.0
+# Answered by a thread of their own, whatever the others do: the process lives, the dataroot answers.
+_RESERVED = (("/health/live",), ("/health", "/health/ready"))
+
+
+class Loop(ThreadWorker):  # type: ignore[misc]
+    """Accepts, watches and ends connections; a subclass says what is done with their bytes."""
+
+    limits = Limits()
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this worker cannot do.
+
+        Raises
+        ------
+        RuntimeError
+            gunicorn was told to speak TLS, HTTP/2 or uwsgi.
+        """
+        if cfg.is_ssl or cfg.http2_cleartext != "off" or cfg.protocol != "http":
+            raise RuntimeError("The server speaks plain HTTP/1.1: let a proxy in front of it do TLS and HTTP/2.")
+
+    def init_process(self) -> None:
+        """Set up what belongs to the process, and run."""
+        self._crowd = Crowd(self.limits, most_connections(self.cfg.worker_connections, self.limits))
+        self._room = Room(self.limits, self.cfg.threads)
+        self._patient = Patient(self.limits, self.cfg.threads // 4 or 1)
+        self._held: set[ClientSocket] = set()
+        self._intake = Intake(
+            self.limits, self._crowd, self._held, lambda conn: self._close(conn, reset=True), self._watch_rest
+        )
+        self._looked = 0.0
+        self._pools = {path: pool for paths in _RESERVED for pool in [Threads(1, "health")] for path in paths}
+        self._servers = {listener: listener.getsockname() for listener in self.sockets}
+        for listener in self.sockets:
+            _set_options(listener, self.limits)
+        super().init_process()
+
+    def get_thread_pool(self) -> Threads:
+        """Threads for answers, and those that may wait for slow clients."""
+        self._pool = Threads(self.cfg.threads + self.limits.held_threads, "answers")
+        return self._pool
+
+    # The loop
+
+    def run(self) -> None:
+        """Serve until told to stop, then finish what has begun."""
+        self.poller.register(self.method_queue.fileno(), READ, self.method_queue.run_callbacks)
+        self.set_accept_enabled(True)
+        while self.alive and self._turn():
+            pass
+        self.set_accept_enabled(False)
+        self._looked = 0.0
+        deadline = time.monotonic() + self.cfg.graceful_timeout - _BEFORE_THE_MASTER_S
+        idle = time.monotonic() + self.limits.stopping_s
+        while self._crowd.all and time.monotonic() < deadline:
+            for conn in list(self._crowd.all):
+                if conn.state in (State.IDLE, State.HEADER):
+                    conn.deadline = min(conn.deadline, idle)
+            self._turn()
+        for conn in list(self._crowd.all):
+            self._close(conn)
+        for pool in (self._pool, *self._pools.values()):
+            pool.shutdown()
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+
+    def _turn(self) -> bool:
+        """Handle what has happened; False when the master is gone."""
+        self.wait_for_and_dispatch_events(self.limits.tick_s)
+        now = time.monotonic()
+        if now - self._looked < self.limits.tick_s:
+            return True
+        self._looked = now
+        self.notify()
+        for conn in list(self._crowd.all):
+            self._look_at(conn, now)
+        self._intake.relieve()
+        if self.alive:
+            self.set_accept_enabled(len(self._crowd.all) < self._crowd.most or self._crowd.victim(now) is not None)
+        return bool(self.is_parent_alive())
+
+    def _look_at(self, conn: Connection, now: float) -> None:
+        """Close a connection that has taken too long."""
+        if conn.state in (State.BODY, State.SENDING) and not conn.paused:
+            conn.observe(now)
+            if conn.sock.pace is not None and conn.sock.pace.has_stalled:
+                if conn.state is State.SENDING:
+                    self._close(conn, reset=True)
+                else:
+                    self._refuse_slow(conn)
+        elif conn.paused and now > conn.deadline:
+            self._close(conn, reset=True)
+        elif conn.state is State.HEADER and now > conn.deadline:
+            self._refuse_slow(conn)
+        elif conn.state in (State.IDLE, State.CLOSING) and now > conn.deadline:
+            self._close(conn)
+
+    # What a subclass does
+
+    def _on_event(self, conn: Connection) -> None:
+        """Handle that something has arrived, or can be sent."""
+        raise NotImplementedError
+
+    def _refuse_slow(self, conn: Connection) -> None:
+        """Answer a request that does not arrive in time."""
+        raise NotImplementedError
+
+    # Connections come and go
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take new connections; when there are too many, old ones go for them."""
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                sock, client = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self.set_accept_enabled(self._make_place())
+                return
+            sock.setblocking(False)
+            has_place = len(self._crowd.all) < self._crowd.most or self._make_place()
+            conn = Connection(self.cfg, sock, client, self._servers[listener], self.limits, self._held)
+            conn.on_event = lambda _, conn=conn: self._on_event(conn)  # type: ignore[misc]
+            self._crowd.all.add(conn)
+            self._be_idle(conn)
+            if not has_place:
+                self.set_accept_enabled(False)
+                return
+
+    def _make_place(self) -> bool:
+        victim = self._crowd.victim(time.monotonic())
+        if victim is not None:
+            self._close(victim, reset=victim.state in (State.BODY, State.SENDING))
+        return victim is not None
+
+    def _watch(self, conn: Connection, events: int) -> None:
+        if events == conn.watched:
+            return
+        if not conn.watched:
+            self.poller.register(conn.sock.raw, events, conn.on_event)
+        elif events:
+            self.poller.modify(conn.sock.raw, events, conn.on_event)
+        else:
+            self.poller.unregister(conn.sock.raw)
+        conn.watched = events
+
+    def _watch_rest(self, conn: Connection) -> None:
+        """Wait for more of a request, unless there is no room for it."""
+        if conn.state in (State.HEADER, State.BODY):
+            self._watch(conn, 0 if conn.paused else READ)
+
+    def _be_idle(self, conn: Connection) -> None:
+        conn.wait_until(self.cfg.keepalive if self.alive else self.limits.stopping_s, State.IDLE)
+        self._crowd.add_idle(conn)
+        self._watch(conn, READ)
+        if self.alive and not self._accepting:  # there is one to close for another
+            self.set_accept_enabled(True)
+
+    def _close(self, conn: Connection, *, reset: bool = False) -> None:
+        if conn.state is State.CLOSED:
+            return
+        self._watch(conn, 0)
+        self._crowd.remove_idle(conn)
+        self._crowd.all.discard(conn)
+        self._room.leave(conn)
+        conn.sock.buffer.clear()
+        conn.close(reset=reset)
+        self._intake.count(conn)
+        self._intake.release(conn)
+        if self.alive and not self._accepting and len(self._crowd.all) < self._crowd.most:
+            self.set_accept_enabled(True)
+
+    def _end(self, conn: Connection) -> None:
+        """Close a connection so that what was sent arrives (RFC 9112, 9.6)."""
+        if conn.sock.failed or conn.sock.ended:
+            self._close(conn, reset=conn.sock.failed)
+            return
+        try:
+            conn.sock.raw.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        conn.sock.buffer.clear()
+        self._intake.count(conn)
+        conn.wait_until(self.limits.linger_s, State.CLOSING)
+        self._watch(conn, READ)
+
+
+def _set_options(listener: socket.socket, limits: Limits) -> None:
+    """Options that accepted sockets inherit: answers leave at once, peers that vanish are noticed."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.unacknowledged_s * 1000)

@@ -1,0 +1,112 @@
+"""Answers that wait for their clients: the threads that stay with them, and how much of them is in memory."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import Counter
+
+from cxg.worker.client_socket import ClientSocket
+from cxg.worker.connection import Connection
+from cxg.worker.limits import Limits
+
+_STEP_S = 0.1
+_SMALL_BYTES = 64 << 10
+
+
+class Patient:
+    """Threads that stay with an answer for a moment: a fast client has taken it before the loop would look.
+
+    Parameters
+    ----------
+    most : threads at a time
+    """
+
+    def __init__(self, limits: Limits, most: int) -> None:
+        self._limits, self._places = limits, threading.Semaphore(most)
+
+    def flush(self, sock: ClientSocket) -> None:
+        """Send what the client takes now.
+
+        Raises
+        ------
+        OSError
+            The client has gone.
+        """
+        sock.flush()
+        if not sock.pending or not self._places.acquire(blocking=False):
+            return
+        try:
+            poller = select.poll()
+            poller.register(sock.raw, select.POLLOUT)
+            end = time.monotonic() + self._limits.patience_s
+            while sock.pending and time.monotonic() < end and poller.poll(self._limits.patience_s * 100):
+                sock.flush()
+        finally:
+            self._places.release()
+
+
+class Room:
+    """Counts answers under way, each body once, and holds back the threads that make more than fits.
+
+    Parameters
+    ----------
+    threads : that make answers; a quarter of them waits for clients that take theirs at a good rate
+    """
+
+    def __init__(self, limits: Limits, threads: int) -> None:
+        self._limits, self._most_waiting = limits, threads // 4 or 1
+        self._changed = threading.Condition()
+        self._bodies: dict[Connection, tuple[int, int]] = {}
+        self._counts: Counter[int] = Counter()
+        self._total_bytes = self._waiting = 0
+
+    def enter(self, conn: Connection) -> None:
+        """Count the answer of `conn`; nobody waits yet."""
+        identity, size = conn.sock.body_in_memory()
+        with self._changed:
+            self._bodies[conn] = identity, size
+            self._counts[identity] += 1
+            if self._counts[identity] == 1:
+                self._total_bytes += size
+
+    def leave(self, conn: Connection) -> None:
+        """It has been taken, or its client is gone."""
+        with self._changed:
+            known = self._bodies.pop(conn, None)
+            if known is None:
+                return
+            identity, size = known
+            self._counts[identity] -= 1
+            if not self._counts[identity]:
+                del self._counts[identity]
+                self._total_bytes -= size
+            self._changed.notify_all()
+
+    def wait(self, conn: Connection) -> None:
+        """Wait until all answers fit, or this one has gone; those of slow clients are given up for it."""
+        with self._changed:
+            # Small ones take less than holding the thread would.
+            if self._fits(conn) or self._bodies[conn][1] < _SMALL_BYTES:
+                return
+            self._waiting += 1
+            try:
+                while not self._fits(conn):
+                    self._give_up_one()
+                    self._changed.wait(_STEP_S)
+            finally:
+                self._waiting -= 1
+
+    def _fits(self, conn: Connection) -> bool:
+        if conn not in self._bodies:
+            return True
+        return self._total_bytes <= max(self._limits.sending_bytes, self._bodies[conn][1])
+
+    def _give_up_one(self) -> None:
+        now = time.monotonic()
+        at_once = self._waiting > self._most_waiting
+        rates = {other: other.rate(now, at_once=at_once) for other in self._bodies}
+        slowest = min(rates, key=rates.__getitem__)
+        if at_once or rates[slowest] < self._limits.pressed_rate:
+            slowest.sock.hang_up()

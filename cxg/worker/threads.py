@@ -1,0 +1,41 @@
+"""Threads that take jobs from a queue; the futures of the standard library cost more than a short answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Job = tuple[Callable[[Any], None], Any]
+
+
+class Threads:
+    """A fixed number of threads; jobs wait their turn."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name=f"{name}-{number}") for number in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Call the function in one of the threads; it must not raise."""
+        self._jobs.put((function, argument))
+
+    def shutdown(self, wait: bool = False) -> None:
+        """End the threads after what they have begun."""
+        while not self._jobs.empty():
+            self._jobs.get()
+        for _ in self._threads:
+            self._jobs.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            function, argument = job
+            function(argument)
+            # Nothing is kept of it while the thread waits for the next one.
+            del job, function, argument
