@@ -144,6 +144,31 @@ class ClientSocket:
             self.forget()
             raise
 
+    def flush_waiting(self) -> None:
+        """Send what the client takes within `patience_s`.
+
+        One call of the system sends megabytes that way, where the loop would need many.
+
+        Raises
+        ------
+        OSError
+            The client has gone.
+        """
+        seconds, rest = divmod(self._limits.patience_s, 1)
+        self.raw.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1_000_000))
+        )
+        self.raw.setblocking(True)
+        try:
+            self._send_some()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.forget()
+            raise
+        finally:
+            self.raw.setblocking(False)
+
     def _send_some(self) -> None:
         first = self._out[0]
         if isinstance(first, FilePart):

@@ -201,13 +201,11 @@ class Connection:
         if self.sock.pace is not None and not self.paused:
             self.sock.pace.observe(now, self._moved())
 
-    def rate(self, now: float, *, at_once: bool = False) -> float:
-        """Bytes a second lately; infinite when nothing is measured, or not for long enough and not `at_once`."""
+    def rate(self, now: float) -> float:
+        """Bytes a second lately; infinite when nothing is measured, or not for long enough."""
         self.observe(now)
         pace = self.sock.pace
-        if pace is None or self.paused:
-            return math.inf
-        return pace.rate_at_once(now, self._moved()) if at_once else pace.rate
+        return math.inf if pace is None or self.paused else pace.rate
 
     def _moved(self) -> int:
         return self.sock.received if self.state is State.BODY else self.sock.taken()

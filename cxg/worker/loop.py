@@ -48,7 +48,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         """Set up what belongs to the process, and run."""
         self._crowd = Crowd(self.limits, most_connections(self.cfg.worker_connections, self.limits))
         self._room = Room(self.limits, self.cfg.threads)
-        self._patient = Patient(self.limits, self.cfg.threads // 4 or 1)
+        self._patient = Patient(self.cfg.threads // 4 or 1)
         self._held: set[ClientSocket] = set()
         self._intake = Intake(
             self.limits, self._crowd, self._held, lambda conn: self._close(conn, reset=True), self._watch_rest
@@ -221,5 +221,7 @@ def _set_options(listener: socket.socket, limits: Limits) -> None:
         return
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limits.unsent_bytes)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.unacknowledged_s * 1000)

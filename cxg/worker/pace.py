@@ -16,12 +16,9 @@ class _Window:
         self._length_s, self._since, self._total = length_s, now, total
         self.rate = math.inf
 
-    def rate_since(self, now: float, total: int) -> float:
-        return (total - self._total) / max(now - self._since, 1e-3)
-
     def observe(self, now: float, total: int) -> None:
         if now - self._since >= self._length_s:
-            self.rate = self.rate_since(now, total)
+            self.rate = (total - self._total) / (now - self._since)
             self._since, self._total = now, total
 
 
@@ -49,11 +46,6 @@ class Pace:
     def rate(self) -> float:
         """Bytes a second lately; infinite for a new one."""
         return self._recent.rate
-
-    def rate_at_once(self, now: float, total: int) -> float:
-        """Bytes a second lately, also of a new one."""
-        recent = self._recent
-        return recent.rate_since(now, total) if recent.rate == math.inf else recent.rate
 
     @property
     def has_stalled(self) -> bool:

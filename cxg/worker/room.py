@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections import Counter
@@ -23,8 +22,8 @@ class Patient:
     most : threads at a time
     """
 
-    def __init__(self, limits: Limits, most: int) -> None:
-        self._limits, self._places = limits, threading.Semaphore(most)
+    def __init__(self, most: int) -> None:
+        self._places = threading.Semaphore(most)
 
     def flush(self, sock: ClientSocket) -> None:
         """Send what the client takes now.
@@ -38,11 +37,7 @@ class Patient:
         if not sock.pending or not self._places.acquire(blocking=False):
             return
         try:
-            poller = select.poll()
-            poller.register(sock.raw, select.POLLOUT)
-            end = time.monotonic() + self._limits.patience_s
-            while sock.pending and time.monotonic() < end and poller.poll(self._limits.patience_s * 100):
-                sock.flush()
+            sock.flush_waiting()
         finally:
             self._places.release()
 
@@ -52,11 +47,11 @@ class Room:
 
     Parameters
     ----------
-    threads : that make answers; a quarter of them waits for clients that take theirs at a good rate
+    threads : that make answers; when more than half of them wait for room, a client has to be faster
     """
 
     def __init__(self, limits: Limits, threads: int) -> None:
-        self._limits, self._most_waiting = limits, threads // 4 or 1
+        self._limits, self._most_waiting = limits, threads // 2
         self._changed = threading.Condition()
         self._bodies: dict[Connection, tuple[int, int]] = {}
         self._counts: Counter[int] = Counter()
@@ -105,8 +100,8 @@ class Room:
 
     def _give_up_one(self) -> None:
         now = time.monotonic()
-        at_once = self._waiting > self._most_waiting
-        rates = {other: other.rate(now, at_once=at_once) for other in self._bodies}
+        rates = {other: other.rate(now) for other in self._bodies}
         slowest = min(rates, key=rates.__getitem__)
-        if at_once or rates[slowest] < self._limits.pressed_rate:
+        many = self._waiting > self._most_waiting
+        if rates[slowest] < (self._limits.crowded_rate if many else self._limits.pressed_rate):
             slowest.sock.hang_up()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Job = tuple[Callable[[Any], None], Any]
@@ -15,7 +16,10 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._run, name=f"{name}-{number}") for number in range(count)]
+        # An interpreter that ends at once (SIGINT, SIGQUIT) does not wait for them.
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -25,8 +29,9 @@ class Threads:
 
     def shutdown(self, wait: bool = False) -> None:
         """End the threads after what they have begun."""
-        while not self._jobs.empty():
-            self._jobs.get()
+        with contextlib.suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
         for _ in self._threads:
             self._jobs.put(None)
         if wait:

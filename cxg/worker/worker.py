@@ -134,6 +134,9 @@ class BufferingWorker(Loop):
     def _finish(self, conn: Connection) -> None:
         """Send what is left and end the connection."""
         conn.keeps = False
+        conn.sock.buffer.clear()
+        self._intake.count(conn)
+        self._intake.release(conn)
         self._crowd.remove_idle(conn)
         self._send(conn)
 

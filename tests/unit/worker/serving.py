@@ -116,7 +116,16 @@ def serving(
     command = [
         *(sys.executable, "-m", "gunicorn", "tests.unit.worker.site:application", "--preload"),
         *("--bind", f"fd://{listener.fileno()}", "--workers", "1", "--worker-class", worker),
-        *("--threads", str(THREADS), "--keep-alive", "60", "--graceful-timeout", "5", "--limit-request-line", "1000"),
+        *(
+            "--threads",
+            str(THREADS),
+            "--keep-alive",
+            "60",
+            "--graceful-timeout",
+            "4",
+            "--limit-request-line",
+            "1000",
+        ),
         *("--no-control-socket", "--log-level", "warning", *options),
     ]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "SITE_FOLDER": str(folder)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import socket
@@ -235,6 +236,24 @@ def test_a_new_configuration_drops_nothing(tmp_path: Path) -> None:
             if time.monotonic() > deadline - LIMIT_S + 1:
                 break
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_an_end_at_once(tmp_path: Path, number: int) -> None:
+    """Whatever threads and clients are doing; gunicorn would wait for the graceful timeout, and then kill the worker."""
+    patient = "tests.unit.worker.workers.PatientWorker"
+    with (
+        serving(tmp_path / "server", patient, "--graceful-timeout", "600") as server,
+        server.connect() as waiting,
+        server.connect() as silent,
+        (server.folder / "gate").open() as gate,
+    ):
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        waiting.sendall(get("/wait"))
+        silent.sendall(b"GET /")
+        assert server.ask(get("/x"))[1] == b"alive"
+        server.process.send_signal(number)
+        assert server.process.wait(LIMIT_S) == 0
 
 
 def test_tls_is_left_to_a_proxy(tmp_path: Path) -> None:
