@@ -19,6 +19,7 @@ import re
 import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -106,7 +107,14 @@ class CacheFolder:
             if used + needed_bytes <= self.budget_bytes:
                 return
             used -= folder_bytes(item)
-            remove(item)
+            self.discard(item)
+
+    def discard(self, item: Path) -> None:
+        """Remove a copy in one step, so that nobody finds half of it; the caller holds the lock."""
+        gone = self.path / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        with contextlib.suppress(OSError):
+            item.rename(gone)
+        remove(gone if os.path.lexists(gone) else item)
 
 
 def cache_folder(env: Mapping[str, str]) -> CacheFolder | None:

@@ -145,7 +145,11 @@ class Copies:
             for folder in sorted(sizes, key=changed_s):
                 if used <= 0.75 * self._budget_bytes or time.time() - changed_s(folder) < _IN_USE_S:
                     break
-                remove(folder)
+                # In one step, so that nobody finds half of it.
+                gone = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
+                with contextlib.suppress(OSError):
+                    folder.rename(gone)
+                remove(gone)
                 used -= sizes[folder]
             self._used_bytes = used
 

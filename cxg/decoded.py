@@ -26,7 +26,7 @@ import numpy as np
 from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
-from cxg.cachefolder import CacheFolder, folder_bytes, remove
+from cxg.cachefolder import CacheFolder, folder_bytes
 from cxg.catalog import Catalog
 from cxg.checksums import CopyDamaged, CopyWriter, Stamp, manifest_stamp, sync_folder
 from cxg.errors import CxgError
@@ -199,7 +199,7 @@ class DecodedCache:
                     self._asked.pop(dataset.identity, None)
             if not locked or self._is_made(target):
                 return
-            remove(target)
+            self._cache.discard(target)
             with self._cache.unfinished() as unfinished:
                 copy = CopyWriter(unfinished)
                 if self._write(dataset, what, copy, self._cache.budget_bytes):

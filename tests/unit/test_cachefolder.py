@@ -228,3 +228,20 @@ def test_a_full_disk_is_not_used(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
     monkeypatch.setattr(cachefolder, "folder_bytes", lambda _: 0)
     assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is None
+
+
+def test_a_copy_is_removed_in_one_step(tmp_path: Path, monkeypatch) -> None:
+    ours = CacheFolder(tmp_path / OWN_NAME, 0)
+    assert ours.is_ready()
+    copy = ours.path / f"{'0' * 32}-obs"
+    copy.mkdir()
+    removing, seen = shutil.rmtree, list[bool]()
+
+    def rmtree(path: Path, **options: bool) -> None:
+        seen.append(copy.exists())
+        removing(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    ours.make_room(1)
+    assert seen == [False]
+    assert [item.name for item in ours.path.iterdir()] == [MARKER]

@@ -156,6 +156,22 @@ def test_what_a_killed_process_was_fetching_is_removed(source: Source, folder: P
     assert names(folder) == ["other.part", "s3-running.part"]
 
 
+def test_what_makes_room_is_gone_in_one_step(source: Source, folder: Path, monkeypatch) -> None:
+    (folder / "s3-old").mkdir()
+    (folder / "s3-old" / "file").write_bytes(bytes(800))
+    os.utime(folder / "s3-old", (1, 1))
+    removing, seen = shutil.rmtree, list[bool]()
+
+    def rmtree(path: Path, **options: bool) -> None:
+        seen.append((folder / "s3-old").exists())
+        removing(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    make(source, folder, 0).of(str(source.root), "new")
+    assert seen == [False]
+    assert names(folder) == []
+
+
 def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) -> None:
     for name, age_s, size in (("s3-old", 9000.0, 800), ("s3-newer", 5000.0, 100), ("s3-used", 1.0, 800)):
         (folder / name).mkdir()
