@@ -46,6 +46,8 @@ _TOUCH_S = 60.0
 _IN_USE_S = 900.0
 # After a failure of the local disk files are read in place for so long.
 _REST_S = 60.0
+_TELL_S = 60.0
+_DAMAGED = "Copies of files of %s are damaged and fetched again, among them %s: %s."
 _PIECE_BYTES = 1 << 20
 
 
@@ -159,7 +161,8 @@ class DatasetCopies:
 
     def __init__(self, copies: Copies, uri: str, base: Path) -> None:
         self._copies, self._uri, self._base, self.root = copies, uri, base, base / _FILES
-        self._touched_s = self._failed_s = float("-inf")
+        self._touched_s = self._failed_s = self._told_s = float("-inf")
+        self._lock = threading.Lock()
         self._sums: tuple[Stamp, dict[str, tuple[int, int]]] = (), {}
         self._sound: dict[str, Stamp] = {}
         self._damaged: dict[str, Stamp] = {}
@@ -208,7 +211,7 @@ class DatasetCopies:
 
     def _without_sound(self, entries: Iterable[Entry]) -> list[Entry]:
         """Those that are not there, or damaged, which are removed."""
-        missing, reasons = [], []
+        missing = []
         for entry in entries:
             path = self.root / entry.path
             try:
@@ -220,21 +223,22 @@ class DatasetCopies:
                 missing.append(entry)
                 continue
             try:
-                self._compare(entry, path)
+                if (entry.size, _sum(path)) != self._noted_sums().get(entry.path):
+                    raise CopyDamaged("it is not what was fetched")
                 self._sound[entry.path] = stamp
             except CopyDamaged as damage:
                 self._damaged[entry.path] = stamp
                 missing.append(entry)
-                reasons.append(f"{entry.path}: {damage}")
+                self._tell(entry, damage)
                 self._copies.discard(path)
-        if reasons:
-            text = "%d copies of files of %s are damaged and fetched again, first %s."
-            log.warning(text, len(reasons), self._uri, reasons[0])
         return missing
 
-    def _compare(self, entry: Entry, path: Path) -> None:
-        if (entry.size, _sum(path)) != self._noted_sums().get(entry.path):
-            raise CopyDamaged("it is not what was fetched")
+    def _tell(self, entry: Entry, damage: CopyDamaged) -> None:
+        """Log it, but of many files that are damaged at once only the first."""
+        with self._lock:
+            before, self._told_s = self._told_s, time.monotonic()
+        if self._told_s - before > _TELL_S:
+            log.warning(_DAMAGED, self._uri, entry.path, damage)
 
     def _noted_sums(self) -> dict[str, tuple[int, int]]:
         """Size and checksum of each copy, as this or another process noted them."""

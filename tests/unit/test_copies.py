@@ -358,3 +358,16 @@ def test_an_object_fetched_wrongly_is_no_copy(source: Source, folder: Path) -> N
         assert not copies.have(listing.entries)
     assert copies.have(listing.entries)
     assert contents(copies.root) == contents(source.root)
+
+
+def test_many_damaged_copies_are_told_in_one_line(source: Source, folder: Path, caplog) -> None:
+    listing = source.listing
+    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    assert copies.have(listing.entries)
+    for path in ("obs/a0.tdb", "obs/a1.tdb"):
+        zeros(copies.root / path)
+    for entry in listing.entries:
+        assert copies.have([entry])
+    assert contents(copies.root) == contents(source.root)
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "obs/a0.tdb" in line
