@@ -136,6 +136,8 @@ class SingleDataset:
     def __init__(self, storage: Storage, uri: str) -> None:
         self.storage = storage
         self.uri = uri.rstrip("/")
+        # Whether anything was in its folder before.
+        self._seen = False
 
     def dataset_uri(self, name: str) -> str:
         """URI of the one dataset.
@@ -150,7 +152,10 @@ class SingleDataset:
         if name:
             raise DatasetNotFound(_NOT_HERE)
         if not is_s3(self.uri):
-            self.check()
+            # Empty from the start it is damaged, as whoever opens it says.
+            if self._seen:
+                self.check()
+            self._seen = bool(self.storage.children(self.uri))
         return self.uri
 
     def names(self) -> tuple[str, ...]:

@@ -301,7 +301,8 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         The store did not answer.
     """
     listing = listing if listing is not None else storage.listing(uri)
-    if not listing.entries and (is_s3(uri) or not Path(uri).is_dir()):
+    # An empty folder of another name is none; one that should be a dataset is damaged.
+    if not listing.entries and (is_s3(uri) or not Path(uri).is_dir() or (name and not name.endswith(".cxg"))):
         raise DatasetNotFound("There is no dataset of that name here.")
     # Each read says what it was about; this is for what damage nobody thought of makes TileDB say.
     with translated("the dataset"):
