@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path", nargs="?", metavar="DATAROOT_OR_CXG", help="folder or s3:// prefix of datasets, or one dataset"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (see --dump-default-config)")
-    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--host", help="address to listen on (default 127.0.0.1; docs/deploy.md says what a proxy in front is for)"
+    )
     parser.add_argument("--port", type=int, help="port to listen on (default 5005)")
     parser.add_argument("--client", type=Path, metavar="DIR", help="folder of the built web client")
     parser.add_argument("--open", action="store_true", help="open the page in a web browser")
