@@ -9,28 +9,29 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
+from cxg.errors import DatasetInvalid, DatasetNotFound, DatasetTooLarge, UnknownColumn
 from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.dense import DenseBlock
 from cxg.format.genesets import read_genesets
 from cxg.format.handles import value_name
-from cxg.format.layout import COUNT_RANGE, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P, X_TOTALS
+from cxg.format.layout import COUNT_RANGE, X_TOTALS
 from cxg.format.metadata import read_metadata
 from cxg.format.nearby import holding
 from cxg.format.parts import Parts, fetch
 from cxg.format.positions import Positions
 from cxg.format.selection import shown
+from cxg.format.size import needed_bytes, require_room, text_bytes
 from cxg.format.sparse import Sparse, SparseBlock
 from cxg.format.structure import array_files, has_array, has_traces
+from cxg.format.totals import Totals, read_totals
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
@@ -40,18 +41,6 @@ _X_FILES = {
     "X": frozenset({"a0.tdb"}),
     "X_col_shift": frozenset({"a0.tdb"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over all cells that a converter stored: `total`, `total_squares` (n_var,) float64.
-
-    They are sums of f(x), f being ln(1+x) when `log1p`, else x itself.
-    """
-
-    total: NDArray[np.float64]
-    total_squares: NDArray[np.float64]
-    log1p: bool
 
 
 class Dataset:
@@ -74,6 +63,8 @@ class Dataset:
         Why expression cannot be read; everything else still can.
     view_problem : str or None
         Why the web client cannot show the dataset, one sentence; programs still get what can be read.
+    needed_bytes : int
+        Estimate of the memory that one worker needs at a time to serve it.
     warnings : tuple of str
     """
 
@@ -92,6 +83,12 @@ class Dataset:
         self.embeddings = tuple(self._parts.embeddings)
         self._warnings = self._parts.warnings
         self.n_obs, self.n_var = self.obs.n, self.var.n
+        self.needed_bytes = self._needed_bytes()
+        try:
+            require_room(self.needed_bytes, storage.dataset_bytes)
+        except DatasetTooLarge:
+            self._parts.close()
+            raise
         self.x_kind, self.x_problem = self._inspect_x()
         self.view_problem = self._parts.embedding_problem
         about = read_metadata(self._parts.group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
@@ -116,10 +113,14 @@ class Dataset:
         """Values of one annotation column; see `Annotations.read`."""
         return self.annotations(axis).read(name)
 
-    def read_embedding(self, name: str) -> NDArray[np.float32]:
+    def read_embedding(self, name: str, rows: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """First two dimensions of an embedding: (n_obs, 2) float32, as stored, NaN where a cell has no place.
 
         Each dimension is contiguous (Fortran order).
+
+        Parameters
+        ----------
+        rows : the first and the last cell to read; None reads all
 
         Raises
         ------
@@ -130,12 +131,13 @@ class Dataset:
         """
         if name not in self._parts.embeddings:
             raise UnknownColumn(f"There is no embedding called {shown(name)}.")
+        first, last = rows or (0, self.n_obs - 1)
         with translated(f"embedding {name!r}"):
             array = self._parts.embeddings[name]
             attr = value_name(array)
-            ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
+            ranges = [[(first, last)], [(0, 1)]]
             values = reading.read(holding(array, [attr]), [attr], ranges, reading.COLUMN_MAJOR)[attr]
-        return values.astype(np.float32, copy=False).reshape(2, self.n_obs).T
+        return values.astype(np.float32, copy=False).reshape(2, last - first + 1).T
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
@@ -189,18 +191,7 @@ class Dataset:
         return found
 
     def _read_totals(self) -> Totals | None:
-        array, names = self._parts.open(X_TOTALS), [TOTAL_SUM, TOTAL_SQUARES]
-        try:
-            # An array of that name may be somebody else's.
-            stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
-            if array.schema.shape != (self.n_var,) or array.schema.sparse or not stored.issuperset(names):
-                return None
-            with translated("X_totals"):
-                meta = dict(array.meta)
-                values = reading.read(holding(array, names), names, [[(0, self.n_var - 1)]], reading.ROW_MAJOR)
-        finally:
-            array.close()
-        return Totals(values[TOTAL_SUM], values[TOTAL_SQUARES], meta.get(TRANSFORM_KEY) == TRANSFORM_LOG1P)
+        return read_totals(self._parts.open(X_TOTALS), self.n_var)
 
     @cached_property
     def looks_like_counts(self) -> bool:
@@ -268,6 +259,10 @@ class Dataset:
             if self._matrix is not None:
                 self._matrix.close()
 
+    def _needed_bytes(self) -> int:
+        texts = sum(map(text_bytes, (self.obs.meta, self.var.meta, self._parts.group)))
+        return needed_bytes(self.n_obs, self.n_var, len(self._parts.embeddings), texts)
+
     def _inspect_x(self) -> tuple[str | None, str | None]:
         for kind, parts in (("Xr/Xc", ("Xr", "Xc")), ("X", ("X",))):
             if all(part in self._files for part in parts):
@@ -288,6 +283,8 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         There is nothing at `uri`.
     DatasetInvalid
         It is not a CXG, or `obs` or `var` is damaged.
+    DatasetTooLarge
+        It needs more memory than the memory plan has for a dataset.
     StorageUnavailable
         The store did not answer.
     """

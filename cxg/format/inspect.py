@@ -65,6 +65,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
         out.error(name, str(error))
         return out
     try:
+        out.needed_bytes = dataset.needed_bytes
         _describe(dataset, out)
         repeats = _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)

@@ -59,7 +59,7 @@ ARROWS = {
         "storage",
     ),
     "errors": ("redact",),
-    "firstlook": ("config", "dataroot", "format", "storage"),
+    "firstlook": ("config", "dataroot", "format", "memory", "storage"),
     "format": ("copies", "links", "listing", "storage"),
     "kept": (),
     "links": (),

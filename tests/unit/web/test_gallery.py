@@ -38,9 +38,10 @@ def make_dataset(name="a.cxg", **changes):
     } | changes
     dataset = SimpleNamespace(**about, reads=[])
 
-    def read_embedding(embedding):
+    def read_embedding(embedding, rows=None):
         dataset.reads.append(embedding)
-        return np.arange(2 * dataset.n_obs, dtype=np.float32).reshape(-1, 2)
+        first, last = rows or (0, dataset.n_obs - 1)
+        return np.arange(2 * first, 2 * (last + 1), dtype=np.float32).reshape(-1, 2)
 
     def read_column(axis, column):
         dataset.reads.append((axis, column))
