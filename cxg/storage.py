@@ -253,7 +253,10 @@ class Storage:
         except StorageUnavailable as error:
             # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
             if not isinstance(error.__cause__, MemoryError) and _NO_MEMORY.search(str(error.__cause__)) and _has_room():
-                raise DatasetInvalid(f"{what} is damaged. Copy the dataset again from its source.") from error
+                subject = what[0].upper() + what[1:]
+                raise DatasetInvalid(
+                    f"{subject} cannot be read: damaged. Copy the dataset again from its source."
+                ) from error
             raise
 
     @contextmanager

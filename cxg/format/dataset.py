@@ -271,7 +271,14 @@ class Dataset:
                 except DatasetInvalid as error:
                     return kind, str(error)
                 return kind, None
-        return None, "This dataset holds no expression matrix (neither X nor Xr and Xc)."
+        half = [part for part in ("Xr", "Xc") if part in self._files]
+        if half:
+            other = "Xc" if half == ["Xr"] else "Xr"
+            return (
+                None,
+                f"The expression data is lost: {half[0]} is there, but {other} is missing. Copy the dataset again.",
+            )
+        return None, "This dataset was made without expression data (it holds no expression matrix, X or Xr and Xc)."
 
 
 def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None = None) -> Dataset:

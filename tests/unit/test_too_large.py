@@ -219,6 +219,6 @@ def test_an_array_cut_short_is_told_from_a_lack_of_memory(
     storage_of = Storage(default())
     monkeypatch.setattr(tiledb, "open", fail)
     monkeypatch.setattr(storage, "_has_room", lambda: room)
-    expected, said = (DatasetInvalid, "obs is damaged") if room else (StorageUnavailable, "not enough memory")
+    expected, said = (DatasetInvalid, "Obs cannot be read") if room else (StorageUnavailable, "not enough memory")
     with pytest.raises(expected, match=said):
         storage_of.open_array(str(tmp_path), storage_of.column_ctx, "obs")
