@@ -119,7 +119,7 @@ def check_datasets(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
     except CxgError as error:
         yield Check("data", FAILED, _line(error))
         return
-    storage = Storage(config)
+    storage = Storage(config, dataset_mb=memory.plan(env).dataset_mb)
     root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleDataset(storage, path)
     try:
         names = root.names()

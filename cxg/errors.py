@@ -14,7 +14,8 @@
     │   └── NotOffered          a feature that is switched off, or never offered here
     ├── DatasetError            one dataset cannot be served; the others can
     │   ├── DatasetNotFound     no dataset of that name in the dataroot
-    │   └── DatasetInvalid      it is there, but damaged or not a CXG
+    │   ├── DatasetInvalid      it is there, but damaged or not a CXG
+    │   └── DatasetTooLarge     it is sound, but needs more memory than the server has
     ├── StorageUnavailable      the dataroot did not answer; a retry is safe
     ├── Busy                    too many ask for long work at once; a retry is safe
     └── ConversionError         an input cannot be turned into a CXG
@@ -88,6 +89,10 @@ class DatasetNotFound(DatasetError):
 
 class DatasetInvalid(DatasetError):
     """The dataset is there, but damaged or not a CXG."""
+
+
+class DatasetTooLarge(DatasetError):
+    """The dataset is sound, but serving it takes more memory than the memory plan has."""
 
 
 class StorageUnavailable(CxgError):

@@ -15,6 +15,7 @@ from cxg.dataroot import Dataroot, SingleDataset
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.notes import Loss
+from cxg.memory import plan
 from cxg.storage import Storage
 
 WITHIN_S = 2.0
@@ -58,7 +59,7 @@ class FirstLook:
             yield f"only {looked_at:,} of {self.total:,} datasets were looked at in time: run cxg doctor for all."
 
     def _look(self) -> None:
-        storage = Storage(self._config)
+        storage = Storage(self._config, dataset_mb=plan().dataset_mb)
         dataroot, datapath = self._config.multi_dataset.dataroot, str(self._config.single_dataset.datapath)
         root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, datapath)
         try:

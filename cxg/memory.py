@@ -68,6 +68,14 @@ class MemoryPlan:
         fixed_mb = PROGRAM_MB + self.open_mb + self.making_mb + self.scan_mb + self.list_mb + self.connections_mb
         return fixed_mb + self.answers_mb
 
+    @property
+    def dataset_mb(self) -> int:
+        """Most that a single answer of one dataset may take, in MB, made while nothing else is made.
+
+        That is what answers being made have, and of what is left to the page cache a share for each worker.
+        """
+        return self.making_mb + max(0, self.total_mb - self.workers * self.worker_mb) // self.workers
+
     def table(self) -> str:
         """The plan as the lines that a server prints at start."""
         rows = [

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import tiledb
 
 from cxg import memory
@@ -42,6 +43,13 @@ _AWAY = re.compile(
 # Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
 _PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
 _TOO_LITTLE = re.compile(r"memory budget|one (tile|slab) with current", re.IGNORECASE)
+# TileDB wraps failed allocations.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|MemoryError|(cannot|unable to|failed to|could not) allocate|out of memory|bad_array_new_length|"
+    r"length_error|_M_default_append|array is too big|maximum (supported|allowed) (size|dimension)",
+    re.IGNORECASE,
+)
+_OPENING_BYTES = 256 << 20
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
@@ -77,6 +85,8 @@ def translated(what: str) -> Iterator[None]:
         raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
     except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
         text = str(error)
+        if _NO_MEMORY.search(_PATHS.sub(" ", text)):
+            raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
         if _TOO_LITTLE.search(_PATHS.sub(" ", text)):
             raise DatasetInvalid(
                 f"Reading {what} takes more memory than is allowed: raise sm.mem.total_budget in "
@@ -92,6 +102,14 @@ def translated(what: str) -> Iterator[None]:
         raise damage from error
 
 
+def _has_room() -> bool:
+    """Tell whether what opening any array takes can be allocated now."""
+    try:
+        return len(np.empty(_OPENING_BYTES, np.uint8)) == _OPENING_BYTES
+    except MemoryError:
+        return False
+
+
 def is_away(error: BaseException) -> bool:
     """Tell whether an error of TileDB or the operating system is the store's fault, not the data's."""
     return getattr(error, "errno", None) in _AWAY_ERRNO or bool(_AWAY.search(_PATHS.sub(" ", str(error))))
@@ -105,18 +123,25 @@ class Storage:
     cache_env : environment that says where to keep copies of small files from S3 (`CXG_CACHE_DIR`, `CXG_CACHE_MB`);
         None keeps none
     open_mb : most memory for what is known of open datasets, in MB
+    dataset_mb : most that a dataset may need (`cxg.memory.MemoryPlan.dataset_mb`); None takes any
 
     Attributes
     ----------
     contexts : Contexts
         TileDB contexts, which are replaced now and then.
+    dataset_bytes : int or None
     kept : Kept
         Open matrices, names and sums of the datasets in use.
     """
 
     def __init__(
-        self, config: Config, cache_env: Mapping[str, str] | None = None, open_mb: int = memory.OPEN_MB
+        self,
+        config: Config,
+        cache_env: Mapping[str, str] | None = None,
+        open_mb: int = memory.OPEN_MB,
+        dataset_mb: int | None = None,
     ) -> None:
+        self.dataset_bytes = None if dataset_mb is None else dataset_mb * memory.MB
         self.kept = Kept(open_mb * memory.MB)
         settings = tiledb_settings(config, os.environ)
         self._endpoint = settings.get("vfs.s3.endpoint_override", "")
@@ -219,8 +244,17 @@ class Storage:
         DatasetInvalid, StorageUnavailable
             As `translated` says.
         """
-        with translated(what):
-            array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+        try:
+            with translated(what):
+                array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+        except StorageUnavailable as error:
+            # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
+            if not isinstance(error.__cause__, MemoryError) and _NO_MEMORY.search(str(error.__cause__)) and _has_room():
+                subject = what[0].upper() + what[1:]
+                raise DatasetInvalid(
+                    f"{subject} cannot be read: damaged. Copy the dataset again from its source."
+                ) from error
+            raise
         ctx.note_use()
         return array
 

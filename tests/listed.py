@@ -43,7 +43,12 @@ def make_dataset(name="a.cxg", **changes):
         dataset.reads.append((axis, column))
         return Labels(np.zeros(dataset.n_obs, np.int8), ("T", "B"))
 
-    dataset.read_embedding, dataset.read_column = read_embedding, read_column
+    def stored_embedding(embedding, first, last):
+        dataset.reads.append(embedding)
+        return np.arange(2 * first, 2 * (last + 1), dtype=np.float32).reshape(-1, 2).T
+
+    dataset.read_embedding, dataset.stored_embedding = read_embedding, stored_embedding
+    dataset.read_column = read_column
     return dataset
 
 

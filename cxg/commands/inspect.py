@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from cxg import config
 from cxg.errors import DatasetNotFound
 from cxg.format.inspect import Inspection, inspect_dataset
+from cxg.format.size import too_large
 from cxg.listing import is_s3
+from cxg.memory import MB, plan
 from cxg.storage import Storage
 
 _HDF5_SUFFIXES = (".h5ad", ".h5")
@@ -39,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
         raise DatasetNotFound(f"{args.dataset} is a file, not the folder of a CXG{way}.")
     name = uri.rstrip("/").rsplit("/", 1)[-1]
     found = inspect_dataset(Storage(config.default()), uri.rstrip("/"), name, quick=args.quick)
+    problem = too_large(found.needed_bytes, plan(os.environ).dataset_mb * MB)
+    if problem is not None:
+        found.warn("memory", problem.replace("this server has", "a server with this machine's memory has"))
     text = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) if args.json else as_text(found)
     sys.stdout.write(text + "\n")
     return 0 if found.ok else 1

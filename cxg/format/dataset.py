@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, UnknownColumn
+from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, DatasetTooLarge, UnknownColumn
 from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
@@ -31,6 +32,7 @@ from cxg.format.nearby import read_from
 from cxg.format.parts import Parts, fetch
 from cxg.format.positions import Positions
 from cxg.format.selection import shown
+from cxg.format.size import needed_bytes, require_room, text_bytes
 from cxg.format.sparse import Sparse, SparseBlock
 from cxg.format.structure import array_files, has_array, has_traces
 from cxg.format.totals import Totals, read_totals
@@ -69,6 +71,8 @@ class Dataset:
         Why expression cannot be read; everything else still can.
     view_problem : str or None
         Why the web client cannot show the dataset, one sentence; programs still get what can be read.
+    needed_bytes : int
+        Estimate of the memory that one worker needs at a time to serve it.
     warnings : tuple of str
     """
 
@@ -89,6 +93,12 @@ class Dataset:
         self.embeddings = tuple(self._parts.embeddings)
         self._warnings = self._parts.warnings
         self.n_obs, self.n_var = self.obs.n, self.var.n
+        self.needed_bytes = self._needed_bytes()
+        try:
+            require_room(self.needed_bytes, storage.dataset_bytes)
+        except DatasetTooLarge:
+            self._parts.close()
+            raise
         self.x_kind, self.x_problem = self._inspect_x()
         self.view_problem = self._parts.embedding_problem
         about = read_metadata(self._parts.group, name or uri.rstrip("/").rpartition("/")[2], self._warnings)
@@ -125,14 +135,24 @@ class Dataset:
         DatasetInvalid, StorageUnavailable
             It cannot be read.
         """
+        return narrowed(self.stored_embedding(name, 0, self.n_obs - 1)).T
+
+    def stored_embedding(self, name: str, first: int, last: int) -> NDArray[Any]:
+        """First two dimensions of some consecutive cells, in the type they are stored in: (2, last - first + 1).
+
+        Raises
+        ------
+        UnknownColumn, DatasetInvalid, StorageUnavailable
+            As `read_embedding`.
+        """
         if name not in self._parts.embeddings:
             raise UnknownColumn(f"There is no embedding called {shown(name)}.")
         with translated(f"embedding {name!r}"):
             array = self._parts.embeddings[name]
             attr = value_name(array)
-            ranges = [[(0, self.n_obs - 1)], [(0, 1)]]
+            ranges = [[(first, last)], [(0, 1)]]
             values = read_from(array, [attr], lambda one: reading.read(one, [attr], ranges, reading.COLUMN_MAJOR))[attr]
-        return narrowed(values.reshape(2, self.n_obs)).T
+        return values.reshape(2, last - first + 1)
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
@@ -186,11 +206,7 @@ class Dataset:
         return found
 
     def _read_totals(self) -> Totals | None:
-        array = self._parts.open(X_TOTALS)
-        try:
-            return read_totals(array, self.n_var)
-        finally:
-            array.close()
+        return read_totals(self._parts.open(X_TOTALS), self.n_var)
 
     @cached_property
     def looks_like_counts(self) -> bool:
@@ -277,6 +293,10 @@ class Dataset:
             if self._matrix is not None:
                 self._matrix.close()
 
+    def _needed_bytes(self) -> int:
+        texts = sum(map(text_bytes, (self.obs.meta, self.var.meta, self._parts.group)))
+        return needed_bytes(self.n_obs, self.n_var, len(self._parts.embeddings), texts)
+
     def _inspect_x(self) -> tuple[str | None, str | None]:
         for kind, parts in (("Xr/Xc", ("Xr", "Xc")), ("X", ("X",))):
             if all(part in self._files for part in parts):
@@ -285,7 +305,14 @@ class Dataset:
                 except DatasetInvalid as error:
                     return kind, str(error)
                 return kind, None
-        return None, "This dataset holds no expression matrix (neither X nor Xr and Xc)."
+        half = [part for part in ("Xr", "Xc") if part in self._files]
+        if half:
+            other = "Xc" if half == ["Xr"] else "Xr"
+            return (
+                None,
+                f"The expression data is lost: {half[0]} is there, but {other} is missing. Copy the dataset again.",
+            )
+        return None, "This dataset was made without expression data (it holds no expression matrix, X or Xr and Xc)."
 
 
 def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None = None) -> Dataset:
@@ -297,6 +324,8 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         There is nothing at `uri`.
     DatasetInvalid
         It is not a CXG, or `obs` or `var` is damaged.
+    DatasetTooLarge
+        It needs more memory than the memory plan has for a dataset.
     StorageUnavailable
         The store did not answer.
     """

@@ -23,6 +23,7 @@ class Inspection:
 
     facts: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    needed_bytes: int = 0
 
     @property
     def ok(self) -> bool:

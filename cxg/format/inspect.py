@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tiledb
 
-from cxg.errors import DatasetInvalid, DatasetNotFound
+from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format import layout
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.findings import Finding, Inspection
@@ -65,6 +65,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
         out.error(name, str(error))
         return out
     try:
+        out.needed_bytes = dataset.needed_bytes
         _describe(dataset, out)
         repeats = _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)
@@ -122,7 +123,7 @@ def _describe(dataset: Dataset, out: Inspection) -> None:
         "obs_columns": [_describe_column(column) for column in dataset.obs.columns],
         "var_columns": [_describe_column(column) for column in dataset.var.columns],
         "colors": sorted(dataset.colors.keys() - _unused_colors(dataset).keys()),
-        "genesets": len(dataset.genesets),
+        "genesets": len(dataset.genesets) if dataset.x_problem is None else 0,
     }
     for text in dataset.warnings:
         if isinstance(text, Loss):
@@ -201,7 +202,7 @@ def _overlap(a: Any, b: Any) -> bool:
 def _check_gene(dataset: Dataset, out: Inspection) -> None:
     try:
         dataset.read_X_columns(np.arange(min(1, dataset.n_var)))
-    except DatasetInvalid as error:
+    except (DatasetInvalid, StorageUnavailable) as error:
         out.error("X", str(error))
 
 

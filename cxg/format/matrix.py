@@ -20,7 +20,7 @@ from cxg.format import reading
 from cxg.format.dense import Dense2D, DenseBlock, FloatArray, IndexArray, as_float32
 from cxg.format.handles import Handle, value_name
 from cxg.format.sparse import RowsAndColumns, Sparse2D, SparseBlock
-from cxg.format.structure import ArrayFiles
+from cxg.format.structure import NEVER_WRITTEN, ArrayFiles
 from cxg.storage import Storage, translated
 
 
@@ -97,5 +97,7 @@ def require_whole(files: dict[str, ArrayFiles], *names: str) -> None:
     """
     for name in names:
         problem = files[name].problem
+        if problem == NEVER_WRITTEN:
+            raise DatasetInvalid(f"This dataset has no expression data: {name} is there, but it was never written.")
         if problem is not None:
             raise DatasetInvalid(f"This dataset's expression data is missing: {name} cannot be read because {problem}.")

@@ -20,6 +20,7 @@ from cxg.format.annotations import Annotations
 from cxg.format.layout import EMB, GROUP_METADATA, OBS, SCHEMA_KEY, VAR, X_COLUMNS, X_ROWS, X_TOTALS
 from cxg.format.nearby import NearArray, open_nearby
 from cxg.format.notes import Loss
+from cxg.format.size import needed_bytes, require_room, text_bytes
 from cxg.format.structure import array_files, arrays_below, has_array, has_traces, missing_tables, small_arrays
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
@@ -48,6 +49,8 @@ class Parts:
     ------
     DatasetInvalid
         `obs` or `var` is missing or damaged.
+    DatasetTooLarge
+        It needs more memory than a dataset may take.
     StorageUnavailable
         The store did not answer.
     """
@@ -61,12 +64,14 @@ class Parts:
         self._near: dict[str, NearArray] = {}
         for part in (OBS, VAR):
             _require_whole(listing, part)
+        embeddings = arrays_below(listing, EMB)
+        require_room(needed_bytes(n_arrays=len(embeddings)), storage.dataset_bytes)
         jobs: dict[str, Callable[[], Any]] = {
-            OBS: lambda: Annotations(self.open(OBS), OBS),
-            VAR: lambda: Annotations(self.open(VAR), VAR),
+            OBS: partial(self._open_annotations, OBS),
+            VAR: partial(self._open_annotations, VAR),
             GROUP_METADATA: self._group_metadata,
         }
-        for name in arrays_below(listing, EMB):
+        for name in embeddings:
             jobs[f"{EMB}/{name}"] = partial(self._open_embedding, name)
         if is_s3(uri):
             with ThreadPoolExecutor(_OPEN_THREADS) as pool:
@@ -122,6 +127,20 @@ class Parts:
         for part in (self.obs, self.var, *self.embeddings.values()):
             part.close()
 
+    def _open_annotations(self, part: str) -> Annotations:
+        array = self.open(part)
+        try:
+            with translated(f"the metadata of {part}"):
+                texts = text_bytes(dict(array.meta))
+            # Before any of it is parsed, or anything as long as the axis is made.
+            rows = int(array.schema.shape[0])
+            sizes = {"n_obs": rows} if part == OBS else {"n_var": rows}
+            require_room(needed_bytes(**sizes, texts=texts), self._storage.dataset_bytes)
+            return Annotations(array, part)
+        except CxgError:
+            array.close()
+            raise
+
     def _open_embedding(self, name: str) -> Any:
         problem = array_files(self._listing, f"{EMB}/{name}").problem
         if problem is None:
@@ -161,6 +180,7 @@ class Parts:
         try:
             with translated(GROUP_METADATA):
                 found = dict(array.meta)
+            require_room(needed_bytes(texts=text_bytes(found)), self._storage.dataset_bytes)
             if not found:
                 self.warnings.append(Loss(f"{GROUP_METADATA} is empty, so there is no title, no link, no colours."))
             return found

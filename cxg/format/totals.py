@@ -32,7 +32,7 @@ class Totals:
 
 
 def read_totals(array: Any, n_var: int) -> Totals | None:
-    """Read the array `X_totals`.
+    """Read the array `X_totals`, and close it.
 
     Parameters
     ----------
@@ -49,14 +49,16 @@ def read_totals(array: Any, n_var: int) -> Totals | None:
     DatasetInvalid, StorageUnavailable
         It cannot be read.
     """
-    names = [TOTAL_SUM, TOTAL_SQUARES]
-    stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
-    if array.schema.shape != (n_var,) or array.schema.sparse or not stored.issuperset(names):
-        return None
-    with translated("X_totals"):
-        meta = dict(array.meta)
-        ranges = [[(0, n_var - 1)]]
-        values = read_from(array, names, lambda one: reading.read(one, names, ranges, reading.ROW_MAJOR))
+    names, ranges = [TOTAL_SUM, TOTAL_SQUARES], [[(0, n_var - 1)]]
+    try:
+        stored = {array.schema.attr(i).name for i in range(array.schema.nattr)}
+        if array.schema.shape != (n_var,) or array.schema.sparse or not stored.issuperset(names):
+            return None
+        with translated("X_totals"):
+            meta = dict(array.meta)
+            values = read_from(array, names, lambda one: reading.read(one, names, ranges, reading.ROW_MAJOR))
+    finally:
+        array.close()
     log1p = meta.get(TRANSFORM_KEY) == TRANSFORM_LOG1P
     # The first converter took any wide range for counts, with negative values too.
     if log1p and not _is_at_least_0(meta.get(MIN_KEY)):

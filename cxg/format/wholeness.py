@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.errors import DatasetInvalid
+from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.format import reading
 from cxg.format.dataset import Dataset
 from cxg.format.findings import Inspection
@@ -59,7 +59,7 @@ def check_values(
                     out.error(f"{name}/{attribute}" if name in (OBS, VAR) else name, problem)
             elif not quick:
                 sums[name] = sums_by_gene(array, name, dataset.n_obs, dataset.n_var)
-        except (DatasetInvalid, ValueError) as error:
+        except (DatasetInvalid, StorageUnavailable, ValueError) as error:
             out.error(name, str(error))
         except KeyError as error:
             out.error(name, f"It has no coordinate {error}, so it is not a matrix of cells and genes.")
@@ -128,7 +128,7 @@ def unreadable(array: Any, what: str) -> Iterator[tuple[str, str]]:
                         reading.read_text(array, name, *ranges[0][0])
                     else:
                         reading.read(array, [name], ranges, reading.ROW_MAJOR)
-        except DatasetInvalid as error:
+        except (DatasetInvalid, StorageUnavailable) as error:  # damage may look like a lack of memory
             yield name, str(error)
 
 

@@ -97,7 +97,7 @@ def create_app(
 
 
 def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
-    storage = Storage(config, env, plan.open_mb)
+    storage = Storage(config, env, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:
         raise ConfigError(

@@ -17,6 +17,7 @@ from cxg.errors import (
     CxgError,
     DatasetInvalid,
     DatasetNotFound,
+    DatasetTooLarge,
     NotAcceptable,
     NotOffered,
     RequestError,
@@ -38,6 +39,7 @@ STATUS: tuple[tuple[type[CxgError], int], ...] = (
     (RequestError, 400),
     (DatasetNotFound, 404),
     (DatasetInvalid, 400),
+    (DatasetTooLarge, 507),
     (StorageUnavailable, 503),
     (Busy, 429),
     (ConfigError, 500),
@@ -48,6 +50,7 @@ _TITLES = {
     404: "Nothing here",
     405: "Not possible here",
     503: "The data is out of reach for a moment",
+    507: "This dataset cannot be shown here",
 }
 
 
@@ -61,6 +64,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(CxgError, _ours)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(ParseException, _broken_body)
+    app.register_error_handler(MemoryError, _no_memory)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -79,7 +83,7 @@ def log_failure(error: CxgError, *, with_traceback: bool = False) -> None:
 
 def _ours(error: CxgError) -> Response:
     status = status_of(error)
-    if isinstance(error, DatasetInvalid) or (status >= 500 and status != 501):
+    if isinstance(error, DatasetInvalid) or (status >= 500 and status not in (501, 507)):
         log_failure(error, with_traceback=status == 500)
     response = _render(status, str(error))
     if status in (429, 503):
@@ -104,6 +108,11 @@ def _http(error: HTTPException) -> Response:
 def _broken_body(_: ParseException) -> Response:
     """The body came in chunks that are none, which gunicorn finds only when the body is read."""
     return _render(400, "The body of the request is not framed as HTTP says.")
+
+
+def _no_memory(error: MemoryError) -> Response:
+    """Nothing is wrong with the dataset: with fewer visitors at a time the same request may be answered."""
+    return _ours(StorageUnavailable("There is not enough memory for this answer now; try again soon."))
 
 
 def _unknown(error: Exception) -> Response:

@@ -169,7 +169,9 @@ def colors(opened: Dataset, *, skip_damaged: bool = False) -> dict[str, dict[str
 
 
 def genesets(opened: Dataset) -> list[dict[str, Any]]:
-    """Stored gene sets, with only the genes that the dataset has."""
+    """Stored gene sets, with only the genes that the dataset has; none where there is no expression."""
+    if opened.x_problem is not None:
+        return []
     return known_genes(opened.genesets, opened.gene_positions) if opened.genesets else []
 
 

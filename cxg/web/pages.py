@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,10 @@ from cxg.web.headers import IMMUTABLE, REVALIDATE
 from cxg.web.site import current_site, respond
 from cxg.web.summaries import view_problem
 
+_NOTICE = (
+    "position:fixed;bottom:8px;left:50%;transform:translateX(-50%);z-index:30;max-width:40em;padding:8px 12px;"
+    "background:#fff8e1;border:1px solid #b7791f"
+)
 _DEPLOY_CACHE_CONTROL = "public, max-age=300"
 
 
@@ -35,7 +40,7 @@ def client_blueprint(client: Client) -> Blueprint:
         except DatasetInvalid as error:
             errors.log_failure(error)
             return gallery.error_page(404, "This dataset cannot be opened", str(error))
-        response = Response(client.page, content_type="text/html; charset=utf-8")
+        response = Response(_with_notice(client.page, opened.x_problem), content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = client.policy
         response.headers["Cache-Control"] = "no-cache"
         response.add_etag()
@@ -54,6 +59,14 @@ def client_blueprint(client: Client) -> Blueprint:
         return response
 
     return routes
+
+
+def _with_notice(page: bytes, problem: str | None) -> bytes:
+    """Put a sentence at the foot of the client's page, which a visitor can fold away."""
+    if problem is None:
+        return page
+    notice = f'<details open style="{_NOTICE}"><summary>Genes cannot be shown</summary>{escape(problem)}</details>'
+    return page.replace(b'<div id="root"></div>', notice.encode("utf-8", "replace") + b'<div id="root"></div>', 1)
 
 
 def site_blueprint(client: Client, base_url: str, deploy: Path | None) -> Blueprint:

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from cxg.compute import thumbnail
 from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
+from cxg.format.sampling import sample_embedding
 from cxg.web.summaries import color_column, picture_version, shown_embedding
 
 # `cxg.memory` counts with this.
@@ -59,7 +60,7 @@ def draw_dataset(dataset: Dataset) -> bytes | None:
     if embedding is None:
         return None
     cells = thumbnail.sample_cells(dataset.n_obs)
-    xy = dataset.read_embedding(embedding)[cells]
+    xy = sample_embedding(dataset, embedding, cells)
     values = dataset.read_column("obs", column) if column is not None else None
     if column is None or not isinstance(values, Labels):
         return thumbnail.draw(xy, np.zeros(len(cells), np.int64), [_PLAIN])

@@ -54,7 +54,7 @@ ARROWS = {
     ),
     "errors": ("redact",),
     "expression": ("checksums", "format"),
-    "firstlook": ("config", "dataroot", "format", "storage"),
+    "firstlook": ("config", "dataroot", "format", "memory", "storage"),
     "format": ("checksums", "contexts", "copies", "links", "listing", "storage"),
     "kept": (),
     "links": (),

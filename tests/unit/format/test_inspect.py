@@ -92,7 +92,7 @@ DAMAGE = {
     "no obs": (remove("obs"), 1, "obs: The array is missing"),
     "no var": (remove("var"), 1, "var: The array is missing"),
     "no X": (remove("Xr", "Xc"), 1, "holds no expression matrix"),
-    "only Xr": (remove("Xc"), 1, "holds no expression matrix"),
+    "only Xr": (remove("Xc"), 1, "Xr is there, but Xc is missing"),
     "no emb": (remove("emb"), 1, "no embedding"),
     "all embeddings lost": (remove("emb/*/__commits/*"), 1, "None of the 2 embeddings can be drawn"),
     "no group metadata": (remove("cxg_group_metadata"), 1, "there is no title, no link, no colours"),

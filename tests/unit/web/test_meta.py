@@ -342,3 +342,30 @@ def test_health_tells_a_missing_dataroot_and_its_return(tmp_path: Path, monkeypa
     assert (response.status_code, response.content_type) == (200, "application/health+json")
     assert response.headers["Cache-Control"] == "no-store"
     assert "output" not in response.json
+
+
+# Without expression
+
+NO_X: dict[str, tuple[dict[str, object], tuple[str, ...], str]] = {
+    "lost commit": ({"missing_commit": "Xr"}, (), "expression data is missing"),
+    "half lost": ({}, ("Xc",), "The expression data is lost: Xr is there, but Xc is missing"),
+    "never written": ({"x_written": False}, (), "Xr is there, but it was never written"),
+    "none": ({}, ("Xr", "Xc"), "was made without expression data"),
+}
+
+
+@pytest.mark.parametrize("what", NO_X)
+def test_without_expression_no_gene_set_is_offered_and_the_page_says_why(tmp_path: Path, what: str) -> None:
+    options, lost, said = NO_X[what]
+    path = cxgs.build(tmp_path / "data" / "a.cxg", n_obs=5, genesets=True, **options).path  # type: ignore[arg-type]
+    for name in lost:
+        shutil.rmtree(path / name)
+    client = serve(tmp_path / "data", tmp_path / "client")
+    assert client.get(f"{API}genesets").json == {"genesets": [], "tid": 0}
+    page = client.get("/d/a.cxg/").text
+    assert said in page
+    assert '<div id="root"></div>' in page
+
+
+def test_with_expression_the_page_has_no_notice(client: FlaskClient) -> None:
+    assert "Genes cannot be shown" not in client.get("/d/a.cxg/").text
