@@ -18,7 +18,7 @@ from cxg.convert.elements import as_str
 from cxg.convert.filters import named_filters
 from cxg.convert.frames import Frame, open_frame
 from cxg.convert.matrix import MatrixSource, open_matrix
-from cxg.convert.opening import open_file
+from cxg.convert.opening import broken_link, open_file
 from cxg.convert.options import Options
 from cxg.errors import ConversionError
 
@@ -143,6 +143,8 @@ def _choose_matrix(root: Any, options: Options) -> tuple[str, Any]:
 
 
 def _no_x(root: Any) -> str:
+    if (problem := broken_link(root, "X")) is not None:
+        return f"{root.filename} {problem}."
     ways = [f"--layer {name}" for name in _layers(root)]
     if root.get(_raw_key(root, "X")) is not None:
         ways.append("--raw")

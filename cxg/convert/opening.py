@@ -50,7 +50,7 @@ def open_file(path: Path) -> Any:
     except OSError as error:
         raise ConversionError(f"{path} {_unopened(error)}.") from error
     try:
-        other = _other_kind(root)
+        other = _other_kind(root) or broken_link(root, "obs", "var", "obsm")
     except BaseException:
         root.close()
         raise
@@ -125,6 +125,17 @@ def _other_kind(root: Any) -> str | None:
     if "obs" in keys or "var" in keys:
         return None
     return _of_10x(root, keys) or _of_others(root, keys)
+
+
+def broken_link(root: Any, *keys: str) -> str | None:
+    """Say which of these parts of a file is a link, inside HDF5, to something that is gone; None when none is."""
+    for key in keys:
+        link = root.get(key, getlink=True)
+        if root.get(key) is not None or not isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+            continue
+        where = link.path if isinstance(link, h5py.SoftLink) else f"{link.path} in {link.filename}"
+        return f"cannot be read: its {key} is a link to {where}, which is gone; put it back or write the file again"
+    return None
 
 
 def _of_10x(root: Any, keys: set[str]) -> str | None:

@@ -75,8 +75,9 @@ COLUMNS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("axis", ["obs", "var"])
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(
+    "axis, name", [*(("obs", name) for name in COLUMNS), *(("var", name) for name in list(COLUMNS)[::6])]
+)
 def test_column(tmp_path, converted, axis, name):
     column, expected, codes = COLUMNS[name]
     matrix = np.eye(N, 4) if axis == "obs" else np.eye(4, N)
@@ -96,7 +97,6 @@ def test_column(tmp_path, converted, axis, name):
 
 
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, np.asarray])
-@pytest.mark.parametrize("options", [[], ["--check"]])
 @pytest.mark.parametrize(
     "dtype, value, is_lost",
     [
@@ -105,16 +105,15 @@ def test_column(tmp_path, converted, axis, name):
         ("f8", 2**24 + 1, True), ("f8", 2**40, False), ("f8", 16777216.3, False), ("f4", 2**24 + 2, False),
     ],
 )  # fmt: skip
-def test_expression(tmp_path, convert, form, options, dtype, value, is_lost):
+def test_expression(tmp_path, convert, form, dtype, value, is_lost):
     x = np.zeros((N, 4), dtype)
     x[1, 1], x[2, 3] = 1, value
-    code, report = convert(make_h5ad(tmp_path / "in.h5ad", form(x)), *options)
+    code, report = convert(make_h5ad(tmp_path / "in.h5ad", form(x)))
     assert code == 0
     notes = [note for note in report["notes"] if note["code"] == "x_rounded"]
     assert [note["level"] for note in notes] == ["warning"] * is_lost
     assert all(note["text"].startswith("1 whole numbers") for note in notes)
-    if not options:
-        np.testing.assert_array_equal(read_matrices(tmp_path / "in.cxg", (N, 4))[0], x.astype("f4"))
+    np.testing.assert_array_equal(read_matrices(tmp_path / "in.cxg", (N, 4))[0], x.astype("f4"))
 
 
 def test_names_and_labels_keep_every_digit(tmp_path, converted):

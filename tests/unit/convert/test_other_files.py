@@ -274,6 +274,28 @@ def test_a_file_in_place_of_a_folder(tmp_path, told):
     assert f"{tmp_path / 'data'} is a file, not a folder" in told(tmp_path / "data" / "in.h5ad")
 
 
+@pytest.mark.parametrize("key", ["X", "obs", "obsm"])
+@pytest.mark.parametrize(
+    "link, said",
+    [(h5py.ExternalLink("gone.h5ad", "/X"), "/X in gone.h5ad"), (h5py.SoftLink("/elsewhere"), "/elsewhere")],
+)
+def test_a_link_inside_the_file_to_what_is_gone(tmp_path, told, key, link, said):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root:
+        del root[key]
+        root[key] = link
+    assert f"its {key} is a link to {said}, which is gone" in told(path)
+
+
+def test_a_link_inside_the_file_is_followed(tmp_path, converted):
+    path = make_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(path, "a") as root, h5py.File(tmp_path / "other.h5", "w") as other:
+        root.copy("X", other)
+        del root["X"]
+        root["X"] = h5py.ExternalLink("other.h5", "/X")
+    converted(path)
+
+
 def test_nothing_at_all(tmp_path, told):
     assert "in.h5ad does not exist" in told(tmp_path / "in.h5ad")
 
