@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
 from cxg.kept import Kept
 from cxg.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 from cxg.objects import Objects
+from cxg.stalls import stalls
 
 # What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
 _AWAY = re.compile(
@@ -167,6 +168,9 @@ class Storage:
         StorageUnavailable
             The store did not answer.
         """
+        return stalls.call(uri, partial(self._listing, uri), opens=True)
+
+    def _listing(self, uri: str) -> Listing:
         if not is_s3(uri):
             try:
                 return list_folder(uri)
@@ -189,6 +193,9 @@ class Storage:
         StorageUnavailable
             The store did not answer, or the folder is not there.
         """
+        return stalls.call(uri, partial(self._children, uri), opens=True)
+
+    def _children(self, uri: str) -> tuple[str, ...]:
         if not is_s3(uri):
             try:
                 with os.scandir(uri) as items:
@@ -209,10 +216,13 @@ class Storage:
         DatasetInvalid, StorageUnavailable
             As `translated` says.
         """
-        with translated(what):
-            array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+
+        def open_now() -> Any:
+            with translated(what):
+                return tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+
         ctx.note_use()
-        return array
+        return stalls.call(uri, open_now, opens=True, discard=lambda array: array.close())
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:

@@ -50,7 +50,7 @@ class Annotations:
             raise DatasetInvalid(f"{axis} is not a one-dimensional dense array, so this is not a CXG.")
         self.n = int(schema.shape[0])
         with translated(f"the metadata of {axis}"):
-            self.meta: dict[str, Any] = dict(array.meta)
+            self.meta: dict[str, Any] = reading.read_meta(array)
         hints = parse_json(self.meta.get(SCHEMA_KEY), f"{SCHEMA_KEY} of {axis}", self.warnings)
         self._hints: Mapping[str, Any] = hints if isinstance(hints, dict) else {}
         self._stored = {schema.attr(i).name: schema.attr(i) for i in range(schema.nattr)}
@@ -126,7 +126,7 @@ class Annotations:
 
     def close(self) -> None:
         """Close the array."""
-        self._array.close()
+        reading.close(self._array)
 
     def _hint(self, name: str) -> Mapping[str, Any]:
         hint = self._hints.get(name)

@@ -15,11 +15,12 @@ import numpy as np
 import tiledb
 
 from cxg.errors import DatasetError, DatasetInvalid, DatasetNotFound
-from cxg.format import layout
+from cxg.format import layout, reading
 from cxg.format.annotations import Annotations
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.format.structure import array_files, arrays_below, has_array
+from cxg.format.structure import array_files, arrays_below, has_array, odd_files
 from cxg.listing import Listing
+from cxg.stalls import stalls
 from cxg.storage import Storage, translated
 
 Level = Literal["error", "warning"]
@@ -94,7 +95,8 @@ def inspect_dataset(storage: Storage, uri: str, name: str) -> Inspection:
         _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)
         _check_embeddings(dataset, out)
-        _check_metadata(storage, uri, arrays, dataset, out)
+        unread = {name for name in (layout.UNS, layout.X_TOTALS) if odd_files(listing, name)}
+        _check_metadata(storage, uri, [name for name in arrays if name not in unread], dataset, out)
     finally:
         dataset.close()
     out.facts["other"] = sorted(set(listing.children()) - _KNOWN - {"__group", "__meta"})
@@ -179,7 +181,7 @@ def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: In
 
 def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out: Inspection) -> None:
     with translated(name):
-        fragments = tiledb.array_fragments(uri, ctx=storage.column_ctx)
+        fragments = stalls.call(uri, lambda: tiledb.array_fragments(uri, ctx=storage.column_ctx))
         domains = [fragment.nonempty_domain for fragment in fragments]
         if sparse:
             out.facts["non_zeros"] = sum(int(fragment.cell_num) for fragment in fragments)
@@ -251,7 +253,7 @@ def _check_metadata(storage: Storage, uri: str, arrays: list[str], dataset: Data
     if layout.UNS in arrays:
         array = storage.open_array(f"{uri}/{layout.UNS}", storage.column_ctx, layout.UNS)
         with translated(layout.UNS):
-            pickled = sorted(key for key, value in dict(array.meta).items() if isinstance(value, bytes))
+            pickled = sorted(key for key, value in reading.read_meta(array).items() if isinstance(value, bytes))
         array.close()
         if pickled:
             out.warn(

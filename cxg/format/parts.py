@@ -16,10 +16,11 @@ from typing import Any
 from tiledb import TileDBError
 
 from cxg.errors import CxgError, DatasetInvalid, StorageUnavailable
+from cxg.format import reading
 from cxg.format.annotations import Annotations
 from cxg.format.layout import EMB, GROUP_METADATA, OBS, VAR, X_TOTALS
 from cxg.format.nearby import NearArray, open_nearby
-from cxg.format.structure import array_files, arrays_below, has_array, small_arrays
+from cxg.format.structure import array_files, arrays_below, has_array, odd_files, small_arrays
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
@@ -113,8 +114,10 @@ class Parts:
 
     def close(self) -> None:
         """Close every array."""
-        for part in (self.obs, self.var, *self.embeddings.values()):
-            part.close()
+        self.obs.close()
+        self.var.close()
+        for array in self.embeddings.values():
+            reading.close(array)
 
     def _open_embedding(self, name: str) -> Any:
         problem = array_files(self._listing, f"{EMB}/{name}").problem
@@ -144,10 +147,13 @@ class Parts:
     def _group_metadata(self) -> dict[str, Any]:
         if not has_array(self._listing, GROUP_METADATA):
             return {}
+        if odd_files(self._listing, GROUP_METADATA):
+            self.warnings.append("The metadata of the whole is left out: a file of it is no regular file.")
+            return {}
         array = self.open(GROUP_METADATA)
         try:
             with translated(GROUP_METADATA):
-                return dict(array.meta)
+                return reading.read_meta(array)
         finally:
             array.close()
 

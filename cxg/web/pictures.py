@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from cxg.compute import thumbnail
 from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
+from cxg.stalls import stalls
 from cxg.web.summaries import color_column, shown_embedding
 
 _MAX_BYTES = 16 * 2**20
@@ -41,7 +42,7 @@ class Pictures:
         DatasetInvalid, StorageUnavailable
             The embedding or the column cannot be read.
         """
-        with self._drawing:
+        with stalls.hold(self._drawing):
             png = self.kept(dataset.name, dataset.fingerprint)
             if png is None:
                 png = draw_dataset(dataset)

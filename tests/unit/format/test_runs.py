@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cxg import memory
 from cxg.config import default
 from cxg.errors import StorageUnavailable
 from cxg.format import runs
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.runs import RunStore, build, read_columns, sum_columns
+from cxg.kept import Kept
 from cxg.storage import Storage
 from tests import cxgs
 
@@ -134,3 +136,14 @@ def test_a_copy_that_is_cut_short_is_told(made, tmp_path: Path) -> None:
     os.truncate(tmp_path / "copy" / "value.f4", 4)
     with pytest.raises(StorageUnavailable, match="damaged"):
         store.line(59)
+
+
+def test_open_stores_are_bounded_by_number_however_small_they_are(tmp_path: Path) -> None:
+    nothing = np.zeros(3, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    (tmp_path / "copy").mkdir()
+    assert build(tmp_path / "copy", lambda start, stop: nothing, 3, 5, 1 << 20)
+    kept = Kept(memory.OPEN_MB * memory.MB)
+    before = len(list(Path("/dev/fd").iterdir()))
+    for number in range(300):
+        kept.find_or_make(kept, number, lambda: RunStore(tmp_path / "copy"), RunStore.held_bytes)
+    assert 100 < len(list(Path("/dev/fd").iterdir())) - before < 400
