@@ -21,15 +21,16 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Protocol
 
 from cachetools import TTLCache
 
 from cxg.errors import CxgError, DatasetError, DatasetInvalid, DatasetNotFound, StorageUnavailable
-from cxg.format.dataset import Dataset, open_dataset
-from cxg.listing import Listing, is_s3
+from cxg.format.dataset import Dataset
+from cxg.listing import is_s3
+from cxg.opening import Entry, Look, Opener, Root
+from cxg.stalls import about, stalls
 from cxg.storage import Storage
 
 NAMES_TTL_S = 10.0
@@ -43,27 +44,8 @@ _CHECK_INTERVAL_MAX_S = 30.0
 # Whoever comes first after an interval waits this long for the listing.
 _CHECK_WAIT_S = 1.0
 _CHECK_THREADS = 4
-_OPEN_TRIES = 3
 # What was not used for so long is closed rather than opened anew when TileDB contexts are replaced.
 _RENEW_USED_S = 60.0
-
-_Look = tuple[float, str, Listing]
-"""When it began, where the dataset is, its files."""
-
-
-class Root(Protocol):
-    """Where names lead: `cxg.dataroot.Dataroot` or `cxg.dataroot.SingleDataset`."""
-
-    uri: str
-
-    def dataset_uri(self, name: str) -> str:
-        """URI of a dataset; raises DatasetNotFound, or StorageUnavailable while the root is away."""
-
-    def names(self) -> tuple[str, ...]:
-        """Names of all datasets."""
-
-    def check(self) -> None:
-        """Raise StorageUnavailable when the root cannot be reached."""
 
 
 class _Lock:
@@ -71,21 +53,6 @@ class _Lock:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-
-
-class _Entry:
-    __slots__ = ("checked_s", "dataset", "interval_s", "leases", "look", "retired", "used_s")
-
-    def __init__(self, dataset: Dataset, interval_s: float) -> None:
-        self.dataset = dataset
-        self.leases = 0
-        self.retired = False
-        self.interval_s = interval_s
-        self.look: Future[_Look] | None = None
-        self.checked_s = self.used_s = time.monotonic()
-
-    def is_fresh(self) -> bool:
-        return time.monotonic() - self.checked_s <= self.interval_s
 
 
 class Catalog:
@@ -100,10 +67,11 @@ class Catalog:
     ) -> None:
         self.root = root
         self.storage = storage
+        self._opener = Opener(storage, root)
         self._max_datasets = max(1, max_datasets)
         self._timelimit_s = timelimit_s
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
         self._failures: TTLCache[str, tuple[type[CxgError], str]] = TTLCache(_MAX_FAILURES, FAILURE_TTL_S)
         self._names_lock = threading.Lock()
@@ -122,7 +90,7 @@ class Catalog:
         known = self._names
         if known is not None and time.monotonic() - known[0] < NAMES_TTL_S:
             return known[1]
-        with self._names_lock:
+        with stalls.hold(self._names_lock, self.root.uri):
             if self._names is None or time.monotonic() - self._names[0] >= NAMES_TTL_S:
                 self._names = (time.monotonic(), self.root.names())
             return self._names[1]
@@ -143,16 +111,17 @@ class Catalog:
         StorageUnavailable
             The store did not answer, and the dataset was not open yet.
         """
-        entry = self._acquire(name, wait=wait)
-        try:
-            yield entry.dataset
-        except DatasetInvalid:
-            # Files that went away with the whole dataroot are no damage.
-            with suppress(DatasetNotFound):
-                self.root.dataset_uri(name)
-            raise
-        finally:
-            self._release(entry)
+        with about(self._opener.about(name)):
+            entry = self._acquire(name, wait=wait)
+            try:
+                yield entry.dataset
+            except DatasetInvalid:
+                # Files that went away with the whole dataroot are no damage.
+                with suppress(DatasetNotFound):
+                    self.root.dataset_uri(name)
+                raise
+            finally:
+                self._release(entry)
 
     def fresh_identity(self, name: str) -> str | None:
         """Identity of an open dataset that was checked a moment ago, else None; no I/O."""
@@ -176,7 +145,7 @@ class Catalog:
         DatasetNotFound, StorageUnavailable
             It is not there, or the store did not answer.
         """
-        listing = self._look(name)[2]
+        listing = self._opener.look(name, "")[2]
         if not listing.entries:
             raise DatasetNotFound(f"There is no dataset called {name} here.")
         return listing.fingerprint
@@ -199,7 +168,7 @@ class Catalog:
         for entry in entries:
             self._retire(entry)
 
-    def _acquire(self, name: str, *, wait: bool) -> _Entry:
+    def _acquire(self, name: str, *, wait: bool) -> Entry:
         with self._lock:
             holder = self._name_locks.setdefault(name, _Lock())
         entry = self._count(name)
@@ -207,13 +176,18 @@ class Catalog:
             if entry.is_fresh():
                 return entry
             # One thread looks whether the files changed; the others go on with what is open.
-            if not holder.lock.acquire(blocking=wait):
-                return entry
+            if not holder.lock.acquire(blocking=False):
+                if not wait:
+                    return entry
+                try:
+                    stalls.acquire(holder.lock, self.root.uri)
+                except StorageUnavailable:
+                    return entry
             # Whoever held the lock before may have replaced it.
             self._release(entry)
         else:
             self._raise_recent_failure(name)
-            holder.lock.acquire()
+            stalls.acquire(holder.lock, self.root.uri)
         try:
             entry = self._count(name)
             if entry is None:
@@ -223,7 +197,7 @@ class Catalog:
         finally:
             holder.lock.release()
 
-    def _count(self, name: str, *, is_use: bool = True) -> _Entry | None:
+    def _count(self, name: str, *, is_use: bool = True) -> Entry | None:
         with self._lock:
             entry = self._entries.get(name)
             if entry is not None:
@@ -233,13 +207,13 @@ class Catalog:
                     entry.used_s = time.monotonic()
             return entry
 
-    def _entry(self, dataset: Dataset, cost_s: float) -> _Entry:
+    def _entry(self, dataset: Dataset, cost_s: float) -> Entry:
         least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
-        return _Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
+        return Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
 
-    def _open(self, name: str) -> _Entry:
+    def _open(self, name: str) -> Entry:
         try:
-            dataset, cost_s = self._open_whole(name)
+            dataset, cost_s = self._opener.open(name)
         except CxgError as error:
             # Only its kind and sentence: a traceback would keep alive the request that met it first.
             with self._lock:
@@ -254,39 +228,11 @@ class Catalog:
             self._retire(old)
         return entry
 
-    def _open_whole(self, name: str) -> tuple[Dataset, float]:
-        """Open a dataset whose files stay the same meanwhile; also how long one listing of them takes, in seconds.
-
-        A dataset that is replaced at this moment would be opened half old and half new.
-        """
-        for _ in range(_OPEN_TRIES):
-            uri = self.root.dataset_uri(name)
-            started = time.monotonic()
-            listing = self.storage.listing(uri)
-            identity = self.storage.identity(uri, listing)
-            cost_s = time.monotonic() - started
-            if not listing.entries:
-                self.root.dataset_uri(name)
-            try:
-                dataset = open_dataset(self.storage, uri, name, listing)
-            except DatasetInvalid:
-                if self._identity(uri) == identity:
-                    raise
-                continue
-            unchanged = False
-            try:
-                unchanged = self._identity(uri) == identity
-            finally:
-                if not unchanged:
-                    dataset.close()
-            if unchanged:
-                return dataset, cost_s
-        raise StorageUnavailable("This dataset is being written or replaced; try again soon.")
-
-    def _recheck(self, name: str, entry: _Entry, *, wait: bool) -> _Entry:
+    def _recheck(self, name: str, entry: Entry, *, wait: bool) -> Entry:
         """List the files again; the same entry when nothing changed, else a newly opened one."""
         try:
-            began_s, uri, listing = self._look(name) if wait else self._look_for_a_moment(name, entry)
+            known = entry.dataset.fingerprint
+            began_s, uri, listing = self._opener.look(name, known) if wait else self._look_for_a_moment(name, entry)
         except (StorageUnavailable, TimeoutError):
             # What is open stays usable; ask again after the usual interval.
             entry.checked_s = time.monotonic()
@@ -301,22 +247,10 @@ class Catalog:
         self._drop(name, entry)
         return self._open(name)
 
-    def _identity(self, uri: str) -> str:
-        return self.storage.identity(uri, self.storage.listing(uri))
-
-    def _look(self, name: str) -> _Look:
-        began_s, uri = time.monotonic(), self.root.dataset_uri(name)
-        listing = self.storage.listing(uri)
-        entry = self._entries.get(name)
-        if entry is not None and listing.fingerprint != entry.dataset.fingerprint:
-            # If the dataroot went away meanwhile, files are missing that have not changed.
-            self.root.dataset_uri(name)
-        return began_s, uri, listing
-
-    def _look_for_a_moment(self, name: str, entry: _Entry) -> _Look:
-        """What `_look` finds; TimeoutError while it takes too long, and it goes on in the background."""
+    def _look_for_a_moment(self, name: str, entry: Entry) -> Look:
+        """What `Opener.look` finds; TimeoutError while it takes too long, and it goes on in the background."""
         if entry.look is None:
-            entry.look = self._looks.submit(self._look, name)
+            entry.look = self._looks.submit(self._opener.look, name, entry.dataset.fingerprint)
         entry.look.exception(_CHECK_WAIT_S)  # waits
         # What took too long for one visitor is there for the next.
         look, entry.look = entry.look, None
@@ -352,8 +286,8 @@ class Catalog:
                 finally:
                     self._release(old)
 
-    def _replace(self, name: str, old: _Entry) -> None:
-        dataset, cost_s = self._open_whole(name)
+    def _replace(self, name: str, old: Entry) -> None:
+        dataset, cost_s = self._opener.open(name)
         dataset.follow(old.dataset)
         entry = self._entry(dataset, cost_s)
         entry.used_s = old.used_s
@@ -363,14 +297,14 @@ class Catalog:
                 self._entries[name] = entry
         self._retire(old if is_current else entry)
 
-    def _drop(self, name: str, entry: _Entry) -> None:
+    def _drop(self, name: str, entry: Entry) -> None:
         with self._lock:
             if self._entries.get(name) is entry:
                 del self._entries[name]
         self._retire(entry)
         self._release(entry)
 
-    def _surplus(self) -> list[_Entry]:
+    def _surplus(self) -> list[Entry]:
         """Take out what is over the limit or idle too long; the caller holds the lock and retires them."""
         names = list(self._entries)
         over = names[: max(0, len(names) - self._max_datasets)]
@@ -379,14 +313,14 @@ class Catalog:
             over += [name for name in names[len(over) : -1] if self._entries[name].used_s < oldest]
         return [self._entries.pop(name) for name in over]
 
-    def _retire(self, entry: _Entry) -> None:
+    def _retire(self, entry: Entry) -> None:
         with self._lock:
             entry.retired = True
             idle = entry.leases == 0
         if idle:
             entry.dataset.close()
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: Entry) -> None:
         with self._lock:
             entry.leases -= 1
             last = entry.retired and entry.leases == 0

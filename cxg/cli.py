@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from cxg import __version__
+from cxg.ending import end_process_despite_stuck_calls, note_exit_code
 from cxg.errors import ConfigError, CxgError
 
 # Each command is a module with `add_arguments(parser)` and `run(args) -> exit code`; only the one
@@ -28,6 +29,12 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the process's exit code."""
+    if argv is None:
+        end_process_despite_stuck_calls()
+    return note_exit_code(_run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="cxg", description="Single-cell datasets on the web.")
     parser.add_argument("--version", action="version", version=f"cellxgene-eb {__version__}")

@@ -7,10 +7,12 @@ renamed, not mounted or silent, no name is missing: that is told apart, and all 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.listing import is_s3
+from cxg.stalls import stalls
 from cxg.storage import Storage, is_away
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
@@ -44,6 +46,9 @@ class Dataroot:
             raise DatasetNotFound(_NOT_HERE)
         if is_s3(self.uri):
             return f"{self.uri}/{name}"
+        return stalls.call(f"{self.uri}/{name}", partial(self._folder, name), opens=True)
+
+    def _folder(self, name: str) -> str:
         try:
             root = Path(self.uri).resolve()
             target = (root / name).resolve(strict=True)
@@ -68,12 +73,7 @@ class Dataroot:
         StorageUnavailable
             The dataroot cannot be listed.
         """
-        names = self._list()
-        if names:
-            self._remember()
-        elif not is_s3(self.uri):
-            self._check_same()
-        return names
+        return stalls.call(self.uri, self._names)
 
     def check(self) -> None:
         """List the dataroot once.
@@ -83,9 +83,20 @@ class Dataroot:
         StorageUnavailable
             It cannot be listed.
         """
+        stalls.call(self.uri, self._check)
+
+    def _check(self) -> None:
         self.storage.children(self.uri)
         if not is_s3(self.uri) and self._seen is not None and self._identity() != self._seen:
-            self.names()
+            self._names()
+
+    def _names(self) -> tuple[str, ...]:
+        names = self._list()
+        if names:
+            self._remember()
+        elif not is_s3(self.uri):
+            self._check_same()
+        return names
 
     def _list(self) -> tuple[str, ...]:
         found = (name for name in self.storage.children(self.uri) if is_dataset_name(name))

@@ -35,6 +35,7 @@ from cxg.format.columnfiles import ColumnStore, write_columns
 from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
 from cxg.format.runs import ReadRange, RunStore, build
+from cxg.handover import be_nice
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +150,7 @@ class DecodedCache:
 
     def _work(self) -> None:
         """Decode what is wanted until nothing is; stop early when the process ends."""
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        be_nice(_NICE)
         try:
             while (name := self._next()) is not None:
                 _pause(_DELAY_S)

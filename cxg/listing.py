@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,8 @@ from functools import cached_property
 MAX_ENTRIES = 50_000
 # A link that leads nowhere or round in circles, or a file that was removed since its folder was read.
 _GONE = frozenset({errno.ENOENT, errno.ELOOP})
+# Size of what has none: a named pipe, a socket, a device.
+_ODD = -1
 
 
 @dataclass(frozen=True, order=True)
@@ -37,10 +40,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """All files of one dataset, sorted by path; `truncated` when there were too many to read."""
+    """All files of one dataset, sorted by path; `truncated` when there were too many to read.
+
+    `odd` are the paths of what is neither a file nor a folder, such as a named pipe, of which a read may never end.
+    """
 
     entries: tuple[Entry, ...]
     truncated: bool = False
+    odd: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -48,6 +55,8 @@ class Listing:
         digest = hashlib.blake2b(digest_size=16)
         for entry in self.entries:
             digest.update(f"{entry.path}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
+        for path in self.odd:
+            digest.update(f"{path}\0odd\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def identity(self, place: str) -> str:
@@ -75,11 +84,13 @@ class Listing:
         return Listing(
             tuple(replace(e, path=e.path[len(prefix) :]) for e in self.entries if e.path.startswith(prefix)),
             self.truncated,
+            tuple(path[len(prefix) :] for path in self.odd if path.startswith(prefix)),
         )
 
     def children(self) -> tuple[str, ...]:
         """Names of the folders directly inside, sorted."""
-        return tuple(sorted({e.path.split("/", 1)[0] for e in self.entries if "/" in e.path}))
+        paths = (*(entry.path for entry in self.entries), *self.odd)
+        return tuple(sorted({path.split("/", 1)[0] for path in paths if "/" in path}))
 
 
 def is_s3(uri: str) -> bool:
@@ -105,11 +116,17 @@ def from_pairs(pairs: Iterable[tuple[str, int]]) -> Listing:
 
 def _collect(entries: Iterable[Entry]) -> Listing:
     kept: list[Entry] = []
+    odd: list[str] = []
+    is_truncated = False
     for entry in entries:
-        if len(kept) == MAX_ENTRIES:
-            return Listing(tuple(sorted(kept)), truncated=True)
-        kept.append(entry)
-    return Listing(tuple(sorted(kept)))
+        is_truncated = len(kept) + len(odd) == MAX_ENTRIES
+        if is_truncated:
+            break
+        if entry.size == _ODD:
+            odd.append(entry.path)
+        else:
+            kept.append(entry)
+    return Listing(tuple(sorted(kept)), is_truncated, tuple(sorted(odd)))
 
 
 def _walk(path: str, prefix: str) -> Iterator[Entry]:
@@ -120,7 +137,9 @@ def _walk(path: str, prefix: str) -> Iterator[Entry]:
                     yield from _walk(item.path, f"{prefix}{item.name}/")
                 else:
                     status = item.stat()
-                    yield Entry(prefix + item.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                    is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+                    size = status.st_size if is_plain else _ODD
+                    yield Entry(prefix + item.name, size, status.st_mtime_ns, status.st_ctime_ns)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise

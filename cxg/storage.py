@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
 from cxg.kept import Kept
 from cxg.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 from cxg.objects import Objects
+from cxg.stalls import stalls
 
 # What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
 _AWAY = re.compile(
@@ -202,6 +203,9 @@ class Storage:
         StorageUnavailable
             The store did not answer.
         """
+        return stalls.call(uri, partial(self._listing, uri), opens=True)
+
+    def _listing(self, uri: str) -> Listing:
         if not is_s3(uri):
             try:
                 return list_folder(uri)
@@ -224,6 +228,9 @@ class Storage:
         StorageUnavailable
             The store did not answer, or the folder is not there.
         """
+        return stalls.call(uri, partial(self._children, uri), opens=True)
+
+    def _children(self, uri: str) -> tuple[str, ...]:
         if not is_s3(uri):
             try:
                 with os.scandir(uri) as items:
@@ -244,19 +251,23 @@ class Storage:
         DatasetInvalid, StorageUnavailable
             As `translated` says.
         """
-        try:
-            with translated(what):
-                array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
-        except StorageUnavailable as error:
-            # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
-            if not isinstance(error.__cause__, MemoryError) and _NO_MEMORY.search(str(error.__cause__)) and _has_room():
-                subject = what[0].upper() + what[1:]
-                raise DatasetInvalid(
-                    f"{subject} cannot be read: damaged. Copy the dataset again from its source."
-                ) from error
-            raise
+
+        def open_now() -> Any:
+            try:
+                with translated(what):
+                    return tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+            except StorageUnavailable as error:
+                # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
+                cause = error.__cause__
+                if not isinstance(cause, MemoryError) and _NO_MEMORY.search(str(cause)) and _has_room():
+                    subject = what[0].upper() + what[1:]
+                    raise DatasetInvalid(
+                        f"{subject} cannot be read: damaged. Copy the dataset again from its source."
+                    ) from error
+                raise
+
         ctx.note_use()
-        return array
+        return stalls.call(uri, open_now, opens=True, discard=lambda array: array.close())
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:

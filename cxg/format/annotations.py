@@ -52,7 +52,7 @@ class Annotations:
             raise DatasetInvalid(f"{axis} is not a one-dimensional dense array, so this is not a CXG.")
         self.n = int(schema.shape[0])
         with translated(f"the metadata of {axis}"):
-            self.meta: dict[str, Any] = dict(array.meta)
+            self.meta: dict[str, Any] = reading.read_meta(array)
         stored_hints = self.meta.get(SCHEMA_KEY)
         if isinstance(stored_hints, str) and bounds.parsed_bytes(stored_hints) > bounds.PARSED_MAX_BYTES:
             # Without the labels, their codes would be shown as numbers.
@@ -158,7 +158,7 @@ class Annotations:
 
     def close(self) -> None:
         """Close the array."""
-        self._array.close()
+        reading.close(self._array)
 
     def _hint(self, name: str) -> Mapping[str, Any]:
         hint = self._hints.get(name)

@@ -34,9 +34,10 @@ from cxg.format.positions import Positions
 from cxg.format.selection import shown
 from cxg.format.size import needed_bytes, require_room, text_bytes
 from cxg.format.sparse import Sparse, SparseBlock
-from cxg.format.structure import array_files, has_array, has_traces
+from cxg.format.structure import array_files, has_array, has_traces, odd_files
 from cxg.format.totals import Totals, read_totals
 from cxg.listing import Listing, is_s3
+from cxg.stalls import stalls
 from cxg.storage import Storage, translated
 
 _X_FILES = {
@@ -86,7 +87,7 @@ class Dataset:
         self._files = {
             part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_traces(listing, part)
         }
-        self._has_totals = has_array(listing, X_TOTALS)
+        self._has_totals = has_array(listing, X_TOTALS) and not odd_files(listing, X_TOTALS)
         self._parts = Parts(storage, uri, listing)
         self._is_prefetched = not self._parts.are_near
         self.obs, self.var = self._parts.obs, self._parts.var
@@ -248,7 +249,7 @@ class Dataset:
         """
         if self.x_problem is not None:
             raise DatasetInvalid(self.x_problem)
-        with self._lock:
+        with stalls.hold(self._lock, self.uri):
             if self._matrix is None:
                 self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
             return self._matrix

@@ -13,6 +13,7 @@ from cxg.errors import DatasetInvalid
 from cxg.format.layout import OBS, VAR
 from cxg.format.reading import Range
 from cxg.format.structure import ArrayFiles
+from cxg.stalls import stalls
 from cxg.storage import Storage, translated
 
 # What an open array takes, and what TileDB knows of its tiles for each byte of the files that say it: measured.
@@ -59,7 +60,7 @@ class Handle:
     def _open(self, span: tuple[int, int]) -> Any:
         # A fragment opened apart takes its share of what the whole array would.
         held_bytes = self._held_bytes if span == self._span else self._held_bytes // len(self._times)
-        with self._lock:
+        with stalls.hold(self._lock, self._uri):
             return self._storage.kept.find_or_make(self, span, partial(self._open_now, span), held_bytes)
 
     def _open_now(self, span: tuple[int, int]) -> Any:
@@ -67,7 +68,7 @@ class Handle:
         ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
         array = self._storage.open_array(self._uri, ctx, "the expression matrix", span)
         with translated("the expression matrix"):
-            is_empty = array.nonempty_domain() is None
+            is_empty = stalls.call(self._uri, array.nonempty_domain) is None
         if is_empty:
             raise DatasetInvalid("The expression matrix is not the one that was here when this dataset was opened.")
         return array

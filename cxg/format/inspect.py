@@ -14,14 +14,15 @@ import numpy as np
 import tiledb
 
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
-from cxg.format import layout
+from cxg.format import layout, reading
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.findings import Finding, Inspection
 from cxg.format.notes import Loss
 from cxg.format.sparse import SparseBlock
-from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_traces
+from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_traces, odd_files
 from cxg.format.wholeness import check_sums, check_values
 from cxg.listing import Listing, is_s3
+from cxg.stalls import stalls
 from cxg.storage import Storage, translated
 
 _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)
@@ -70,7 +71,8 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
         repeats = _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)
         _check_embeddings(dataset, out)
-        _check_metadata(storage, uri, arrays, dataset, out)
+        unread = {name for name in (layout.UNS, layout.X_TOTALS) if odd_files(listing, name)}
+        _check_metadata(storage, uri, [name for name in arrays if name not in unread], dataset, out)
         whole = [name for name in arrays if array_files(listing, name).problem is None and name not in _METADATA_ONLY]
         sums = check_values(storage, dataset, whole, out, quick=quick)
         if repeats and not quick:
@@ -174,7 +176,7 @@ def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: In
 
 def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out: Inspection) -> bool:
     with translated(name):
-        fragments = tiledb.array_fragments(uri, ctx=storage.column_ctx)
+        fragments = stalls.call(uri, lambda: tiledb.array_fragments(uri, ctx=storage.column_ctx))
         domains = [fragment.nonempty_domain for fragment in fragments]
         if sparse:
             out.facts["non_zeros"] = sum(int(fragment.cell_num) for fragment in fragments)
@@ -272,7 +274,7 @@ def _check_uns(storage: Storage, uri: str, out: Inspection) -> None:
     try:
         array = storage.open_array(f"{uri}/{layout.UNS}", storage.column_ctx, layout.UNS)
         with translated(layout.UNS):
-            stored = dict(array.meta)
+            stored = reading.read_meta(array)
         array.close()
     except DatasetInvalid as error:
         out.error(layout.UNS, str(error))

@@ -79,6 +79,7 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
         return Dense2D(columns, rows, n_obs, n_var)
     shift = None
     if "X_col_shift" in files:
+        require_whole(files, "X_col_shift")
         array = storage.open_array(f"{uri}/X_col_shift", storage.column_ctx, "X_col_shift")
         with translated("X_col_shift"):
             attr = value_name(array)

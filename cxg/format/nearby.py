@@ -16,6 +16,7 @@ import tiledb
 from cxg.copies import DatasetCopies
 from cxg.errors import CxgError
 from cxg.format.structure import ArrayParts
+from cxg.stalls import stalls
 from cxg.storage import Storage, is_away
 
 # A column or array larger than this is read in place: TileDB may need a part of it only.
@@ -41,6 +42,11 @@ class NearArray:
         self._near = storage.open_array(str(copies.root / parts.name), storage.column_ctx, what)
         self.schema = self._near.schema
         self._numbers = {self.schema.attr(i).name: i for i in range(self.schema.nattr)}
+
+    @property
+    def uri(self) -> str:
+        """Where the array is, not its copies."""
+        return self._uri
 
     @property
     def names(self) -> list[str]:
@@ -83,7 +89,7 @@ class NearArray:
         return read(self._in_place())
 
     def _in_place(self) -> Any:
-        with self._lock:
+        with stalls.hold(self._lock, self._uri):
             if self._far is None:
                 self._far = self._storage.open_array(self._uri, self._storage.column_ctx, self._what)
             return self._far

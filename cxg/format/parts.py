@@ -16,12 +16,21 @@ from typing import Any
 from tiledb import TileDBError
 
 from cxg.errors import CxgError, DatasetInvalid, StorageUnavailable
+from cxg.format import reading
 from cxg.format.annotations import Annotations
 from cxg.format.layout import EMB, GROUP_METADATA, OBS, SCHEMA_KEY, VAR, X_COLUMNS, X_ROWS, X_TOTALS
 from cxg.format.nearby import NearArray, open_nearby
 from cxg.format.notes import Loss
 from cxg.format.size import needed_bytes, require_room, text_bytes
-from cxg.format.structure import array_files, arrays_below, has_array, has_traces, missing_tables, small_arrays
+from cxg.format.structure import (
+    array_files,
+    arrays_below,
+    has_array,
+    has_traces,
+    missing_tables,
+    odd_files,
+    small_arrays,
+)
 from cxg.listing import Listing, is_s3
 from cxg.storage import Storage, translated
 
@@ -124,14 +133,16 @@ class Parts:
 
     def close(self) -> None:
         """Close every array."""
-        for part in (self.obs, self.var, *self.embeddings.values()):
-            part.close()
+        self.obs.close()
+        self.var.close()
+        for array in self.embeddings.values():
+            reading.close(array)
 
     def _open_annotations(self, part: str) -> Annotations:
         array = self.open(part)
         try:
             with translated(f"the metadata of {part}"):
-                texts = text_bytes(dict(array.meta))
+                texts = text_bytes(reading.read_meta(array))
             # Before any of it is parsed, or anything as long as the axis is made.
             rows = int(array.schema.shape[0])
             sizes = {"n_obs": rows} if part == OBS else {"n_var": rows}
@@ -176,10 +187,13 @@ class Parts:
                 # What came first with those arrays is the metadata; without them the file is just old.
                 self.warnings.append(Loss(f"{GROUP_METADATA} is missing, so there is no title, no link, no colours."))
             return {}
+        if odd_files(self._listing, GROUP_METADATA):
+            self.warnings.append("The metadata of the whole is left out: a file of it is no regular file.")
+            return {}
         array = self.open(GROUP_METADATA)
         try:
             with translated(GROUP_METADATA):
-                found = dict(array.meta)
+                found = reading.read_meta(array)
             require_room(needed_bytes(texts=text_bytes(found)), self._storage.dataset_bytes)
             if not found:
                 self.warnings.append(Loss(f"{GROUP_METADATA} is empty, so there is no title, no link, no colours."))

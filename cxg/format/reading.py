@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tiledb.main import PyQuery
 
 from cxg.contexts import note_use
+from cxg.stalls import stalls
 
 ROW_MAJOR, COLUMN_MAJOR, UNORDERED = 0, 1, 3
 """How the results are to be ordered; the last is for sparse arrays."""
@@ -46,20 +47,31 @@ def read(
     tiledb.TileDBError
         It cannot be read.
     """
-    query = _query(array, names, ranges, order, dims)
-    query.submit()
-    return _results(query)
+
+    def read_now() -> dict[str, NDArray[Any]]:
+        query = _query(array, names, ranges, order, dims)
+        query.submit()
+        return _results(query)
+
+    return stalls.call(array.uri, read_now)
 
 
 def read_blocks(
     array: Any, names: Sequence[str], ranges: Sequence[Sequence[Range]], dims: Sequence[str] = ()
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Read attributes of a sparse array in blocks no larger than the buffers of its context; as `read`, unordered."""
-    query = _query(array, names, ranges, UNORDERED, dims)
-    query._return_incomplete = True
-    while True:
+    query: Any = None
+
+    def read_next() -> dict[str, NDArray[Any]]:
+        nonlocal query
+        if query is None:
+            query = _query(array, names, ranges, UNORDERED, dims)
+            query._return_incomplete = True
         query.submit()
-        yield _results(query)
+        return _results(query)
+
+    while True:
+        yield stalls.call(array.uri, read_next)
         if not query.is_incomplete:
             return
 
@@ -79,10 +91,34 @@ def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.
     tiledb.TileDBError
         It cannot be read.
     """
-    query = _query(array, [name], [[(first, last)]], ROW_MAJOR, ())
-    query.submit()
-    data, offsets, *_ = query.results()[name]
-    return data.view(np.uint8), np.append(offsets[: last - first + 1].astype(np.int64), len(data))
+
+    def read_now() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        query = _query(array, [name], [[(first, last)]], ROW_MAJOR, ())
+        query.submit()
+        data, offsets, *_ = query.results()[name]
+        return data.view(np.uint8), np.append(offsets[: last - first + 1].astype(np.int64), len(data))
+
+    return stalls.call(array.uri, read_now)
+
+
+def read_meta(array: Any) -> dict[str, Any]:
+    """Read all metadata of an array.
+
+    Raises
+    ------
+    tiledb.TileDBError
+        It cannot be read.
+    """
+    return stalls.call(array.uri, lambda: dict(array.meta))
+
+
+def close(array: Any) -> None:
+    """Close an array that nobody reads any more; while calls hang, one may be a read of it, which closing would crash.
+
+    Then it closes when the last who knows it lets go of it.
+    """
+    if not stalls.stuck:
+        array.close()
 
 
 def text_bytes(array: Any, name: str, first: int, last: int) -> int:

@@ -97,8 +97,10 @@ def _is_numbered_format(fragment: str) -> bool:
 
 def has_array(listing: Listing, name: str) -> bool:
     """Tell whether `name` is a TileDB array (a folder with a schema)."""
-    return f"{name}/{_OLD_SCHEMA}" in listing.paths or any(
-        entry.path.startswith(f"{name}/__schema/") for entry in listing.entries
+    return (
+        f"{name}/{_OLD_SCHEMA}" in listing.paths
+        or any(entry.path.startswith(f"{name}/__schema/") for entry in listing.entries)
+        or bool(odd_files(listing, name))
     )
 
 
@@ -139,6 +141,14 @@ def _is_group(paths: set[str]) -> bool:
     return "__tiledb_group.tdb" in paths or any(path.startswith("__group/") for path in paths)
 
 
+def odd_files(listing: Listing, name: str) -> tuple[str, ...]:
+    """What TileDB would open of the array `name` that is no regular file, and may keep it waiting for good.
+
+    Directly in the folder of fragments it opens none, but everywhere else what it finds.
+    """
+    return tuple(path for path in listing.below(name).odd if not path.startswith("__fragments/") or path.count("/") > 1)
+
+
 def arrays_below(listing: Listing, group: str) -> tuple[str, ...]:
     """Names of the arrays directly inside a group, also of those that have lost their schema, sorted."""
     inside = listing.below(group)
@@ -154,6 +164,9 @@ def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset(
     files = listing.below(name)
     if not has_array(listing, name):
         return ArrayFiles((), "its schema is missing")
+    odd = odd_files(listing, name)
+    if odd:
+        return ArrayFiles((), f"{odd[0]} in it is no regular file, but a pipe, socket or device")
     if _OLD_SCHEMA in files.paths and any(path.startswith("__schema/") for path in files.paths):
         return ArrayFiles((), "two versions of the array are mixed in one folder")
     found, committed = _fragments(files)

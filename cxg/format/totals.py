@@ -55,7 +55,7 @@ def read_totals(array: Any, n_var: int) -> Totals | None:
         if array.schema.shape != (n_var,) or array.schema.sparse or not stored.issuperset(names):
             return None
         with translated("X_totals"):
-            meta = dict(array.meta)
+            meta = reading.read_meta(array)
             values = read_from(array, names, lambda one: reading.read(one, names, ranges, reading.ROW_MAJOR))
     finally:
         array.close()

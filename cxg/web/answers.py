@@ -24,6 +24,8 @@ from isal import isal_zlib
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from cxg.stalls import stalls
+
 GZIP, IDENTITY = "gzip", "identity"
 Key = tuple[str, str, str, str]
 """(identity of the dataset, path, query, encoding)."""
@@ -155,7 +157,7 @@ class AnswerCache:
             return stored
         with self._lock:
             holder = self._making.setdefault(key, _Lock())
-        with holder.lock:
+        with stalls.hold(holder.lock, key[0]):
             stored = self.find(key)
             if stored is None:
                 planned = (key[3] == IDENTITY and self._unpacked(key)) or plan()

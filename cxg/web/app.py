@@ -16,12 +16,14 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from cxg import __version__, memory, plugins
 from cxg.cachefolder import cache_folder
-from cxg.catalog import Catalog, Root
+from cxg.catalog import Catalog
 from cxg.config import Config
 from cxg.dataroot import Dataroot, SingleDataset
 from cxg.decoded import DecodedCache
 from cxg.errors import ConfigError
+from cxg.opening import Root
 from cxg.redact import redacted
+from cxg.stalls import stalls
 from cxg.storage import Storage
 from cxg.web import data, errors, gallery, meta, pages
 from cxg.web.answers import AnswerCache
@@ -97,6 +99,7 @@ def create_app(
 
 
 def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
+    stalls.most_slow = max(1, plan.threads // 2)
     storage = Storage(config, env, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:

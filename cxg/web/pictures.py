@@ -11,6 +11,7 @@ from cxg.compute import thumbnail
 from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
 from cxg.format.sampling import sample_embedding
+from cxg.stalls import stalls
 from cxg.web.summaries import color_column, picture_version, shown_embedding
 
 # `cxg.memory` counts with this.
@@ -43,7 +44,7 @@ class Pictures:
         DatasetInvalid, StorageUnavailable
             The embedding or the column cannot be read.
         """
-        with self._drawing:
+        with stalls.hold(self._drawing):
             key = dataset.name, picture_version(dataset.fingerprint)
             png = self.kept(*key)
             if png is None:

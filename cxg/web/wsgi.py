@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 
+from cxg.ending import end_process_despite_stuck_calls
 from cxg.errors import ConfigError
 from cxg.server import load_config
 from cxg.web.app import create_app
 
+end_process_despite_stuck_calls()
 try:
     app = create_app(load_config())
 except ConfigError as error:  # a plugin, most likely: the rest was checked before gunicorn started

@@ -22,6 +22,7 @@ from cxg.dataroot import Dataroot
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.listing import Listing
+from cxg.opening import Look
 from cxg.storage import Storage
 from tests import cxgs
 
@@ -204,17 +205,16 @@ def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, monkeypat
 def test_what_a_slow_listing_finds_is_used_at_a_later_visit(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Slow(Recorder):
-        """Each look takes longer than a visitor waits for it; opening does not."""
-
-        def listing(self, uri: str) -> Listing:
-            if threading.current_thread().name.startswith("recheck"):
-                time.sleep(0.03)
-            return super().listing(uri)
-
     monkeypatch.setattr("cxg.catalog._CHECK_WAIT_S", 0.001)
-    storage = Slow()
-    catalog = make(storage, root)
+    catalog = make(Recorder(), root)
+    look = catalog._opener.look
+
+    def slow_look(name: str, known: str) -> Look:
+        """Takes longer than a visitor waits for it; opening does not."""
+        time.sleep(0.03)
+        return look(name, known)
+
+    monkeypatch.setattr(catalog._opener, "look", slow_look)
     with catalog.lease("a.cxg") as first:
         assert first.n_obs == 12
     cxgs.build(tmp_path / "new", n_obs=20, n_var=6, seed=9)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxg import checksums
+from cxg import checksums, memory
 from cxg.checksums import CopyDamaged, CopyWriter
 from cxg.config import default
 from cxg.format import runs
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.runs import RunStore, build, read_columns, sum_columns
+from cxg.kept import Kept
 from cxg.storage import Storage
 from tests import cxgs
 
@@ -152,3 +153,14 @@ def test_lines_are_checked_when_they_are_first_read(made, tmp_path: Path, monkey
     assert [len(store.line(line)[1]) for line in range(40)] == np.count_nonzero(made[0].X[:40], axis=1).tolist()
     with pytest.raises(CopyDamaged, match=r"value.f4 is not what was written"):
         list(store.pieces(np.arange(60)))
+
+
+def test_open_stores_are_bounded_by_number_however_small_they_are(tmp_path: Path) -> None:
+    nothing = np.zeros(3, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    (tmp_path / "copy").mkdir()
+    assert build(tmp_path / "copy", lambda start, stop: nothing, 3, 5, 1 << 20)
+    kept = Kept(memory.OPEN_MB * memory.MB)
+    before = len(list(Path("/dev/fd").iterdir()))
+    for number in range(300):
+        kept.find_or_make(kept, number, lambda: RunStore(tmp_path / "copy"), RunStore.held_bytes)
+    assert 100 < len(list(Path("/dev/fd").iterdir())) - before < 400
