@@ -6,6 +6,7 @@ of any size. Method and answer are those of cellxgene 1.3.0, computed in float64
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class Moments:
         self.total: FloatArray = np.zeros(n_var)
         self.total_squares: FloatArray = np.zeros(n_var)
 
-    def add_sparse(self, var: NDArray[Any], value: NDArray[Any]) -> None:
+    def add_sparse(self, var: NDArray[Any], value: NDArray[Any], pause: Callable[[], None] = lambda: None) -> None:
         """Add the stored values of some cells; what is not stored is zero.
 
         Parameters
@@ -60,6 +61,8 @@ class Moments:
             Gene of each value, in any order, repeats allowed.
         value : (k,) float32
             The values.
+        pause : callable, optional
+            Called a few times in a hundredth of a second, so that others get a turn.
 
         Raises
         ------
@@ -76,6 +79,7 @@ class Moments:
             with np.errstate(all="ignore"):
                 self.total += np.bincount(genes, values, self.n_var)
                 self.total_squares += np.bincount(genes, values * values, self.n_var)
+            pause()
 
     def add_dense(self, block: NDArray[Any]) -> None:
         """Add whole cells.

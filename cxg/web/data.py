@@ -30,6 +30,7 @@ from cxg.web.sizes import (
     plan_columns,
     selection_bytes,
 )
+from cxg.web.visitors import client_share
 from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
@@ -148,6 +149,8 @@ def compare_cells(dataset: str) -> Response:
         raise NotOffered("Differential expression is switched off on this server.")
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
+    share = client_share(request.remote_addr), dataset
+    site.work.turns.refuse_if_full(*share)
     requested: list[DiffexpRequest] = []
 
     def read(opened: Dataset) -> bytes:
@@ -159,8 +162,8 @@ def compare_cells(dataset: str) -> Response:
             sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
         site.decoded.want(opened)
         store = site.decoded.find(opened, "obs")
-        with site.work.scan():
-            return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
+        with site.work.scan(*share) as turn:
+            return compare(opened, store, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
 
     answer = site.with_dataset(dataset, read)
     # The client compares the content type as a whole: no charset may follow.
@@ -212,9 +215,10 @@ def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean of some genes in every cell, (n_obs,)."""
     store = current_site().decoded.find(opened, "var")
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
-    with current_site().work.scan():
+    with current_site().work.scan(client_share(request.remote_addr), opened.name) as turn:
         total = np.zeros(opened.n_obs, np.float64)
         for start in range(0, len(genes), step):
+            turn.pause()
             part = genes[start : start + step]
             total += opened.sum_X_columns(part) if store is None else sum_columns(store, part, opened.n_obs)
         total /= max(1, len(genes))

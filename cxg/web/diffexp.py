@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -20,6 +21,7 @@ from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
 from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
+Pause = Callable[[], None]
 # Two long lists of cells while they are read: a mask and the edges of ranges of each, then positions.
 _POSITION_BYTES = 8
 _LIST_BYTES_PER_CELL = 2 * _POSITION_BYTES + 9
@@ -28,6 +30,8 @@ _BYTES_PER_VALUE = 40
 # Adding up is done by as many threads as there are processors; below this many cells one is enough.
 _CELLS_FOR_THREADS = 2_000
 _MOST_THREADS = 4
+# Without a decoded copy cells are read so many at first, then as many as have about so many values.
+_FIRST_CELLS, _FEWEST_CELLS, _PIECE_VALUES = 1024, 128, 1 << 20
 
 
 def read_request(opened: Dataset, work: Work, default_count: int) -> DiffexpRequest:
@@ -60,7 +64,13 @@ def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
 
 
 def compare(
-    opened: Dataset, store: RunStore | None, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
+    opened: Dataset,
+    store: RunStore | None,
+    set1: IndexArray,
+    set2: IndexArray,
+    top_n: int,
+    lfc_cutoff: float,
+    pause: Pause = lambda: None,
 ) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
@@ -70,6 +80,7 @@ def compare(
     Parameters
     ----------
     store : decoded cells of the dataset, where there are any; else they come from the CXG itself
+    pause : called between pieces, from several threads
 
     Raises
     ------
@@ -77,7 +88,7 @@ def compare(
         Expression cannot be read.
     """
     log1p = opened.looks_like_counts
-    moments = partial(_moments, opened, store, log1p)
+    moments = partial(_moments, opened, store, log1p, pause)
     whole = _whole(opened, set1, set2)
     if whole is not None:
         smaller = moments(min(set1, set2, key=len))
@@ -89,10 +100,10 @@ def compare(
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
+def _moments(opened: Dataset, store: RunStore | None, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
     threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and store is not None else 1
     parts = np.array_split(cells, threads)
-    add_up = partial(_add_up, opened, store, log1p)
+    add_up = partial(_add_up, opened, store, log1p, pause)
     if threads == 1:
         return add_up(cells)
     with ThreadPoolExecutor(threads - 1) as pool:
@@ -103,17 +114,25 @@ def _moments(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexA
     return total
 
 
-def _add_up(opened: Dataset, store: RunStore | None, log1p: bool, cells: IndexArray) -> Moments:
+def _add_up(opened: Dataset, store: RunStore | None, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
     moments = Moments(opened.n_var, len(cells), log1p=log1p)
     if store is not None:
         for var, value in store.pieces(cells):
-            moments.add_sparse(var, value)
+            moments.add_sparse(var, value, pause)
         return moments
-    for block in opened.iter_X_rows(cells):
-        if isinstance(block, SparseBlock):
-            moments.add_sparse(block.var, block.value)
-        else:
-            moments.add_dense(block.values)
+    start, step, values = 0, _FIRST_CELLS, 0
+    while start < len(cells):
+        # Nothing that TileDB holds is in memory during a pause.
+        for block in opened.iter_X_rows(cells[start : start + step]):
+            if isinstance(block, SparseBlock):
+                values += len(block.value)
+                moments.add_sparse(block.var, block.value)
+            else:
+                values += block.values.size
+                moments.add_dense(block.values)
+        start += step
+        step = min(4 * step, max(_FEWEST_CELLS, _PIECE_VALUES * start // max(1, values)))
+        pause()
     return moments
 
 
