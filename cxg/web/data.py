@@ -10,13 +10,13 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from cxg.compute.embedding import scale_embedding
-from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
+from cxg.errors import BadFilter, Busy, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.runs import read_columns, sum_columns
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers import Answer, Planned
-from cxg.web.bodies import PARSE_TIMES, read_filter_body
+from cxg.web.bodies import PARSE_TIMES, discard_body, read_filter_body
 from cxg.web.diffexp import compare, read_request, rows_bytes
 from cxg.web.headers import NO_STORE
 from cxg.web.meta import offered_embeddings
@@ -150,7 +150,11 @@ def compare_cells(dataset: str) -> Response:
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
     share = client_share(request.remote_addr), dataset
-    site.work.turns.refuse_if_full(*share)
+    try:
+        site.work.turns.refuse_if_full(*share)
+    except Busy:
+        discard_body()
+        raise
     requested: list[DiffexpRequest] = []
 
     def read(opened: Dataset) -> bytes:

@@ -173,8 +173,8 @@ def test_a_newcomer_finds_a_place_and_the_last_of_the_greedy_makes_room(clock: C
         assert hogs[-1].done.wait(WAIT_S)
         assert hogs[-1].refused
         settle(turns, 3)
+        turns._typical_s = 10.0
         with pytest.raises(Busy):  # one more of theirs finds none
-            turns._typical_s = 10.0
             turns.refuse_if_full("hog", "a")
         turns.refuse_if_full("visitor", "a")
         turns.refuse_if_full("third", "a")
@@ -270,18 +270,19 @@ def test_what_was_had_alone_is_not_held_against_anyone(clock: Clock) -> None:
 def test_a_read_that_fails_while_it_gave_way_leaves_nothing_behind(clock: Clock) -> None:
     """One of its threads waits for the next turn when another one fails."""
     turns = Turns(6, clock)
-    other = None
-    with pytest.raises(ValueError), held(turns, "long") as turn:
-        other = Reader(turns, clock, "other")
-        settle(turns, 1)
-        clock.now += 1
-        waiter = threading.Thread(target=turn.pause, daemon=True)
-        waiter.start()
-        assert other.inside.wait(WAIT_S)
-        raise ValueError
-    assert other is not None
-    other.go.release()
-    assert other.done.wait(WAIT_S)
-    waiter.join(WAIT_S)
-    assert not waiter.is_alive()
+    started: list[Reader] = []
+
+    def fail() -> None:
+        with held(turns, "long") as turn:
+            started.append(Reader(turns, clock, "other"))
+            settle(turns, 1)
+            clock.now += 1
+            threading.Thread(target=turn.pause, daemon=True).start()
+            assert started[0].inside.wait(WAIT_S)
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    started[0].go.release()
+    assert started[0].done.wait(WAIT_S)
     assert turns.waiting == 0
