@@ -7,7 +7,7 @@ and the copy is made again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -19,6 +19,12 @@ from cxg.format.dataset import Dataset
 from cxg.format.dense import DenseBlock, FloatArray, IndexArray
 from cxg.format.runs import RunStore, read_columns, sum_columns
 from cxg.format.sparse import SparseBlock
+
+Pause = Callable[[], None]
+# From a decoded copy as many values at a time as are added up in a few milliseconds.
+_SLICE_VALUES = 250_000
+# From the CXG so many cells at first, then as many as have about so many values.
+_FIRST_CELLS, _FEWEST_CELLS, _PIECE_VALUES = 1024, 128, 1 << 20
 
 
 class DecodedCopies(Protocol):
@@ -62,23 +68,41 @@ class Expression:
                 return sum_columns(store, genes, self._dataset.n_obs)
         return self._dataset.sum_X_columns(genes)
 
-    def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
-        """Values of `cells` (sorted, unique) in blocks of bounded size, each cell once."""
+    def iter_rows(self, cells: IndexArray, pause: Pause = lambda: None) -> Iterator[SparseBlock | DenseBlock]:
+        """Values of `cells` (sorted, unique) in blocks of bounded size, each cell once.
+
+        Parameters
+        ----------
+        pause : callable
+            Called between blocks, where none of TileDB's memory is in use, so that other long reads get a turn.
+        """
         store = self._copies.find(self._dataset, "obs")
         if store is not None:
             for part in store.parts(cells):
                 try:
-                    block = SparseBlock(*store.piece(part))
+                    var, value = store.piece(part)
                 except CopyDamaged as damage:
                     self._copies.replace(self._dataset, "obs", store.stamp, damage)
                     break
-                yield block
+                for start in range(0, len(var), _SLICE_VALUES):
+                    yield SparseBlock(var[start : start + _SLICE_VALUES], value[start : start + _SLICE_VALUES])
+                    pause()
                 cells = cells[len(part) :]
             else:
                 return
-        # What one scan of the CXG takes is in the memory plan, what one for each thread would take is not.
-        with self._scan:
-            yield from self._dataset.iter_X_rows(cells)
+        yield from self._iter_stored_rows(cells, pause)
+
+    def _iter_stored_rows(self, cells: IndexArray, pause: Pause) -> Iterator[SparseBlock | DenseBlock]:
+        start, step, values = 0, _FIRST_CELLS, 0
+        while start < len(cells):
+            # What one scan of the CXG takes is in the memory plan, what one for each thread would take is not.
+            with self._scan:
+                for block in self._dataset.iter_X_rows(cells[start : start + step]):
+                    values += len(block.value) if isinstance(block, SparseBlock) else block.values.size
+                    yield block
+            start += step
+            step = min(4 * step, max(_FEWEST_CELLS, _PIECE_VALUES * start // max(1, values)))
+            pause()
 
     @contextmanager
     def _replacing(self, axis: str, store: RunStore) -> Iterator[None]:

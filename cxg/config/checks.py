@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -50,6 +51,15 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LUSTRE = re.compile(r"lustre://[A-Za-z0-9._-]+@(tcp|o2ib)[0-9]*:/[A-Za-z0-9_-]{1,8}(/.*)?")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+def check_network(text: str) -> str | None:
+    """Check an address, or a network such as 172.16.0.0/12."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return "give an address such as 10.0.0.7, or a network such as 172.16.0.0/12"
+    return None
 
 
 def check_host(text: str) -> str | None:

@@ -24,6 +24,11 @@ ENVIRONMENT = (
     EnvironmentVariable("CXG_DATAPATH", "The one dataset to serve.", "single_dataset.datapath"),
     EnvironmentVariable("CXG_HOST", "Address to listen on.", "server.host"),
     EnvironmentVariable("CXG_PORT", "Port to listen on.", "server.port"),
+    EnvironmentVariable(
+        "CXG_TRUSTED_PROXIES",
+        "Proxies in front whose X-Forwarded-For is believed: addresses and networks, separated by commas.",
+        "server.trusted_proxies",
+    ),
     EnvironmentVariable("CXG_VERBOSE", "Log each request: true or false.", "server.verbose"),
     EnvironmentVariable("CXG_CONFIG_FILE", "The configuration file: a path or an s3:// URI."),
     EnvironmentVariable("CXG_SECRET_KEY", "Secret key; wins over server.flask_secret_key."),

@@ -72,6 +72,13 @@ class Server:
         "Redirect plain http to https and tell browsers to stay with https. Behind a proxy that ends TLS, the proxy "
         "must send X-Forwarded-Proto.",
     )
+    trusted_proxies: tuple[str, ...] = _key(
+        (),
+        Names("addresses and networks", checks.check_network),
+        "Proxies in front whose X-Forwarded-For is believed, such as [127.0.0.1, 172.16.0.0/12]; of several in a row, "
+        "all. Visitors are told apart by their address, so that each gets a fair share of long reads. Empty: the "
+        "address of the connection counts, which behind a proxy is one for all.",
+    )
     flask_secret_key: str | None = _key(
         None,
         Text("a text", secret=True),

@@ -12,6 +12,7 @@ import yaml
 
 from cxg.config.environment import ENVIRONMENT
 from cxg.config.kinds import Kind, Text
+from cxg.config.lists import Names
 from cxg.config.model import Config
 from cxg.config.nodes import describe_found, is_tagged, pairs
 from cxg.config.old_keys import RETIRED, RETIRED_TILEDB, Path, is_later_section, is_retired_section, later_layout
@@ -180,7 +181,7 @@ class _Reader:
                 continue
             kind = _known_keys()[variable.key]
             section, key = variable.key.split(".")
-            node = yaml.ScalarNode(_tag_of(text, kind), text)
+            node = _node_of(text, kind)
             name = f"environment variable {variable.name}: {variable.key}"
             value = kind.read(node, name, lambda _at, sentence: self.problems.append((0, f"{sentence}.")))
             tree.setdefault(section, {})[key] = value
@@ -208,6 +209,16 @@ class _Reader:
             tree[section][key] = None
             sentence = f"{ignored} has no effect: {winner} is set."
             self.warnings.append(f"{self.source} line {self.lines[ignored]}: {sentence}")
+
+
+def _node_of(text: str, kind: Kind) -> yaml.Node:
+    """Return a variable's text as a file would have it; entries of a list are separated by commas."""
+    if isinstance(kind, Names):
+        entries = [
+            yaml.ScalarNode("tag:yaml.org,2002:str", entry.strip()) for entry in text.split(",") if entry.strip()
+        ]
+        return yaml.SequenceNode("tag:yaml.org,2002:seq", entries)
+    return yaml.ScalarNode(_tag_of(text, kind), text)
 
 
 def _tag_of(text: str, kind: Kind) -> str:

@@ -33,6 +33,7 @@ from cxg.web.fast import FastPath
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.readiness import Readiness
 from cxg.web.site import Site
+from cxg.web.visitors import ClientAddress
 from cxg.web.work import Work
 
 # Datasets the list holds open while it reads their titles and draws their pictures, and for how long.
@@ -89,8 +90,10 @@ def create_app(
     if not base_url:
         app.url_value_preprocessor(_name_the_single_dataset(app))
     hooks.attach(app)
-    # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme.
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_prefix=1)  # type: ignore[method-assign]
+    app.wsgi_app = ClientAddress(app.wsgi_app, config.server.trusted_proxies)  # type: ignore[method-assign]
+    # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme. Whoever tells
+    # scheme and prefix changes nothing but the answer to this one request, so anybody may.
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_host=0, x_prefix=1)  # type: ignore[method-assign]
     if not (
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):

@@ -79,3 +79,12 @@ def read_filter_body(reason: str, work: Work) -> bytes:
     # Once as it comes and once as it is given back.
     with work.making(2 * body.announced_bytes if body.announced_bytes > SMALL_BYTES else 0):
         return body.read_all()
+
+
+def discard_body() -> None:
+    """Read a body of usual length away, so that the connection can be used again after a refusal."""
+    length = request.content_length
+    if length is not None and length <= FILTER_BYTES:
+        body = Body(length, "it was announced so")
+        while body.read(_PIECE_BYTES):
+            pass

@@ -10,12 +10,12 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from cxg.compute.embedding import scale_embedding
-from cxg.errors import BadFilter, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
+from cxg.errors import BadFilter, Busy, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
 from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers import Answer, Planned
-from cxg.web.bodies import PARSE_TIMES, read_filter_body
+from cxg.web.bodies import PARSE_TIMES, discard_body, read_filter_body
 from cxg.web.diffexp import compare, read_request, rows_bytes
 from cxg.web.headers import NO_STORE
 from cxg.web.meta import offered_embeddings
@@ -29,6 +29,7 @@ from cxg.web.sizes import (
     plan_columns,
     selection_bytes,
 )
+from cxg.web.visitors import client_share
 from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
@@ -147,6 +148,12 @@ def compare_cells(dataset: str) -> Response:
         raise NotOffered("Differential expression is switched off on this server.")
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
+    share = client_share(request.remote_addr), dataset
+    try:
+        site.work.turns.refuse_if_full(*share)
+    except Busy:
+        discard_body()
+        raise
     requested: list[DiffexpRequest] = []
 
     def read(opened: Dataset) -> bytes:
@@ -157,8 +164,9 @@ def compare_cells(dataset: str) -> Response:
         with site.work.making(rows_bytes(wanted, opened.n_obs)):
             sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
         site.decoded.want(opened)
-        with site.work.scan():
-            return compare(opened, site.decoded.expression(opened), *sets, wanted.top_n, site.config.diffexp.lfc_cutoff)
+        with site.work.scan(*share) as turn:
+            expression = site.decoded.expression(opened)
+            return compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
 
     answer = site.with_dataset(dataset, read)
     # The client compares the content type as a whole: no charset may follow.
@@ -210,10 +218,11 @@ def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean of some genes in every cell, (n_obs,)."""
     expression = current_site().decoded.expression(opened)
     step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
-    with current_site().work.scan():
+    with current_site().work.scan(client_share(request.remote_addr), opened.name) as turn:
         total = np.zeros(opened.n_obs, np.float64)
         for start in range(0, len(genes), step):
             total += expression.sum_columns(genes[start : start + step])
+            turn.pause()
         total /= max(1, len(genes))
         return total.astype(np.float32)
 

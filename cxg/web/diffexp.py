@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments, diffexp
-from cxg.expression import Expression
+from cxg.expression import Expression, Pause
 from cxg.format.dataset import Dataset
 from cxg.format.sparse import SparseBlock
 from cxg.memory import available_cpus
@@ -60,7 +60,13 @@ def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
 
 
 def compare(
-    opened: Dataset, expression: Expression, set1: IndexArray, set2: IndexArray, top_n: int, lfc_cutoff: float
+    opened: Dataset,
+    expression: Expression,
+    set1: IndexArray,
+    set2: IndexArray,
+    top_n: int,
+    lfc_cutoff: float,
+    pause: Pause = lambda: None,
 ) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
@@ -70,6 +76,7 @@ def compare(
     Parameters
     ----------
     expression : of the dataset
+    pause : called between pieces, from several threads
 
     Raises
     ------
@@ -77,7 +84,7 @@ def compare(
         Expression cannot be read.
     """
     log1p = opened.looks_like_counts
-    moments = partial(_moments, opened.n_var, expression, log1p)
+    moments = partial(_moments, opened.n_var, expression, log1p, pause)
     whole = _whole(opened, set1, set2)
     if whole is not None:
         smaller = moments(min(set1, set2, key=len))
@@ -89,12 +96,12 @@ def compare(
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(n_var: int, expression: Expression, log1p: bool, cells: IndexArray) -> Moments:
+def _moments(n_var: int, expression: Expression, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
     threads = (
         min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and expression.rows_are_decoded else 1
     )
     parts = np.array_split(cells, threads)
-    add_up = partial(_add_up, n_var, expression, log1p)
+    add_up = partial(_add_up, n_var, expression, log1p, pause)
     if threads == 1:
         return add_up(cells)
     with ThreadPoolExecutor(threads - 1) as pool:
@@ -105,9 +112,9 @@ def _moments(n_var: int, expression: Expression, log1p: bool, cells: IndexArray)
     return total
 
 
-def _add_up(n_var: int, expression: Expression, log1p: bool, cells: IndexArray) -> Moments:
+def _add_up(n_var: int, expression: Expression, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
     moments = Moments(n_var, len(cells), log1p=log1p)
-    for block in expression.iter_rows(cells):
+    for block in expression.iter_rows(cells, pause):
         if isinstance(block, SparseBlock):
             moments.add_sparse(block.var, block.value)
         else:

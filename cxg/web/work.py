@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from cxg.errors import Busy
-
-# Short reads let everybody through in this time; long ones would keep the threads that are left.
-_PATIENCE_S = 1.0
+from cxg.web.turns import Turn, Turns
 
 
 class Work:
@@ -22,10 +19,10 @@ class Work:
     """
 
     def __init__(self, making_bytes: int, most_scans: int) -> None:
-        self._making_bytes, self._most_scans = making_bytes, max(1, most_scans)
-        self._scan = threading.Lock()
+        self._making_bytes = making_bytes
+        self.turns = Turns(most_scans)
         self._changed = threading.Condition()
-        self._made_bytes = self._scans = 0
+        self._made_bytes = 0
 
     @property
     def room_bytes(self) -> int:
@@ -37,31 +34,24 @@ class Work:
         """What all that is being made takes now."""
         return self._made_bytes
 
-    @contextmanager
-    def scan(self) -> Iterator[None]:
-        """One long read for a visitor; waits for others to end.
+    def scan(self, address: str = "", dataset: str = "") -> AbstractContextManager[Turn]:
+        """One long read for a visitor; waits for its turn, and pauses when others have one.
+
+        Parameters
+        ----------
+        address, dataset : who asks, and for what; each address has the same share, and each dataset of an address
 
         Raises
         ------
         Busy
-            Too many wait already, and did so for a while.
+            Too many wait already, most of them for this address.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._scans < self._most_scans, _PATIENCE_S):
-                raise Busy("The server is busy with comparisons and gene set means; try again soon.")
-            self._scans += 1
-        try:
-            with self._scan:
-                yield
-        finally:
-            with self._changed:
-                self._scans -= 1
-                self._changed.notify_all()
+        return self.turns.turn(address, dataset)
 
     @contextmanager
     def background_scan(self) -> Iterator[None]:
         """One long read that no visitor waits for."""
-        with self._scan:
+        with self.turns.turn("", "", is_visitor=False):
             yield
 
     @contextmanager

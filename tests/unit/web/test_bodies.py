@@ -15,7 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from cxg.errors import BadFilter, DatasetInvalid
+from cxg.errors import BadFilter, Busy, DatasetInvalid
 from cxg.memory import MAKING_MB, MB
 from cxg.web import data
 from cxg.web.bodies import FILTER_BYTES, PARSE_TIMES
@@ -286,3 +286,18 @@ def test_bodies_take_room_while_they_are_read_and_parsed(tmp_path: Path) -> None
         assert max(taken) >= len(body), route
         assert work.made_bytes == 0
     assert PARSE_TIMES * FILTER_BYTES <= MAKING_MB * MB
+
+
+def test_a_refused_comparison_leaves_the_connection_usable(client: FlaskClient) -> None:
+    """Its body is read away if it is of usual length; nothing of it is kept."""
+    turns = client.application.extensions["cxg"].work.turns
+
+    def full(*_: str) -> None:
+        raise Busy("Try again soon.")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(turns, "refuse_if_full", full)
+        for length, taken in ((500_000, 500_000), (1_001_000, 0), (None, 0)):
+            body = Body()
+            response = send(client, "POST", f"{API}diffexp/obs", JSON, body, length)
+            assert (response.status_code, response.headers["Retry-After"], body.taken) == (429, "5", taken)

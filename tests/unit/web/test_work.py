@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from cxg.errors import Busy
-from cxg.web import work as work_module
+from cxg.web import turns as turns_module
 from cxg.web.work import Work
 
 WAIT_S = 20.0
@@ -38,11 +38,11 @@ def test_long_reads_take_turns() -> None:
 
 
 def test_some_threads_are_left_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(turns_module, "PATIENCE_S", 0.05)
     work = Work(100, 2)
     with work.background_scan():
         waiting = [entered(work.scan) for _ in range(2)]
-        while work._scans < 2:
+        while work.turns.waiting < 2:
             threading.Event().wait(0.001)
         with pytest.raises(Busy, match="try again soon"), work.scan():
             pass
