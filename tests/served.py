@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from flask.testing import FlaskClient
@@ -10,6 +11,7 @@ from flask.testing import FlaskClient
 from cxg.config import load
 from cxg.web.app import create_app
 
+NO_VARIABLES: Mapping[str, str] = {}
 PAGE = """<!doctype html><html><head><script>window.CELLXGENE = {};</script></head><body><div id="root"></div>
 {% for script in SCRIPTS %}<script src="{{ script.src }}"></script>{% endfor %}
 {% for script in INLINE_SCRIPTS %}<script>{% include script %}</script>{% endfor %}
@@ -28,7 +30,9 @@ def stand_in_client(folder: Path) -> Path:
     return folder
 
 
-def serve(dataroot: Path | str, client_dir: Path, **settings: object) -> FlaskClient:
+def serve(
+    dataroot: Path | str, client_dir: Path, environment: Mapping[str, str] = NO_VARIABLES, **settings: object
+) -> FlaskClient:
     """A client of an application that serves `dataroot`; more settings by section, as in the YAML file.
 
     Errors become answers, as they do in production.
@@ -37,6 +41,6 @@ def serve(dataroot: Path | str, client_dir: Path, **settings: object) -> FlaskCl
     multi = sections.pop("multi_dataset", {})
     sections["multi_dataset"] = {"dataroot": str(dataroot), **multi}  # type: ignore[dict-item]
     # JSON is YAML.
-    app = create_app(load(json.dumps(sections), {}).config, stand_in_client(client_dir), env={})
+    app = create_app(load(json.dumps(sections), {}).config, stand_in_client(client_dir), env=environment)
     app.testing = False
     return app.test_client()

@@ -157,10 +157,11 @@ def test_lines_are_checked_when_they_are_first_read(made, tmp_path: Path, monkey
 
 def test_open_stores_are_bounded_by_number_however_small_they_are(tmp_path: Path) -> None:
     nothing = np.zeros(3, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    (tmp_path / "copy").mkdir()
-    assert build(tmp_path / "copy", lambda start, stop: nothing, 3, 5, 1 << 20)
+    copy = written(tmp_path / "copy")
+    assert build(copy, lambda start, stop: nothing, 3, 5, 1 << 20)
+    copy.finish("copy")
     kept = Kept(memory.OPEN_MB * memory.MB)
     before = len(list(Path("/dev/fd").iterdir()))
     for number in range(300):
-        kept.find_or_make(kept, number, lambda: RunStore(tmp_path / "copy"), RunStore.held_bytes)
+        kept.find_or_make(kept, number, lambda: RunStore(tmp_path / "copy", "copy"), RunStore.held_bytes)
     assert 100 < len(list(Path("/dev/fd").iterdir())) - before < 400
