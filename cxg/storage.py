@@ -28,6 +28,7 @@ from cxg.cachefolder import cache_folder
 from cxg.config import Config
 from cxg.contexts import Context, Contexts
 from cxg.copies import Copies, DatasetCopies
+from cxg.cutfiles import DataFiles, check_files
 from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
 from cxg.kept import Kept
 from cxg.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
@@ -246,6 +247,8 @@ class Storage:
     def open_array(self, uri: str, ctx: Context, what: str, timestamp: Any = None) -> Any:
         """Open a TileDB array for reading; the handle may be shared between threads.
 
+        Its attribute `data_files` (`cxg.cutfiles.DataFiles`, None on S3) tells whether the files of values are whole.
+
         Raises
         ------
         DatasetInvalid, StorageUnavailable
@@ -255,7 +258,10 @@ class Storage:
         def open_now() -> Any:
             try:
                 with translated(what):
-                    return tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+                    least = {} if is_s3(uri) else check_files(uri)
+                    array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+                    array.data_files = DataFiles(_fields(array.schema), least) if least else None
+                    return array
             except StorageUnavailable as error:
                 # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
                 cause = error.__cause__
@@ -291,6 +297,11 @@ def _make_contexts(settings: Mapping[str, str]) -> Contexts:
     }
     row = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
     return Contexts({"column": {**column, **_ABOUT_TILES, **settings}, "row": {**row, **_ABOUT_TILES, **settings}})
+
+
+def _fields(schema: tiledb.ArraySchema) -> dict[str, str]:
+    """How the files of each attribute are called, by its name."""
+    return {str(schema.attr(i)._internal_name): f"a{i}" for i in range(schema.nattr)}
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

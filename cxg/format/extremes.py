@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cxg.format import reading
 from cxg.format.handles import value_name
 from cxg.format.layout import VALUE
 from cxg.format.matrix import Matrix
@@ -55,5 +56,4 @@ def _of_tiles(array: Any) -> tuple[float, float]:
     if attr != VALUE:  # an old name, by which TileDB-Py does not ask for more than values
         return np.nan, np.nan
     with translated("the expression matrix"):
-        found = array.query(attrs=[attr]).agg({attr: ["min", "max"]})[:]
-    return float(found["min"]), float(found["max"])
+        return reading.read_extremes(array, attr)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tiledb
 
 from cxg.copies import DatasetCopies
+from cxg.cutfiles import CutFile
 from cxg.errors import CxgError
 from cxg.format.structure import ArrayParts
 from cxg.stalls import stalls
@@ -40,6 +41,9 @@ class NearArray:
         self._lock = threading.Lock()
         self._far: Any = None
         self._near = storage.open_array(str(copies.root / parts.name), storage.column_ctx, what)
+        sizes = {str(copies.root / entry.path): entry.size for entry in parts.files}
+        least = {} if self._near.data_files is None else self._near.data_files.least
+        self._cut_in_place = {path for path, size in least.items() if sizes.get(path, 0) < size}
         self.schema = self._near.schema
         self._numbers = {self.schema.attr(i).name: i for i in range(self.schema.nattr)}
 
@@ -84,7 +88,9 @@ class NearArray:
         if self.prepare(attrs):
             try:
                 return read(self._near)
-            except (tiledb.TileDBError, OSError):
+            except (tiledb.TileDBError, OSError) as error:
+                if isinstance(error, CutFile) and error.path in self._cut_in_place:
+                    raise
                 self._copies.doubt(self._parts.files)
         return read(self._in_place())
 

@@ -67,6 +67,8 @@ def read_blocks(
         if query is None:
             query = _query(array, names, ranges, UNORDERED, dims)
             query._return_incomplete = True
+        else:
+            check_files(array, names)
         query.submit()
         return _results(query)
 
@@ -99,6 +101,39 @@ def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.
         return data.view(np.uint8), np.append(offsets[: last - first + 1].astype(np.int64), len(data))
 
     return stalls.call(array.uri, read_now)
+
+
+def read_extremes(array: Any, name: str) -> tuple[float, float]:
+    """Find the least and the greatest value of an attribute, mostly from what TileDB knows of each tile.
+
+    Raises
+    ------
+    tiledb.TileDBError, CutFile
+        It cannot be read.
+    """
+
+    def read_now() -> tuple[float, float]:
+        check_files(array, [name])
+        note_use(array.ctx)
+        found = array.query(attrs=[name]).agg({name: ["min", "max"]})[:]
+        return float(found["min"]), float(found["max"])
+
+    return stalls.call(array.uri, read_now)
+
+
+def check_files(array: Any, names: Sequence[str]) -> None:
+    """Check that the files of some attributes are as long as they were written, where that is known.
+
+    Reading one that was cut short or removed meanwhile may crash the process.
+
+    Raises
+    ------
+    CutFile
+        One is not.
+    """
+    files = getattr(array, "data_files", None)
+    if files is not None:
+        files.check(names)
 
 
 def read_meta(array: Any) -> dict[str, Any]:
@@ -135,6 +170,7 @@ def text_bytes(array: Any, name: str, first: int, last: int) -> int:
 
 
 def _query(array: Any, names: Sequence[str], ranges: Sequence[Sequence[Range]], order: int, dims: Sequence[str]) -> Any:
+    check_files(array, names)
     subarray = tiledb.Subarray(array, array.ctx)
     subarray.add_ranges([list(part) for part in ranges])
     note_use(array.ctx)

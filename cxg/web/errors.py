@@ -7,7 +7,7 @@ import logging
 import uuid
 
 from flask import Flask, Response, request
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from cxg.errors import (
@@ -64,6 +64,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(CxgError, _ours)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(ParseException, _broken_body)
+    app.register_error_handler(NoMoreData, _broken_body)
     app.register_error_handler(MemoryError, _no_memory)
     app.register_error_handler(Exception, _unknown)
 
@@ -105,8 +106,8 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _broken_body(_: ParseException) -> Response:
-    """The body came in chunks that are none, which gunicorn finds only when the body is read."""
+def _broken_body(_: ParseException | NoMoreData) -> Response:
+    """Answer a body that ends too soon, or comes in chunks that are none, as gunicorn finds when it is read."""
     return _render(400, "The body of the request is not framed as HTTP says.")
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks import make_h5ad
 from benchmarks.questions import diffexp_body, random_sets
-from cxg import catalog
+from cxg import opening
 from cxg.cli import main as cxg
 from cxg.config import load
 from cxg.decoded import DecodedCache
@@ -121,7 +121,7 @@ class Visit:
         """Open the dataset, look at it, look again."""
         api = "api/v0.2/"
         # However long the visit takes, it lies within one interval between two looks at the files.
-        monkeypatch.setattr(catalog._Entry, "is_fresh", lambda entry: True)
+        monkeypatch.setattr(opening.Entry, "is_fresh", lambda entry: True)
         self._proxy.take()
         self.ask("")
         self.note("page")
@@ -143,10 +143,10 @@ class Visit:
         self.note("differential expression")
         self.ask(f"{api}schema", *plot, f"{api}data/var?{self.genes(5)[0]}")
         self.note("warm repeat")
-        monkeypatch.setattr(catalog._Entry, "is_fresh", lambda entry: False)
+        monkeypatch.setattr(opening.Entry, "is_fresh", lambda entry: False)
         self.ask(f"{api}schema")
         self.note("revalidation")
-        monkeypatch.setattr(catalog._Entry, "is_fresh", lambda entry: True)
+        monkeypatch.setattr(opening.Entry, "is_fresh", lambda entry: True)
         self.ask(f"{api}schema")
         self.note("revalidated again")
 

@@ -48,6 +48,7 @@ ARROWS = {
         ),
         *("storage", "web.client", "web.headers"),
     ),
+    "cutfiles": (),
     "decoded": ("cachefolder", "catalog", "checksums", "expression", "format", "handover"),
     "entrypoint": (
         *("aws", "config", "firstlook", "memory", "mounts", "reach", "redact", "secret_key", "server", "storage"),
@@ -57,7 +58,7 @@ ARROWS = {
     "expression": ("checksums", "format"),
     "firstlook": ("config", "dataroot", "format", "memory", "storage"),
     "handover": (),
-    "format": ("checksums", "contexts", "copies", "links", "listing", "stalls", "storage"),
+    "format": ("checksums", "contexts", "copies", "cutfiles", "links", "listing", "stalls", "storage"),
     "kept": (),
     "links": (),
     "listing": (),
@@ -72,7 +73,19 @@ ARROWS = {
     "server": ("config", "memory", "redact"),
     "objects": (),
     "stalls": ("handover",),
-    "storage": ("aws", "cachefolder", "config", "contexts", "copies", "kept", "listing", "memory", "objects", "stalls"),
+    "storage": (
+        "aws",
+        "cachefolder",
+        "config",
+        "contexts",
+        "copies",
+        "cutfiles",
+        "kept",
+        "listing",
+        "memory",
+        "objects",
+        "stalls",
+    ),
     "web": (
         *(
             "cachefolder",

@@ -81,9 +81,7 @@ def test_every_file(tmp_path: Path, kind: str, what: str) -> None:
     hidden, told = [], 0
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
     for path in files:
-        # TileDB writes past its own memory where the metadata of a fragment are cut short: not in this process.
-        is_fatal = what == "cut short" and path.name == "__fragment_metadata.tdb"
-        if is_fatal or (what != "lost" and not path.stat().st_size):
+        if what != "lost" and not path.stat().st_size:
             continue
         kept = tmp_path / "kept"
         shutil.copy2(path, kept)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from flask.testing import FlaskClient
-from gunicorn.http.errors import InvalidChunkSize
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from cxg.catalog import Catalog
 from cxg.errors import DatasetInvalid, StorageUnavailable
@@ -25,16 +25,20 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     return serve(top / "data", top / "client")
 
 
-class BrokenChunks:
-    """A body as gunicorn hands it over when its chunks are none."""
+class BrokenBody:
+    """A body as gunicorn hands it over when its chunks are none, or when it ends too soon."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
     def read(self, size: int = -1) -> bytes:
-        raise InvalidChunkSize(b"zz")
+        raise self.error
 
     def close(self) -> None:
         """Nothing to close."""
 
 
+@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), NoMoreData(b"half")], ids=["no chunks", "too short"])
 @pytest.mark.parametrize(
     "method, route, kind",
     [
@@ -43,15 +47,15 @@ class BrokenChunks:
         ("POST", "summarize/var", "application/x-www-form-urlencoded"),
     ],
 )
-def test_a_body_in_broken_chunks_is_the_clients_fault(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture, method: str, route: str, kind: str
+def test_a_broken_body_is_the_clients_fault(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, error: Exception, method: str, route: str, kind: str
 ) -> None:
     response = client.open(
         API + route,
         method=method,
         content_type=kind,
         environ_overrides={
-            "wsgi.input": BrokenChunks(),
+            "wsgi.input": BrokenBody(error),
             "wsgi.input_terminated": True,
             "HTTP_TRANSFER_ENCODING": "chunked",
         },

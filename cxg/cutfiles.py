@@ -1,0 +1,204 @@
+"""Checks the files of an array before TileDB reads them, which crashes the process where one was cut short.
+
+TileDB believes the lengths that a file gives and writes past its own memory; and where a tile ends beyond the end of
+its file, one of its threads still writes what another has freed. The process ends at some later moment. What TileDB
+writes says how long it is, so a few bytes of each file about the array tell whether all of them are whole. Formats:
+https://github.com/TileDB-Inc/TileDB/blob/main/format_spec/FORMAT.md (generic tile, fragment metadata).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+
+_SCHEMAS, _META, _FRAGMENTS, _COMMITS = "__schema", "__meta", "__fragments", "__commits"
+_OLD_SCHEMA, _ABOUT_FRAGMENT = "__array_schema.tdb", "__fragment_metadata.tdb"
+# Version, length of what follows the header, length unpacked, type, cell size, encryption, length of the filters.
+_TILE_HEADER = struct.Struct("<IQQBQBI")
+_LENGTH = struct.Struct("<Q")
+# Version of the format, length of the name of the schema, which follows.
+_FOOTER = struct.Struct("<IQ")
+_KINDS = ("", "_var", "_validity")
+_DIMENSION = re.compile(r"d\d+\.tdb")
+# From this format on the footer names the schema.
+_NAMED_FORMAT = 10
+
+
+class CutFile(OSError):
+    """A file of an array is missing, or shorter than it was written; `path` says which."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"'{path}' is not whole")
+        self.path = path
+
+
+class DataFiles:
+    """Files with the values of an open array on this machine, and how long each must be at least.
+
+    Parameters
+    ----------
+    fields : mapping of str to str
+        How the files of an attribute are called, by its name.
+    least : mapping of str to int
+        Sizes in bytes by path.
+    """
+
+    def __init__(self, fields: Mapping[str, str], least: Mapping[str, int]) -> None:
+        self.least = least
+        # Every read of a sparse array looks at coordinates.
+        self._always = [(path, size) for path, size in least.items() if "/a" not in path[path.rindex("/") :]]
+        self._of: dict[str, list[tuple[str, int]]] = {}
+        for name, field in fields.items():
+            ends = tuple(f"/{field}{kind}.tdb" for kind in _KINDS)
+            self._of[name] = [(path, size) for path, size in least.items() if path.endswith(ends)]
+
+    def check(self, names: Iterable[str]) -> None:
+        """Check that nobody has cut or removed the files of some attributes since they were written.
+
+        Raises
+        ------
+        CutFile
+            Somebody has.
+        """
+        for path, size in itertools.chain(self._always, *(self._of.get(name, ()) for name in names)):
+            try:
+                found = os.stat(path).st_size  # noqa: PTH116  (a Path for each takes longer)
+            except FileNotFoundError:
+                found = -1
+            if found < size:
+                raise CutFile(path)
+
+
+def check_files(folder: str) -> dict[str, int]:
+    """Check the files about the array in a folder of this machine: its schemas, metadata and fragments.
+
+    Returns
+    -------
+    {path: size}
+        Of the data files when they were written, as far as it is known: from format 10 on.
+
+    Raises
+    ------
+    CutFile
+        One of the files about the array is not whole.
+    OSError
+        One cannot be read.
+    """
+    found = dict(_files(folder, ""))
+    schemas = [name for name, _ in _files(folder, f"{_SCHEMAS}/")]
+    tiles = [*schemas, *(name for name, _ in _files(folder, f"{_META}/"))]
+    for name in [*tiles, _OLD_SCHEMA] if _OLD_SCHEMA in found else tiles:
+        # What was vacuumed is listed in files of another kind.
+        if not name.endswith(".vac") and not _is_whole_tile(f"{folder}/{name}"):
+            raise CutFile(f"{folder}/{name}")
+    names = {name.rpartition("/")[2] for name in schemas}
+    least: dict[str, int] = {}
+    for below in _committed(folder):
+        least |= _check_fragment(folder, below, names)
+    return least
+
+
+def _committed(folder: str) -> Iterator[str]:
+    """Folders of the fragments that TileDB reads, with a slash; others may be half written."""
+    for name in _folders(folder):
+        # Before format 12 a fragment lies directly in the array, and a file beside it says that it is complete.
+        if name.startswith("__") and os.path.isfile(f"{folder}/{name}.ok"):  # noqa: PTH113
+            yield f"{name}/"
+    commits = {name.rpartition("/")[2] for name, _ in _files(folder, f"{_COMMITS}/")}
+    are_together = any(name.endswith(".con") for name in commits)
+    for name in _folders(f"{folder}/{_FRAGMENTS}") if commits else ():
+        if are_together or f"{name}.wrt" in commits:
+            yield f"{_FRAGMENTS}/{name}/"
+
+
+def _check_fragment(folder: str, below: str, schemas: set[str]) -> dict[str, int]:
+    version = below.rstrip("/").rpartition("_")[2]
+    if not version.isdigit() or int(version) < _NAMED_FORMAT:
+        return {}
+    names = {path[len(below) :] for path, _ in _files(folder, below)}
+    if _ABOUT_FRAGMENT not in names:  # TileDB tells it
+        return {}
+    footer = _read_footer(f"{folder}/{below}{_ABOUT_FRAGMENT}", int(version), schemas)
+    if footer is None:
+        raise CutFile(f"{folder}/{below}{_ABOUT_FRAGMENT}")
+    n_dimensions = sum(_DIMENSION.fullmatch(name) is not None for name in names)
+    sizes = _data_sizes(footer, int(version), n_dimensions)
+    return {f"{folder}/{below}{name}": size for name, size in sizes.items() if size}
+
+
+def _files(folder: str, below: str) -> Iterator[tuple[str, int]]:
+    """Paths and sizes of the files directly in a folder."""
+    try:
+        with os.scandir(f"{folder}/{below}") as items:
+            for item in items:
+                if item.is_file():
+                    yield below + item.name, item.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as items:
+            return [item.name for item in items if item.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_whole_tile(path: str) -> bool:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a Path for each takes longer than reading it)
+        header = file.read(_TILE_HEADER.size)
+        if len(header) < _TILE_HEADER.size:
+            return False
+        _, stored, _, _, _, _, filters = _TILE_HEADER.unpack(header)
+        return bool(_TILE_HEADER.size + filters + stored == os.fstat(file.fileno()).st_size)
+
+
+def _read_footer(path: str, version: int, schemas: set[str]) -> bytes | None:
+    """What follows the name of the schema in the footer of a file about a fragment; None when it has no footer."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        size = os.fstat(file.fileno()).st_size
+        if size < _LENGTH.size:
+            return None
+        file.seek(size - _LENGTH.size)
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        if not _FOOTER.size < length <= size - _LENGTH.size:
+            return None
+        file.seek(size - _LENGTH.size - length)
+        footer = file.read(length)
+    found, name_length = _FOOTER.unpack_from(footer)
+    name = footer[_FOOTER.size : _FOOTER.size + name_length].decode("utf-8", "replace")
+    return footer[_FOOTER.size + name_length :] if found == version and name in schemas else None
+
+
+def _data_sizes(footer: bytes, version: int, n_dimensions: int) -> dict[str, int]:
+    """Sizes of the data files of a fragment, by name; none when the footer is of another form than is known.
+
+    Its parts: whether it is dense, whether it has a domain, the domain (lowest and highest of each dimension), two
+    numbers of tiles and cells, up to two flags, three lists of sizes with a number for each field, and positions of
+    what else is in the file, of which each field has four (format 10) or eight. Fields are the attributes, one that
+    is not used, the dimensions, and those that the flags tell of: times of writing, and two about deletion.
+    """
+    n_flags = 0 if version < 14 else 1 if version < 15 else 2
+    others = 8 if version < 11 else 16 if version < 16 else 24
+    for_each = 8 * (3 + (4 if version < 11 else 8))
+    # The domain takes less than what a field takes.
+    n_fields, domain = divmod(len(footer) - (2 + 16 + n_flags + others), for_each)
+    start = 2 + domain + 16 + n_flags
+    flags = footer[start - n_flags : start]
+    extra = ["t"] * any(flags[:1]) + ["dt", "dci"] * any(flags[1:])
+    n_attributes = n_fields - 1 - n_dimensions - len(extra)
+    if n_attributes < 0:
+        return {}
+    sizes = struct.unpack_from(f"<{3 * n_fields}Q", footer, start)
+    # The one that is not used is empty, unless a dimension has lost its file and all stand one place further on.
+    unused = f"d{n_dimensions}"
+    fields = [f"a{i}" for i in range(n_attributes)] + [unused] + [f"d{i}" for i in range(n_dimensions)] + extra
+    return {
+        f"{field}{kind}.tdb": sizes[row * n_fields + i]
+        for row, kind in enumerate(_KINDS)
+        for i, field in enumerate(fields)
+    }
