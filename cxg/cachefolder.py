@@ -43,6 +43,8 @@ _MARK = (
 ).encode()
 _NOT_OURS = f"what is called {OWN_NAME} in it has no {MARKER} of this program; rename or remove it"
 _LOCK, _UNFINISHED = "lock", "partial-"
+# Copies of files on S3 take a share of the room; decoded ones need more.
+S3_PREFIX, S3_SHARE = "s3-", 0.25
 _DECODED = re.compile(r"[0-9a-f]{32}-(columns|obs|var)")
 
 
@@ -100,8 +102,12 @@ class CacheFolder:
 
     def make_room(self, needed_bytes: int) -> None:
         """Remove the decoded copies unused for longest until `needed_bytes` fit; the caller holds the lock."""
-        # All that is in the folder counts, but copies of files on S3 are removed by `cxg.copies`.
-        used = sum(folder_bytes(item) for item in self.path.iterdir() if not item.name.startswith(_UNFINISHED))
+        # All that is in the folder counts, but copies of files on S3 are removed by `cxg.copies`, and may still grow.
+        present = [item for item in self.path.iterdir() if not item.name.startswith(_UNFINISHED)]
+        from_s3 = sum(folder_bytes(item) for item in present if item.name.startswith(S3_PREFIX))
+        used = sum(map(folder_bytes, present))
+        if from_s3:
+            used += max(0, int(self.budget_bytes * S3_SHARE) - from_s3)
         kept = (item for item in self.path.iterdir() if _DECODED.fullmatch(item.name))
         for item in sorted(kept, key=changed_s):
             if used + needed_bytes <= self.budget_bytes:

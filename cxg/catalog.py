@@ -287,8 +287,12 @@ class Catalog:
                     self._release(old)
 
     def _replace(self, name: str, old: Entry) -> None:
+        contexts = self.storage.contexts
+        uses_before, generation = contexts.uses, contexts.generation
         dataset, cost_s = self._opener.open(name)
         dataset.follow(old.dataset)
+        if contexts.generation == generation:
+            contexts.allow(contexts.uses - uses_before)
         entry = self._entry(dataset, cost_s)
         entry.used_s = old.used_s
         with self._lock:

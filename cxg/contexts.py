@@ -40,7 +40,7 @@ class Contexts:
         self._settings = settings
         self._lock = threading.Lock()
         self._made: dict[str, Context] = {}
-        self._uses = self._generation = 0
+        self._uses = self._allowed = self._generation = 0
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -65,6 +65,14 @@ class Contexts:
         """
         self._listeners.append(listener)
 
+    def allow(self, uses: int) -> None:
+        """Let the contexts of now serve for so many uses more: those that opening datasets anew with them took.
+
+        Otherwise many open datasets would wear new contexts out by themselves, without end.
+        """
+        with self._lock:
+            self._allowed += max(0, uses)
+
     def find(self, name: str) -> Context:
         """The context of that name that is to be used now."""
         with self._lock:
@@ -76,10 +84,10 @@ class Contexts:
         """Count one query, or one array that is opened."""
         with self._lock:
             self._uses += 1
-            is_worn = self._uses >= _MOST_USES
+            is_worn = self._uses >= _MOST_USES + self._allowed
             is_reset_due = is_worn or self._uses % _USES_PER_RESET == 0
             if is_worn:
-                self._uses, self._made = 0, {}
+                self._uses, self._allowed, self._made = 0, 0, {}
                 self._generation += 1
         if is_reset_due:
             tiledb.stats_reset()

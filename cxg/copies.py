@@ -21,6 +21,7 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import threading
 import time
 import uuid
@@ -30,17 +31,15 @@ from pathlib import Path
 
 from isal.isal_zlib import crc32
 
-from cxg.cachefolder import CacheFolder, changed_s, folder_bytes, remove
+from cxg.cachefolder import S3_PREFIX, S3_SHARE, CacheFolder, changed_s, folder_bytes, remove
 from cxg.checksums import CopyDamaged, Stamp, open_regular, stamp_of
 from cxg.listing import Entry
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "s3-"
 _FILES, _SUMS = "files", "sums"
+_REPLACING_SUMS = threading.Lock()
 _THREADS = 32
-# Of the room that this machine gives to caches, decoded rows need more.
-_SHARE = 0.25
 _TOUCH_S = 60.0
 # What was used so lately may be open in some process.
 _IN_USE_S = 900.0
@@ -62,7 +61,7 @@ class Copies:
 
     def __init__(self, fetch: Callable[[str, Path], None], cache: CacheFolder) -> None:
         self._fetch, self._cache, self._folder = fetch, cache, cache.path
-        self._budget_bytes = int(cache.budget_bytes * _SHARE)
+        self._budget_bytes = int(cache.budget_bytes * S3_SHARE)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="copies")
         self._running: dict[Path, Future[None]] = {}
@@ -70,7 +69,7 @@ class Copies:
 
     def of(self, uri: str, identity: str) -> DatasetCopies:
         """The copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
-        base = self._folder / f"{_PREFIX}{identity}"
+        base = self._folder / f"{S3_PREFIX}{identity}"
         if not base.exists():
             self._make_room()
         return DatasetCopies(self, uri.rstrip("/"), base)
@@ -110,7 +109,7 @@ class Copies:
         if not self._cache.is_ready():
             raise OSError(f"{self._folder} cannot be made, or belongs to somebody else")
         # Not inside the array, where TileDB would take it for one of its own files.
-        partial = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
+        partial = self._folder / f"{S3_PREFIX}{uuid.uuid4().hex}.part"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if entry.size:
@@ -129,7 +128,7 @@ class Copies:
                     self._used_bytes = None
 
     def _folders(self) -> list[Path]:
-        return [item for item in self._folder.glob(f"{_PREFIX}*") if item.is_dir() and not item.is_symlink()]
+        return [item for item in self._folder.glob(f"{S3_PREFIX}*") if item.is_dir() and not item.is_symlink()]
 
     def _make_room(self) -> None:
         """Remove the datasets unused for longest while more than three quarters of the room are taken.
@@ -138,7 +137,7 @@ class Copies:
         """
         if not self._cache.is_ready():
             return
-        for partial in self._folder.glob(f"{_PREFIX}*.part"):
+        for partial in self._folder.glob(f"{S3_PREFIX}*.part"):
             if time.time() - changed_s(partial) > _IN_USE_S:
                 remove(partial)
         with self._lock:
@@ -148,7 +147,7 @@ class Copies:
                 if used <= 0.75 * self._budget_bytes or time.time() - changed_s(folder) < _IN_USE_S:
                     break
                 # In one step, so that nobody finds half of it.
-                gone = self._folder / f"{_PREFIX}{uuid.uuid4().hex}.part"
+                gone = self._folder / f"{S3_PREFIX}{uuid.uuid4().hex}.part"
                 with contextlib.suppress(OSError):
                     folder.rename(gone)
                 remove(gone)
@@ -271,14 +270,23 @@ def _note_sum(path: Path, entry: Entry, total: int) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError:
-        # A folder, a link or something else that nobody reads.
-        remove(path)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with _REPLACING_SUMS:
+            # A folder, a link or something else that nobody reads; another thread may have replaced it just now.
+            if not _can_be_written(path):
+                remove(path)
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         # The line before it may have lost its end.
         os.write(file, b"\n" + line.encode())
     finally:
         os.close(file)
+
+
+def _can_be_written(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.W_OK)
+    except OSError:
+        return False
 
 
 def _parse_sums(data: bytes) -> dict[str, tuple[int, int]]:

@@ -28,6 +28,9 @@ from tests.soak.run import Outcome, Soak, Subject, Wanted, right_answers, say, s
 from tests.soak.schedule import KINDS, SERVERS, Event, schedule
 from tests.soak.watch import LOOK_S
 
+# Shorter ones only report how long answers took.
+JUDGED_FROM_S = 600.0
+
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -109,13 +112,15 @@ def conclude(
     last_s = {name: subject.watch.ended_s - LOOK_S for name, subject in found.items()}
     answers = [one for one in outcome.answers if one.ended_s < last_s[one.server]]
     places = {name: subject.place for name, subject in found.items()}
+    # What is made again after the files of the cache were altered, in seconds, is a large part of a short soak.
+    is_long = wanted.soak_s >= JUDGED_FROM_S
     compared = latencies(answers, outcome.before, outcome.soak, places)
     afterwards = latencies(answers, outcome.before, outcome.after, places)
     faults = [
         *judge_all(answers, outcome.right, places, outcome.happened, Difference(asked)),
         *_seen(found, outcome),
-        *slowed(compared, outcome.soak.ended_s),
-        *slowed(afterwards, outcome.after.began_s, "in the calm afterwards, "),
+        *(slowed(compared, outcome.soak.ended_s) if is_long else ()),
+        *(slowed(afterwards, outcome.after.began_s, "in the calm afterwards, ") if is_long else ()),
     ]
     faults.sort(key=lambda one: one.at_s)
     calm = {one.server: one.calm[2] for one in compared if one.kind == ALL_KINDS}
@@ -123,6 +128,7 @@ def conclude(
     limits = {name: subject.limit for name, subject in found.items()}
     for part in (
         latency_table(compared),
+        "" if is_long else f"Latencies are judged in soaks of {JUDGED_FROM_S / 60:.0f} minutes or more.",
         event_table(events),
         hostile_table(outcome.told),
         watch_table({name: subject.watch for name, subject in found.items()}, limits),

@@ -408,6 +408,29 @@ def test_visitors_go_on_with_what_is_open_while_it_is_opened_anew(storage: Recor
         assert dataset is not old
 
 
+def test_many_open_datasets_do_not_wear_out_the_contexts_by_being_opened_anew(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts_module, "_MOST_USES", 12)
+    names = [f"{number}.cxg" for number in range(6)]
+    for name in names:
+        cxgs.build(tmp_path / "many" / name, n_obs=5, n_var=5)
+    catalog = Catalog(storage, Dataroot(storage, str(tmp_path / "many")), 10)
+    for name in names:
+        with catalog.lease(name):
+            pass
+    for _ in range(20):
+        generation = storage.contexts.generation
+        together = threading.Barrier(5)
+        for _ in range(4):  # as many as there are threads: what was begun before is over when they meet
+            catalog._looks.submit(together.wait, 30)
+        together.wait(30)
+        if storage.contexts.generation == generation:
+            break
+    else:
+        pytest.fail("the contexts are replaced without end")
+
+
 def test_what_nobody_used_lately_is_closed_when_contexts_are_replaced(
     storage: Recorder, root: Path, closed: list[str]
 ) -> None:
