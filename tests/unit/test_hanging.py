@@ -176,6 +176,8 @@ def check_503(status: int, headers: object) -> None:
 def test_one_dataset_that_hangs_is_told_and_others_are_answered(
     client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
+    # A pipe has no length, which would be told before anybody opens it.
+    monkeypatch.setattr(storage_module, "check_files", lambda folder: {})
     assert client.get("/d/a.cxg/api/v0.2/schema").status_code == 200
     assert client.get("/d/b.cxg/api/v0.2/schema").status_code == 200
     # As a mount would begin to hang: the listing shows files.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -130,10 +129,9 @@ def serving(
     ]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "SITE_FOLDER": str(folder)}
 
-    def limit() -> None:
-        if descriptors:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-
+    if descriptors:
+        # Not by a function between fork and exec: the tests' process has threads, whose locks would stay held.
+        command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -141,7 +139,6 @@ def serving(
             stdout=log,
             stderr=log,
             pass_fds=[listener.fileno()],
-            preexec_fn=limit,
         )
     server = Server(process, listener.getsockname()[1], folder)
     try:
