@@ -28,7 +28,9 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  && find scipy numpy h5py tiledb -type d \( -name tests -o -name include \) -prune -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.cc' \
         -o -name 'examples-1.json*' \) -delete \
- && python /tmp/shrink.py hdf5plugin/plugins/*.so \
+ && python /tmp/shrink.py hdf5plugin/plugins/*.so $(find scipy -name '*.so') \
+ # Pillow draws PNGs alone.
+ && rm -f PIL/_avif*.so pillow.libs/libavif* \
  # Nothing imports these parts; compiled they take 22 MB more.
  && for part in cluster constants fft fftpack integrate interpolate io ndimage optimize signal spatial stats; do \
         find scipy/$part -name __pycache__ -prune -exec rm -rf {} +; done \

@@ -145,8 +145,9 @@ class Catalog:
         DatasetNotFound, StorageUnavailable
             It is not there, or the store did not answer.
         """
-        listing = self._opener.look(name, "")[2]
-        if not listing.entries:
+        _, uri, listing = self._opener.look(name, "")
+        # On a file system an empty folder is there, and damaged.
+        if not listing.entries and is_s3(uri):
             raise DatasetNotFound(f"There is no dataset called {name} here.")
         return listing.fingerprint
 

@@ -481,3 +481,14 @@ def test_answers_stay_right_while_contexts_are_replaced_all_the_time(
         found = list(pool.map(lambda number: look(names[number % 3]) == truth[names[number % 3]], range(200)))
     assert all(found)
     assert storage.contexts.generation > 20
+
+
+def test_an_empty_folder_is_listed_as_it_is_opened(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "root" / "empty.cxg").mkdir(parents=True)
+    catalog = Catalog(storage, Dataroot(storage, str(tmp_path / "root")), 4)
+    for _ in range(2):
+        with pytest.raises(DatasetInvalid, match="it is an empty folder"), catalog.lease("empty.cxg"):
+            pass
+        assert catalog.list_files("empty.cxg")
+    with pytest.raises(DatasetNotFound):
+        catalog.list_files("gone.cxg")
