@@ -26,6 +26,14 @@ def link_problem(text: str) -> str | None:
         return "a link has no blanks; write %20 for one"
     if not _ODD.isdisjoint(text):
         return "a link has no backslash, quote or angle bracket; write them as %5C, %22, %3C and %3E"
+    problem = address_problem(text)
+    if problem is None and "@" in urlsplit(text).netloc:
+        return "every visitor sees a link, so it holds no user and password"
+    return problem
+
+
+def address_problem(text: str) -> str | None:
+    """Say what keeps a text from being an absolute http(s) address; None when nothing does."""
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises when the port is no number
@@ -33,8 +41,6 @@ def link_problem(text: str) -> str | None:
         return "this is not a URL; write it as https://host:port"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "write it in full, as https://host"
-    if "@" in parts.netloc:
-        return "every visitor sees a link, so it holds no user and password"
     return None
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
 
-from cxg.links import link_problem
+from cxg.links import address_problem, link_problem
 
 # https://www.w3.org/TR/CSP3/#csp-directives, with the two of Upgrade Insecure Requests and Trusted Types.
 CSP_DIRECTIVES = frozenset(
@@ -86,14 +85,7 @@ def check_url(text: str) -> str | None:
     """Check an absolute http(s) address."""
     if not text.isprintable() or " " in text:
         return "an address has no blanks"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises when the port is no number
-    except ValueError:
-        return "this is not a URL; write it as https://host:port"
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "write it in full, as https://host"
-    return None
+    return address_problem(text)
 
 
 def check_base_url(text: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from cxg.errors import DatasetTooLarge
 
 _MB = 1 << 20
-# The largest single answer has one value for each cell (`cxg.web.site`), a comparison a dozen numbers for each gene.
+# The largest single answer has one value for each cell (`cxg.web.sizes`), a comparison a dozen numbers for each gene.
 _CELL_BYTES, _GENE_BYTES = 40, 120
 # JSON text as Python objects, and what an open array takes.
 _TEXT_TIMES, _ARRAY_BYTES = 10, 64 << 10
