@@ -37,7 +37,7 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  && rm -rf flit_core* examples external pygments/lexers/__pycache__ /opt/venv/include \
  # A site's packages come last on the path: they cannot replace one of ours.
  && echo /app/packages >site_packages.pth \
- && printf '#!/opt/venv/bin/python\nimport sys\n\nfrom cxg.cli import main\n\nsys.exit(main())\n' >/opt/venv/bin/cxg \
+ && printf '#!/opt/venv/bin/python\nimport sys\n\nfrom cxg.cli.main import main\n\nsys.exit(main())\n' >/opt/venv/bin/cxg \
  && chmod 755 /opt/venv/bin/cxg
 
 # --- the site's own files, checked, and the packages its plugins need

@@ -22,13 +22,14 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import NoReturn
 
-from cxg import aws, mounts
+from cxg import aws
 from cxg.config import Config, load
 from cxg.errors import ConfigError, CxgError
 from cxg.memory import plan
-from cxg.reach import DEFAULTS, Source, check_data, data_setting, find_config, s3_region
 from cxg.redact import redacted
-from cxg.secret_key import SecretKey, find_secret_key
+from cxg.startup import mounts
+from cxg.startup.preflight import DEFAULTS, Source, check_data, data_setting, find_config, s3_region
+from cxg.startup.secret_key import SecretKey, find_secret_key
 
 BAKED_CONFIG = Path(__file__).resolve().parent / "customize" / "config.yaml"
 RUN_AS = "cxg"
@@ -136,8 +137,8 @@ def main() -> NoReturn:
     try:
         config, _ = prepare(os.environ)
         # Loaded late: a faulty configuration is answered without loading the server.
-        from cxg.firstlook import FirstLook
-        from cxg.server import gunicorn_command, server_environment
+        from cxg.startup.first_look import FirstLook
+        from cxg.startup.gunicorn import gunicorn_command, server_environment
 
         look = FirstLook(config)
         look.run()

@@ -79,7 +79,7 @@ def convert(data: Data, *, again: bool) -> dict[str, Any] | None:
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     log = FOLDER / "convert.log"
-    command = [sys.executable, "-m", "cxg.cli", "convert", str(source), str(target)]
+    command = [sys.executable, "-m", "cxg.cli.main", "convert", str(source), str(target)]
     with log.open("wb") as out:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)

@@ -113,7 +113,7 @@ def _ours(kind: Kind, data: Data, port: int) -> tuple[list[str], dict[str, str],
     command = [
         sys.executable,
         "-m",
-        "cxg.cli",
+        "cxg.cli.main",
         "launch",
         kind.place or str(dataroot(data)),
         "--host",

@@ -32,7 +32,7 @@ from benchmarks.sizes import Sizes
 # Stage -> names timed as that stage, less what they spend in other stages.
 HOOKS = {
     # Another thread reads for the one that waits here.
-    "TileDB": ("cxg.format.reading:read", "cxg.format.reading:read_text"),
+    "TileDB": ("cxg.format.matrix.query:read", "cxg.format.matrix.query:read_text"),
     "decoding": (
         "cxg.format.dataset:Dataset.read_X_columns",
         "cxg.format.dataset:Dataset.sum_X_columns",
@@ -45,7 +45,7 @@ HOOKS = {
         "cxg.wire.json_array:json_text",
         "cxg.wire.fbs:encode_matrix",
     ),
-    "compression": ("cxg.web.answers:_gzip",),
+    "compression": ("cxg.web.answers.cache:_gzip",),
 }
 _KIND = Kind(OURS, environment=(("CXG_CACHE_MB", "0"),))
 _ROWS = (goals.CATEGORICAL, goals.FLOAT, goals.EMBEDDING, goals.GENE, goals.MEAN)
@@ -112,7 +112,7 @@ def inside(job: dict[str, Any]) -> list[dict[str, float]]:
     """
     from werkzeug.test import create_environ
 
-    from cxg.server import load_config
+    from cxg.config.files import load_config
     from cxg.web.app import create_app
 
     app, clock = create_app(load_config()), Clock()

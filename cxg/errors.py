@@ -21,7 +21,7 @@
     └── ConversionError         an input cannot be turned into a CXG
 
 They are plain classes that carry one sentence for a person, without credentials (`cxg.redact`). HTTP status codes
-are assigned in `cxg.web.errors` alone, exit codes in `cxg.cli`.
+are assigned in `cxg.web.errors` alone, exit codes in `cxg.cli.main`.
 """
 
 from __future__ import annotations

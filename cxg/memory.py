@@ -29,7 +29,7 @@ _ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 48
 MAKING_MB = 48
 # The list of datasets: summaries and cards of 5,000 (12 MB), pages (4 MB), and 8 MB of pictures.
 LIST_MB = 24
-# Measured for one scan of a large dataset with the bounds that `cxg.storage` sets; one at a time uses all processors.
+# Measured for one scan of a large dataset with the bounds of `cxg.storage`; one at a time uses all processors.
 SCAN_MB = 88
 # Requests that are being received, and answers that wait for slow clients: what `cxg.worker` lets them take.
 RECEIVING_MB, SENDING_MB = 8, 20

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cxg import contexts, memory
+from cxg import memory
 from cxg.config import load
+from cxg.storage import contexts
 from cxg.web.app import create_app
 from tests import cxgs
 from tests.served import stand_in_client

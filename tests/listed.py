@@ -10,9 +10,9 @@ from flask import Flask
 
 from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.format.columns import Column, Labels
-from cxg.web import gallery
-from cxg.web.listed import Listed
-from cxg.web.startpage import StartPage
+from cxg.web.start_page import routes as gallery
+from cxg.web.start_page.page import StartPage
+from cxg.web.start_page.reader import Listed
 
 POLICY = "default-src 'self'"
 

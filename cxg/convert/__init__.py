@@ -1,1 +1,1 @@
-"""Conversion of AnnData files (.h5ad) to CXG; `cxg.convert.command` is its command line."""
+"""Conversion of AnnData files (.h5ad) to CXG; `cxg.cli.convert` is its command line."""

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid, UnknownColumn
-from cxg.format import bounds, reading
+from cxg.format import text_limits as bounds
 from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
 from cxg.format.layout import SCHEMA_KEY
-from cxg.format.nearby import read_from
+from cxg.format.local_array import read_from
+from cxg.format.matrix import query as reading
 from cxg.format.notes import Loss
 from cxg.format.selection import shown
-from cxg.storage import translated
+from cxg.storage.storage import translated
 
 _INT32 = np.iinfo(np.int32)
 

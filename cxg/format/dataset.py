@@ -1,6 +1,6 @@
 """One open CXG: everything the server reads from it, as numpy arrays and plain values.
 
-Opening reads no values: it opens the small arrays (`cxg.format.parts`); X is opened when first
+Opening reads no values: it opens the small arrays (`cxg.format.small_arrays`); X is opened when first
 asked for. What takes memory is kept only as long as there is room (`Storage.kept`).
 """
 
@@ -18,27 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound, DatasetTooLarge, UnknownColumn
-from cxg.format import matrix, reading
 from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.coordinates import narrowed
-from cxg.format.dense import DenseBlock
-from cxg.format.extremes import extremes
 from cxg.format.genesets import read_genesets
-from cxg.format.handles import value_name
 from cxg.format.layout import X_TOTALS, looks_like_counts
+from cxg.format.local_array import read_from
+from cxg.format.matrix import open as matrix
+from cxg.format.matrix import query as reading
+from cxg.format.matrix.dense import DenseBlock
+from cxg.format.matrix.extremes import extremes
+from cxg.format.matrix.handles import value_name
+from cxg.format.matrix.sparse import Sparse, SparseBlock
+from cxg.format.matrix.totals import Totals, read_totals
+from cxg.format.memory_size import needed_bytes, require_room, text_bytes
 from cxg.format.metadata import read_metadata
-from cxg.format.nearby import read_from
-from cxg.format.parts import Parts, fetch
 from cxg.format.positions import Positions
 from cxg.format.selection import shown
-from cxg.format.size import needed_bytes, require_room, text_bytes
-from cxg.format.sparse import Sparse, SparseBlock
+from cxg.format.small_arrays import SmallArrays, fetch
 from cxg.format.structure import array_files, has_array, has_traces, odd_files
-from cxg.format.totals import Totals, read_totals
-from cxg.listing import Listing, is_s3
-from cxg.stalls import stalls
-from cxg.storage import Storage, translated
+from cxg.storage.listing import Listing, is_s3
+from cxg.storage.storage import Storage, translated
+from cxg.timeouts.calls import stalls
 
 _X_FILES = {
     "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
@@ -88,7 +89,7 @@ class Dataset:
             part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_traces(listing, part)
         }
         self._has_totals = has_array(listing, X_TOTALS) and not odd_files(listing, X_TOTALS)
-        self._parts = Parts(storage, uri, listing)
+        self._parts = SmallArrays(storage, uri, listing)
         self._is_prefetched = not self._parts.are_near
         self.obs, self.var = self._parts.obs, self._parts.var
         self.embeddings = tuple(self._parts.embeddings)
@@ -203,7 +204,9 @@ class Dataset:
         """Stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
-        found: Totals | None = self._storage.kept.find_or_make(self, "totals", self._read_totals, 16 * self.n_var)
+        found: Totals | None = self._storage.open_objects.find_or_make(
+            self, "totals", self._read_totals, 16 * self.n_var
+        )
         return found
 
     def _read_totals(self) -> Totals | None:
@@ -227,14 +230,14 @@ class Dataset:
     @property
     def gene_positions(self) -> Positions:
         """Where in `var` each gene name stands; names may repeat in foreign files."""
-        return self._storage.kept.find_or_make(
+        return self._storage.open_objects.find_or_make(
             self, "gene positions", self._index_genes, lambda positions: positions.nbytes
         )
 
     @property
     def knows_gene_positions(self) -> bool:
         """Whether `gene_positions` is there already."""
-        return "gene positions" in self._storage.kept.owned(self)
+        return "gene positions" in self._storage.open_objects.owned(self)
 
     def _index_genes(self) -> Positions:
         return Positions(label_texts(self.var.read(self.var.index)))
@@ -254,7 +257,7 @@ class Dataset:
                 self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
             return self._matrix
 
-    def take_prefetch(self) -> bool:
+    def claim_prefetch(self) -> bool:
         """Whether `prefetch` should be called: once, for a dataset on S3."""
         with self._lock:
             taken, self._is_prefetched = not self._is_prefetched, True
@@ -263,7 +266,7 @@ class Dataset:
     def prefetch(self) -> None:
         """Fetch what a visitor's browser will ask for first, so that none of it costs its own wait; blocks.
 
-        That is `Parts.fetches`, and what opens the matrix by gene. What fails is left to those who ask for it.
+        That is `SmallArrays.fetches`, and what opens the matrix by gene. What fails is left to those who ask for it.
         """
         jobs = self._parts.fetches()
         if self.x_kind == "Xr/Xc" and self.x_problem is None and self.n_var:
@@ -289,7 +292,7 @@ class Dataset:
     def close(self) -> None:
         """Close every array."""
         self._parts.close()
-        self._storage.kept.drop(self)
+        self._storage.open_objects.drop(self)
         with self._lock:
             if self._matrix is not None:
                 self._matrix.close()

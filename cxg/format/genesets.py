@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from cxg.format.bounds import NAME_MAX, TEXT_MAX, cut
 from cxg.format.notes import Loss
+from cxg.format.text_limits import NAME_MAX, TEXT_MAX, cut
 
 
 def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxg.format.annotations import parse_json
-from cxg.format.bounds import (
+from cxg.format.layout import KNOWN_VERSIONS
+from cxg.format.selection import shown
+from cxg.format.text_limits import (
     COLOR_MAX,
     LINK_MAX,
     NAME_MAX,
@@ -17,8 +19,6 @@ from cxg.format.bounds import (
     TITLE_MAX,
     cut,
 )
-from cxg.format.layout import KNOWN_VERSIONS
-from cxg.format.selection import shown
 from cxg.links import link_problem, without_bad_links
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cxg.format.layout import EMB, GROUP_MARKER, MEMBERS, OBS, VAR
-from cxg.listing import Entry, Listing
+from cxg.storage.listing import Entry, Listing
 
 NEVER_WRITTEN = "it was never written"
 _OLD_SCHEMA = "__array_schema.tdb"
@@ -40,7 +40,7 @@ class ArrayFiles:
 
 
 @dataclass(frozen=True)
-class ArrayParts:
+class ArrayLayout:
     """Files of one array of a known layout, with paths in the dataset.
 
     Attributes
@@ -63,7 +63,7 @@ class ArrayParts:
         return [entry for entry in self._data if entry.path.rsplit("/", 1)[1] in wanted]
 
 
-def array_parts(listing: Listing, name: str) -> ArrayParts | None:
+def array_layout(listing: Listing, name: str) -> ArrayLayout | None:
     """Sort the files of an array into those that open it and those that hold values; None when it is unusual.
 
     Unusual is what another version of the schema or of the format may have named differently, or many fragments.
@@ -80,13 +80,13 @@ def array_parts(listing: Listing, name: str) -> ArrayParts | None:
         if not entry.path.endswith(f"/{_FRAGMENT_METADATA}") and entry.path.rsplit("/", 1)[0] in fragments
     )
     opening = tuple(entry for entry in files if entry not in data)
-    return ArrayParts(name, opening, data) if len(opening) <= _MOST_FILES else None
+    return ArrayLayout(name, opening, data) if len(opening) <= _MOST_FILES else None
 
 
-def small_arrays(listing: Listing) -> dict[str, ArrayParts]:
+def small_arrays(listing: Listing) -> dict[str, ArrayLayout]:
     """Parts of all arrays of a CXG but the matrix, by name; unusual ones are left out."""
     names = ["obs", "var", "cxg_group_metadata", "X_totals", *(f"emb/{name}" for name in arrays_below(listing, "emb"))]
-    found = {name: array_parts(listing, name) for name in names}
+    found = {name: array_layout(listing, name) for name in names}
     return {name: parts for name, parts in found.items() if parts is not None}
 
 

@@ -15,26 +15,28 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
 from cxg import __version__, memory, plugins
-from cxg.cachefolder import cache_folder
-from cxg.catalog import Catalog
 from cxg.config import Config
-from cxg.dataroot import Dataroot, SingleDataset
-from cxg.decoded import DecodedCache
+from cxg.datasets.catalog import Catalog
+from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.opening import Root
+from cxg.decoded.cache import DecodedCache
 from cxg.errors import ConfigError
-from cxg.opening import Root
 from cxg.redact import redacted
-from cxg.stalls import stalls
-from cxg.storage import Storage
-from cxg.web import data, errors, gallery, meta, pages
-from cxg.web.answers import AnswerCache
-from cxg.web.bodies import FILTER_BYTES
+from cxg.storage.cache_folder import cache_folder
+from cxg.storage.storage import Storage
+from cxg.timeouts.calls import stalls
+from cxg.web import errors
+from cxg.web.answers.cache import AnswerCache
+from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.client import default_folder, load_client
-from cxg.web.fast import FastPath
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
+from cxg.web.limits.admission import Admission
+from cxg.web.limits.bodies import FILTER_BYTES
+from cxg.web.limits.client_address import ClientAddress
 from cxg.web.readiness import Readiness
-from cxg.web.site import Site
-from cxg.web.visitors import ClientAddress
-from cxg.web.work import Work
+from cxg.web.routes import data, meta, pages
+from cxg.web.services import Services
+from cxg.web.start_page import routes as gallery
 
 # Datasets the list holds open while it reads their titles and draws their pictures, and for how long.
 _LISTED_OPEN, _LISTED_OPEN_S = 4, 60.0
@@ -60,7 +62,7 @@ def create_app(
     ConfigError
         No dataset is configured, the web client is missing, a plugin cannot be loaded.
     """
-    site = _make_site(config, plan or memory.plan(env), env)
+    site = _make_services(config, plan or memory.plan(env), env)
     base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
     hooks = plugins.load(_folder(env, "CXG_PLUGINS_DIR"))
     client = load_client(client_dir or default_folder(env), config, _folder(env, "CXG_INLINE_SCRIPTS_DIR"))
@@ -68,7 +70,7 @@ def create_app(
     app = Flask("cxg", static_folder=None)
     app.extensions["cxg"] = site
     app.secret_key = env.get("CXG_SECRET_KEY") or config.server.flask_secret_key
-    # Our own routes read bodies by `cxg.web.bodies`; this is for those of plugins.
+    # Our own routes read bodies by `cxg.web.limits.bodies`; this is for those of plugins.
     app.config["MAX_CONTENT_LENGTH"] = FILTER_BYTES
     # "//" is not "/": a name that starts with a slash is no name, and a redirect would hide that.
     app.url_map.merge_slashes = False
@@ -97,11 +99,11 @@ def create_app(
     if not (
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
-        app.wsgi_app = FastPath(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+        app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
     return app
 
 
-def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Site:
+def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Services:
     stalls.most_slow = max(1, plan.threads // 2)
     storage = Storage(config, env, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
@@ -115,13 +117,13 @@ def _make_site(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) 
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     # Two threads are left for those who want something else.
-    work = Work(plan.making_mb * memory.MB, plan.threads - 2)
-    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching, work.making)
+    work = Admission(plan.making_mb * memory.MB, plan.threads - 2)
+    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching, work.memory)
     decoded = DecodedCache(catalog, cache_folder(env), work.background_scan)
-    return Site(config, catalog, cache, work, Readiness(catalog), decoded)
+    return Services(config, catalog, cache, work, Readiness(catalog), decoded)
 
 
-def _index(site: Site, config: Config, base_url: str) -> Any:
+def _index(site: Services, config: Config, base_url: str) -> Any:
     links = [
         (text, link)
         for text, link in (

@@ -25,8 +25,8 @@ from cxg.errors import (
     UnsupportedMedia,
 )
 from cxg.redact import redacted, traceback_text
-from cxg.web import gallery
 from cxg.web.headers import NO_STORE
+from cxg.web.start_page import routes as gallery
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cxg.config import Config
 
-# Kept by browsers and proxies, but asked about (If-None-Match) before each use: a dataset may be replaced.
+# BoundedCache by browsers and proxies, but asked about (If-None-Match) before each use: a dataset may be replaced.
 REVALIDATE = "public, no-cache"
 NO_STORE = "no-store"
 IMMUTABLE = "public, max-age=31536000, immutable"

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from cxg.catalog import Catalog
+from cxg.datasets.catalog import Catalog
 from cxg.errors import CxgError
 
 _WAIT_S = 3.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 
-from cxg.ending import end_process_despite_stuck_calls
+from cxg.config.files import load_config
 from cxg.errors import ConfigError
-from cxg.server import load_config
+from cxg.timeouts.process_end import end_process_despite_stuck_calls
 from cxg.web.app import create_app
 
 end_process_despite_stuck_calls()

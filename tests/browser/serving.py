@@ -61,7 +61,7 @@ def require_built() -> None:
 def launched(data: Path, log: Path) -> Iterator[str]:
     """Serve `data` with `cxg launch` until the block ends; gives the URL."""
     port = free_port()
-    command = [sys.executable, "-m", "cxg.cli", "launch", str(data), "--port", str(port), "--client", str(CLIENT)]
+    command = [sys.executable, "-m", "cxg.cli.main", "launch", str(data), "--port", str(port), "--client", str(CLIENT)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
     env |= {"PYTHONPATH": str(PROJECT), "AWS_EC2_METADATA_DISABLED": "true", "CXG_WORKERS": "1"}
     with running(command, env, log):

@@ -7,9 +7,9 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect
 
-from cxg.web.listed import Listed
-from cxg.web.startpage import StartPage
-from cxg.web.summaries import DatasetSummary
+from cxg.web.start_page.page import StartPage
+from cxg.web.start_page.reader import Listed
+from cxg.web.start_page.summaries import DatasetSummary
 from tests.browser import serving
 from tests.browser.explorer import Explorer
 

@@ -88,7 +88,7 @@ def launched(
         **(environment or {}),
     }
     options = ("--host", host, "--port", str(port), "--client", str(stand_in_client(folder / "client")))
-    command = [*within, sys.executable, "-m", "cxg.cli", "launch", *arguments, *options]
+    command = [*within, sys.executable, "-m", "cxg.cli.main", "launch", *arguments, *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=settings, cwd=folder, stdout=output, stderr=output)
     server = Launched(process, port, log)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiledb
 
-from cxg.cli import main
+from cxg.cli.main import main
 from tests.integration import minio
 from tests.unit.convert.h5ads import default_matrix, make_h5ad
 

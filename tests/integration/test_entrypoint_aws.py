@@ -190,7 +190,7 @@ def test_a_launch_that_aws_refuses_is_one_line_and_exit_code_2(aws, tmp_path, da
     (tmp_path / "static").mkdir()
     (tmp_path / "index.html").write_text("<html></html>")
     done = subprocess.run(
-        [sys.executable, "-m", "cxg.cli", "launch", dataroot, "--client", tmp_path, "--port", str(free_port())],
+        [sys.executable, "-m", "cxg.cli.main", "launch", dataroot, "--client", tmp_path, "--port", str(free_port())],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), **account(aws), **variables},
         capture_output=True,
         text=True,

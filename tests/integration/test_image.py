@@ -62,9 +62,7 @@ def test_holds_certificates_but_neither_tests_nor_sources_of_the_build(engine, i
 
 
 def test_every_module_loads_without_compiling(engine, image):
-    script = (
-        "import sys, cxg.web.wsgi, cxg.convert.writer, scipy.special, boto3, PIL.Image; print(sys.dont_write_bytecode)"
-    )
+    script = "import sys, cxg.web.wsgi, cxg.convert.write.writer, scipy.special, boto3, PIL.Image; print(sys.dont_write_bytecode)"
     environment = {"CXG_DATAROOT": "/tmp"}
     assert run_in_image(engine, image.tag, ["python", "-c", script], environment=environment).strip() == "True"
 

@@ -14,8 +14,8 @@ import requests
 from cxg.config import default
 from cxg.errors import DatasetInvalid
 from cxg.format.dataset import open_dataset
-from cxg.mounts import FUSE_CLIENTS, S3Options, ensure_mounted, mount_at, read_mounts, wanted_mount
-from cxg.storage import Storage
+from cxg.startup.mounts import FUSE_CLIENTS, S3Options, ensure_mounted, mount_at, read_mounts, wanted_mount
+from cxg.storage.storage import Storage
 from tests.integration import minio
 from tests.integration.conftest import answers, wait_until
 from tests.integration.registry import free_port

@@ -19,10 +19,10 @@ import pytest
 
 from benchmarks import make_h5ad
 from benchmarks.questions import diffexp_body, random_sets
-from cxg import opening
-from cxg.cli import main as cxg
+from cxg.cli.main import main as cxg
 from cxg.config import load
-from cxg.decoded import DecodedCache
+from cxg.datasets import opening
+from cxg.decoded.cache import DecodedCache
 from cxg.web.app import create_app
 from tests import cxgs
 from tests.integration import minio, s3_proxy

@@ -55,7 +55,7 @@ def dataroot(h5ads: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("dataroot")
     for name, path in h5ads.items():
         # Titles stay the file stems, as the published server shows them.
-        command = [sys.executable, "-m", "cxg.cli", "convert", str(path), str(folder / f"{name}.cxg")]
+        command = [sys.executable, "-m", "cxg.cli.main", "convert", str(path), str(folder / f"{name}.cxg")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
     return folder

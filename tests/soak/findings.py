@@ -116,9 +116,9 @@ def judge_all(
     found = []
     for answer in answers:
         place = places[answer.server]
-        is_away = place.outages.touch(answer.began_s, answer.ended_s)
+        is_storage_fault = place.outages.touch(answer.began_s, answer.ended_s)
         allowed = place.timelines[answer.dataset].allowed(answer.began_s, answer.ended_s)
-        sort = judge(answer, right, allowed, is_away=is_away)
+        sort = judge(answer, right, allowed, is_storage_fault=is_storage_fault)
         if sort is None:
             continue
         text = f"{answer.path} -> {answer.status or 'nothing'}, {answer.size} bytes, {answer.ended_s - answer.began_s:.2f} s"

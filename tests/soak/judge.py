@@ -74,7 +74,7 @@ class Right(NamedTuple):
 RightAnswers = Mapping[str, Mapping[str, Right]]
 
 
-def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_away: bool) -> str | None:
+def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_storage_fault: bool) -> str | None:
     """Name the fault of an answer, or None.
 
     Parameters
@@ -83,7 +83,7 @@ def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_away: boo
         Of every version of every dataset.
     allowed : Allowed
         What it may have been answered from.
-    is_away : bool
+    is_storage_fault : bool
         Whether the store was away at that time.
     """
     versions = [right[version] for version in allowed.versions if version != GONE]
@@ -95,7 +95,7 @@ def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_away: boo
     elif answer.status == 0:
         fault = SLOW if "timed out" in answer.error else DROPPED
     elif answer.status in (429, 503):
-        fault = _judge_refusal(answer, is_excused=is_away or allowed.is_changing)
+        fault = _judge_refusal(answer, is_excused=is_storage_fault or allowed.is_changing)
     elif answer.status >= 500:
         fault = FAILED
     elif answer.status in (400, 404):

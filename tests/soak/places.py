@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cxg.convert.upload import stages
+from cxg.convert.publish.bucket import stages
 from tests.soak.datasets import AT_FIRST, DAMAGES
 from tests.soak.schedule import CUT_CACHE, LOOK_ALIKE
 from tests.soak.timeline import GONE, Outages, Timeline

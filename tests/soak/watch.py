@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import memory
-from cxg.cachefolder import folder_bytes
+from cxg.storage.cache_folder import folder_bytes
 from tests.integration.launched import Launched
 from tests.soak.client import Client
 from tests.soak.limits import Limit

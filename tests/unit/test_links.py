@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiledb
 
-from cxg.cli import main
+from cxg.cli.main import main
 from cxg.config import load
 from cxg.errors import ConfigError
 from cxg.links import link_problem, without_bad_links

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cxg import aws, mounts
-from cxg.cli import main
+from cxg import aws
+from cxg.cli.main import main
 from cxg.config import load
 from cxg.errors import ConfigError, CxgError, DatasetInvalid, StorageUnavailable
 from cxg.redact import redacted, traceback_text
-from cxg.storage import Storage
+from cxg.startup import mounts
+from cxg.storage.storage import Storage
 from tests.served import serve
 
 SECRETS = [

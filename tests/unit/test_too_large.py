@@ -9,20 +9,20 @@ import pytest
 import tiledb
 from flask.testing import FlaskClient
 
-from cxg import storage
-from cxg.catalog import Catalog
-from cxg.cli import main
+from cxg.cli.main import main
 from cxg.compute import thumbnail
 from cxg.config import default, load
-from cxg.dataroot import Dataroot
+from cxg.datasets.catalog import Catalog
+from cxg.datasets.dataroot import Dataroot
 from cxg.errors import DatasetInvalid, DatasetTooLarge, StorageUnavailable
-from cxg.firstlook import FirstLook
 from cxg.format import sampling
 from cxg.format.dataset import open_dataset
 from cxg.memory import MemoryPlan, plan
-from cxg.storage import Storage, translated
+from cxg.startup.first_look import FirstLook
+from cxg.storage import storage
+from cxg.storage.storage import Storage, translated
 from cxg.web.app import create_app
-from cxg.web.listed import Summaries
+from cxg.web.start_page.reader import Summaries
 from tests import cxgs
 from tests.served import stand_in_client
 
@@ -176,7 +176,7 @@ def test_what_is_really_too_much_to_allocate_is_no_damage(tmp_path: Path) -> Non
 
 
 def test_a_failed_allocation_outside_of_reading_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cxg.web import data
+    from cxg.web.routes import data
 
     def fail(*_: object) -> None:
         raise MemoryError

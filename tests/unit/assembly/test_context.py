@@ -43,7 +43,7 @@ def test_our_own_tree_has_no_unknown_file():
         "requirements.txt",
         "entrypoint.py",
         "cxg/__init__.py",
-        "cxg/web/templates/base.html",
+        "cxg/web/start_page/templates/base.html",
     } <= files
     assert not [name for name in files if name.startswith(("tests", "docs", "benchmarks"))]
 

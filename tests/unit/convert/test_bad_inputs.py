@@ -226,7 +226,7 @@ def _fix_order(path):
 
 @pytest.mark.parametrize("what", BAD)
 def test_one_sentence_and_exit_code_2(tmp_path, capsys, what):
-    from cxg.cli import main
+    from cxg.cli.main import main
 
     make, options, sentence = BAD[what]
     path = make(tmp_path)
@@ -287,7 +287,9 @@ def test_bad_output(tmp_path, convert, capsys, name, options, sentence):
     assert (tmp_path / "file.cxg").read_text() == (tmp_path / "other" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("where", ["cxg.convert.runs.Runs.add", "cxg.convert.arrays.write_frame"])
+@pytest.mark.parametrize(
+    "where", ["cxg.convert.write.transpose.ExternalTranspose.add", "cxg.convert.write.arrays.write_frame"]
+)
 @pytest.mark.parametrize("kind", ["os", "tiledb"])
 def test_disk_full(tmp_path, convert, capsys, monkeypatch, where, kind):
     import tiledb

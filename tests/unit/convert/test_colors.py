@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cxg.convert.colors import BadColorError, to_hex
+from cxg.convert.write.colors import BadColorError, to_hex
 from tests.served import serve
 from tests.unit.convert.h5ads import make_h5ad, read_array, write_categorical, write_nullable
 

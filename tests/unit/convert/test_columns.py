@@ -117,7 +117,7 @@ def everything(tmp_path_factory):
     """One file with all columns, converted once: (values, hints, report)."""
     import argparse
 
-    from cxg.convert.command import add_arguments, run
+    from cxg.cli.convert import add_arguments, run
 
     folder = tmp_path_factory.mktemp("columns")
     path = make_h5ad(folder / "in.h5ad", obs={name: row[0] for name, row in ROWS.items()})
@@ -205,7 +205,7 @@ def test_a_column_called_index_does_not_hide_which_column_names_the_rows(tmp_pat
 
 
 def test_text_of_very_many_values_stays_text(tmp_path, converted, monkeypatch):
-    monkeypatch.setattr("cxg.convert.columns.MANY_CATEGORIES", 2)
+    monkeypatch.setattr("cxg.convert.write.columns.MANY_CATEGORIES", 2)
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", obs={"few": list("aabbaa"), "many": list("aabbcc")}))
     hints = json.loads(read_array(out, "obs")[1]["cxg_schema"])
     assert (hints["few"]["type"], hints["many"]["type"]) == ("categorical", "string")
@@ -291,9 +291,9 @@ def test_text_is_read_and_numbered_in_slices(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("held", [0, 1 << 20], ids=["from disk", "from memory"])
 def test_large_tables_are_written_in_slices(tmp_path, converted, monkeypatch, held):
-    monkeypatch.setattr("cxg.convert.arrays.FRAME_TILE", 16)
-    monkeypatch.setattr("cxg.convert.arrays._SLICE_BYTES", 300)
-    monkeypatch.setattr("cxg.convert.tables.HELD_BYTES", held)
+    monkeypatch.setattr("cxg.convert.write.arrays.FRAME_TILE", 16)
+    monkeypatch.setattr("cxg.convert.write.arrays._SLICE_BYTES", 300)
+    monkeypatch.setattr("cxg.convert.write.tables.HELD_BYTES", held)
     n = 50
     obs = {"text": np.array(["é" * (i % 3) + str(i) for i in range(n)], object), "n": np.arange(n)}
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", np.ones((n, 2), np.float32), obs=obs))

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cxg.cli import main
+from cxg.cli.main import main
 from cxg.convert import progress
 from tests.unit.convert.h5ads import make_h5ad
 

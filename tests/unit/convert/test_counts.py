@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from cxg.catalog import Catalog
 from cxg.config import default
-from cxg.dataroot import SingleDataset
-from cxg.decoded import DecodedCache
+from cxg.datasets.catalog import Catalog
+from cxg.datasets.dataroot import SingleDataset
+from cxg.decoded.cache import DecodedCache
 from cxg.format.dataset import open_dataset
-from cxg.storage import Storage
-from cxg.web.diffexp import compare
+from cxg.storage.storage import Storage
+from cxg.web.routes.comparison import compare
 from tests.unit.convert.conftest import codes_of
 from tests.unit.convert.h5ads import make_h5ad, read_array
 

@@ -3,13 +3,13 @@
 import argparse
 import ast
 
-from cxg.convert.command import add_arguments
+from cxg.cli.convert import add_arguments
 
 
 def test_every_note_is_documented(project):
     page = (project / "docs" / "cxg.md").read_text(encoding="utf-8")
     codes = set()
-    for path in (project / "cxg" / "convert").glob("*.py"):
+    for path in (project / "cxg" / "convert").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 isinstance(node, ast.Call)

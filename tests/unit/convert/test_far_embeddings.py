@@ -11,7 +11,7 @@ from scipy import sparse
 from cxg.compute.embedding import scale_embedding
 from cxg.config import default
 from cxg.format.dataset import open_dataset
-from cxg.storage import Storage
+from cxg.storage.storage import Storage
 from tests import cxgs
 from tests.unit.convert.conftest import codes_of
 from tests.unit.convert.h5ads import make_h5ad, read_array, write_frame, write_nullable
@@ -78,8 +78,8 @@ NEAR = {
 @pytest.mark.parametrize("name", FAR)
 def test_converted(tmp_path, converted, monkeypatch, name):
     """float32 with the offset in the metadata: readers that know nothing of it draw the same."""
-    monkeypatch.setattr("cxg.convert.embeddings._ROW_TILE", 16)
-    monkeypatch.setattr("cxg.convert.embeddings._SLICE_CELLS", 40)
+    monkeypatch.setattr("cxg.convert.read.embeddings._ROW_TILE", 16)
+    monkeypatch.setattr("cxg.convert.read.embeddings._SLICE_CELLS", 40)
     xy = FAR[name]
     path = make_h5ad(tmp_path / "in.h5ad", np.ones((N, 2)), obsm={"X_umap": xy})
     root, report = converted(path)

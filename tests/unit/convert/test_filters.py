@@ -97,7 +97,16 @@ def test_every_filter_of_the_library_is_tried_here():
 def test_they_are_read_by_the_command_alone(tmp_path):
     """In a process that never named hdf5plugin itself."""
     path = rewritten(make_h5ad(tmp_path / "in.h5ad"), hdf5plugin.Zstd(), ["X"])
-    command = [sys.executable, "-m", "cxg.cli", "convert", str(path), "--check", "--report", str(tmp_path / "r.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "cxg.cli.main",
+        "convert",
+        str(path),
+        "--check",
+        "--report",
+        str(tmp_path / "r.json"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "r.json").read_text())["non_zeros"] == np.count_nonzero(default_matrix())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cxg.convert.publish import is_cxg, remove_stale, workplace
+from cxg.convert.publish.folder import is_cxg, remove_stale, workplace
 from cxg.errors import ConversionError
 from tests.unit.convert.h5ads import default_matrix, listed, make_h5ad, read_matrices
 
@@ -21,8 +21,8 @@ from tests.unit.convert.h5ads import default_matrix, listed, make_h5ad, read_mat
 KILLER = """
 import argparse, json, os, random, signal, sys, time
 from pathlib import Path
-import cxg.convert.h5ad, cxg.convert.writer
-from cxg.convert.command import add_arguments, run
+import cxg.convert.read.h5ad, cxg.convert.write.writer
+from cxg.cli.convert import add_arguments, run
 
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 parser = argparse.ArgumentParser()
@@ -90,7 +90,9 @@ def test_killed_at_random_moments(tmp_path):
 
 
 @pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("where", ["cxg.convert.runs.Runs.add", "cxg.convert.publish._flush"])
+@pytest.mark.parametrize(
+    "where", ["cxg.convert.write.transpose.ExternalTranspose.add", "cxg.convert.publish.folder._flush"]
+)
 def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, where):
     # A script's background job is started with some signals ignored, and so would be this test.
     started_with = signal.signal(number, signal.SIG_DFL)
@@ -108,7 +110,7 @@ def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, 
 
 def test_hangup_is_ignored_under_nohup(tmp_path, convert, monkeypatch):
     path = make_h5ad(tmp_path / "in.h5ad")
-    monkeypatch.setattr("cxg.convert.publish._flush", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr("cxg.convert.publish.folder._flush", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert convert(path)[0] == 0

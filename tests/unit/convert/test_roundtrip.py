@@ -6,8 +6,9 @@ import pytest
 import tiledb
 from scipy import sparse
 
-from cxg.convert import arrays, matrix
-from cxg.convert.runs import Runs
+from cxg.convert.read import matrix
+from cxg.convert.write import arrays
+from cxg.convert.write.transpose import ExternalTranspose
 from tests.unit.convert.h5ads import default_matrix, make_h5ad, mark, read_array, read_matrices, write_array
 
 SHAPE = (57, 23)
@@ -71,7 +72,7 @@ SOURCES = {
 def test_equal(tmp_path, converted, monkeypatch, source):
     if not source.endswith(", one block"):
         monkeypatch.setattr(matrix, "BLOCK_ENTRIES", 7)
-        monkeypatch.setattr("cxg.convert.runs.BLOCK_ENTRIES", 7)
+        monkeypatch.setattr("cxg.convert.write.transpose.BLOCK_ENTRIES", 7)
     source = source.removesuffix(", one block")
     given = SOURCES[source]()
     truth = expected(given)
@@ -123,7 +124,7 @@ def test_sparse_threshold(tmp_path, converted, monkeypatch, cls, threshold, dens
 
 def test_written_in_order_as_one_fragment(tmp_path, converted, monkeypatch):
     monkeypatch.setattr(matrix, "BLOCK_ENTRIES", 20)
-    monkeypatch.setattr("cxg.convert.runs.BLOCK_ENTRIES", 20)
+    monkeypatch.setattr("cxg.convert.write.transpose.BLOCK_ENTRIES", 20)
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", messy("csr")))
     for name, major, minor in (("Xr", "obs", "var"), ("Xc", "var", "obs")):
         uri = str(root / name)
@@ -138,7 +139,7 @@ def test_written_in_order_as_one_fragment(tmp_path, converted, monkeypatch):
 def test_fallback_without_the_low_level_interface(tmp_path, converted, monkeypatch):
     monkeypatch.setattr(arrays, "has_global_order", lambda: False)
     monkeypatch.setattr(matrix, "BLOCK_ENTRIES", 20)
-    monkeypatch.setattr("cxg.convert.runs.BLOCK_ENTRIES", 20)
+    monkeypatch.setattr("cxg.convert.write.transpose.BLOCK_ENTRIES", 20)
     given = messy("csc")
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", given, obs={"text": [f"é{i}" for i in range(57)]}))
     for each in read_matrices(root, SHAPE):
@@ -172,9 +173,9 @@ def test_one_cell_and_one_gene(tmp_path, converted):
 
 def test_scratch_file_grows_with_entries_not_with_blocks(tmp_path, monkeypatch):
     """Nearly empty blocks share a run: each run costs the length of the other axis."""
-    monkeypatch.setattr("cxg.convert.runs.BLOCK_ENTRIES", 20)
+    monkeypatch.setattr("cxg.convert.write.transpose.BLOCK_ENTRIES", 20)
     truth = sparse.random(200, 50, 0.01, "csr", np.float32, rng=np.random.default_rng(0))
-    runs = Runs(tmp_path / "runs", 50)
+    runs = ExternalTranspose(tmp_path / "runs", 50)
     for start in range(200):
         runs.add(matrix.Block(start, truth[start : start + 1]))
     found = sparse.vstack([block.lines for block in runs.blocks()])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from cxg.convert import upload
-from cxg.convert.upload import Bucket, stages
+from cxg.convert.publish import bucket as upload
+from cxg.convert.publish.bucket import Bucket, stages
 from cxg.errors import ConversionError
 from tests.unit.convert.h5ads import make_h5ad
 

@@ -8,7 +8,7 @@ import tiledb
 
 from cxg.config import default
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.storage import Storage
+from cxg.storage.storage import Storage
 from tests import cxgs
 
 FORMS = ("Xr/Xc", "0.3.0-sparse", "0.3.0-dense", "0.2.0-shift")

@@ -17,12 +17,12 @@ import tiledb
 
 from cxg.config import default
 from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
-from cxg.format import sparse
 from cxg.format.columns import ColumnValues, Labels, Text, label_texts
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.format.sparse import SparseBlock
-from cxg.kept import Kept
-from cxg.storage import Storage
+from cxg.format.matrix import sparse
+from cxg.format.matrix.sparse import SparseBlock
+from cxg.storage.bounded_cache import BoundedCache
+from cxg.storage.storage import Storage
 from tests import cxgs
 
 UNREADABLE = {"obs-without-commit"}
@@ -408,7 +408,7 @@ def test_label_texts(opened) -> None:
 def test_what_open_datasets_keep_is_bounded(tmp_path: Path) -> None:
     """Many datasets stay open, but only the matrices used last; the others are opened again when asked for."""
     storage = Storage(default())
-    storage.kept = Kept(300_000)
+    storage.open_objects = BoundedCache(300_000)
     truths = [cxgs.build(tmp_path / f"{i}.cxg", seed=i, totals=True) for i in range(6)]
     datasets = [open_dataset(storage, str(truth.path), truth.path.name) for truth in truths]
     arrays = []
@@ -421,11 +421,11 @@ def test_what_open_datasets_keep_is_bounded(tmp_path: Path) -> None:
             arrays += [
                 weakref.ref(handle.open()) for handle in (dataset.expression()._columns, dataset.expression()._rows)
             ]
-            assert 0 < storage.kept.used_bytes <= 300_000
+            assert 0 < storage.open_objects.used_bytes <= 300_000
     assert sum(array() is not None for array in arrays) <= 4
     for dataset in datasets:
         dataset.close()
-    assert storage.kept.used_bytes == 0
+    assert storage.open_objects.used_bytes == 0
     assert all(array() is None for array in arrays)
 
 
@@ -440,7 +440,7 @@ def test_a_matrix_opened_after_the_dataset_was_replaced_is_not_read(
     with closing(open_dataset(storage, str(old.path), "a.cxg")) as dataset:
         np.testing.assert_array_equal(dataset.read_X_columns(genes), old.X)
         for handle in (dataset.expression()._columns, dataset.expression()._rows):
-            storage.kept.drop(handle)
+            storage.open_objects.drop(handle)
         shutil.rmtree(old.path)
         monkeypatch.setattr(cxgs, "_fill_x", lambda *args, **kw: fill(*args, **kw | {"timestamp": 5000}))
         cxgs.build(old.path, kind, seed=2)
@@ -457,7 +457,7 @@ def test_fragments_opened_apart_take_the_room_of_one_array(tmp_path: Path) -> No
     with closing(open_dataset(storage, str(truth.path), "a.cxg")) as dataset:
         columns = dataset.expression()._columns
         dataset.read_X_columns(np.arange(3))
-        apart = storage.kept.used_bytes
-        storage.kept.drop(columns)
+        apart = storage.open_objects.used_bytes
+        storage.open_objects.drop(columns)
         columns.open()
-        assert apart == storage.kept.used_bytes
+        assert apart == storage.open_objects.used_bytes

@@ -9,8 +9,8 @@ import pytest
 
 from cxg import config
 from cxg.config import load
-from cxg.format.inspect import inspect_dataset
-from cxg.storage import Storage
+from cxg.format.inspection.inspect import inspect_dataset
+from cxg.storage.storage import Storage
 from cxg.web.app import create_app
 from tests.cxgs import build
 from tests.served import stand_in_client

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiledb
 
-from cxg.cli import main
+from cxg.cli.main import main
 from tests.cxgs import KINDS, PICKLE, build
 
 # What is wrong in the ready-made kinds; all others must be without an error.

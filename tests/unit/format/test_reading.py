@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiledb
 
-from cxg.format import reading
+from cxg.format.matrix import query as reading
 from tests import cxgs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from cxg.format.structure import array_files, arrays_below, has_array
-from cxg.listing import Listing, from_pairs
+from cxg.storage.listing import Listing, from_pairs
 
 NEW = "__1_1_aa_22"
 EIGHT = "__1_1_aa_8"

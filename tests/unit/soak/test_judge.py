@@ -61,7 +61,7 @@ def answer(status: int, digest: str = "", took_s: float = 0.1, **more: object) -
     ],
 )
 def test_faults(given: Answer, versions: frozenset[str], changing: bool, away: bool, fault: str | None) -> None:
-    assert judge.judge(given, RIGHT, Allowed(versions, changing), is_away=away) == fault
+    assert judge.judge(given, RIGHT, Allowed(versions, changing), is_storage_fault=away) == fault
 
 
 def test_versions_belong_to_their_dataset_only() -> None:

@@ -13,12 +13,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from cxg import checksums
-from cxg.cachefolder import OWN_NAME
-from cxg.catalog import Catalog
 from cxg.config import load
-from cxg.decoded import DecodedCache
-from cxg.format import runs
+from cxg.datasets.catalog import Catalog
+from cxg.decoded import matrix as runs
+from cxg.decoded.cache import DecodedCache
+from cxg.storage import checksums
+from cxg.storage.cache_folder import OWN_NAME
 from cxg.web.app import create_app
 from tests import cxgs
 from tests.served import stand_in_client
@@ -182,7 +182,7 @@ def test_values_altered_under_their_name_are_noticed(folder: Path, twins, runnin
     assert answers(server, "a.cxg") == twins["a.cxg"]
     alter(folder / "root" / "a.cxg")
     if running:
-        server.catalog.suspect("a.cxg")
+        server.catalog.recheck("a.cxg")
     else:
         server = Server(folder)
     assert answers(server, "a.cxg") == twins["zz.cxg"]
@@ -198,7 +198,7 @@ def test_a_link_that_leads_to_a_lookalike_is_noticed(folder: Path, twins) -> Non
     assert answers(server, "link.cxg") == twins["a.cxg"]
     link.unlink()
     link.symlink_to("zz.cxg")
-    server.catalog.suspect("link.cxg")
+    server.catalog.recheck("link.cxg")
     assert answers(server, "link.cxg") == twins["zz.cxg"]
 
 

@@ -8,10 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
-from cxg.catalog import Catalog
+from cxg.datasets.catalog import Catalog
 from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.web import errors
-from cxg.web.site import Site
+from cxg.web.services import Services
 from tests import cxgs
 from tests.served import serve
 
@@ -87,7 +87,7 @@ def test_a_store_that_is_away_is_tried_again(client: FlaskClient, monkeypatch: p
     def away(*_: object, **__: object) -> None:
         raise StorageUnavailable("The storage did not answer; try again soon.")
 
-    monkeypatch.setattr(Site, "with_dataset", away)
+    monkeypatch.setattr(Services, "with_dataset", away)
     response = client.get(f"{API}schema")
     assert (response.status_code, response.headers["Retry-After"]) == (503, str(errors.RETRY_AFTER_S))
     assert response.headers["Cache-Control"] == "no-store"
@@ -127,7 +127,7 @@ def test_a_fault_of_ours_is_logged_and_its_text_kept_back(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr(Site, "with_dataset", fail)
+    monkeypatch.setattr(Services, "with_dataset", fail)
     with caplog.at_level(logging.ERROR):
         response = client.get(f"{API}schema")
     assert response.status_code == 500

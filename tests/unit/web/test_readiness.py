@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from cxg.catalog import Catalog
+from cxg.datasets.catalog import Catalog
 from cxg.errors import StorageUnavailable
 from cxg.web import readiness
 from cxg.web.readiness import Readiness

@@ -1,0 +1,321 @@
+"""`cxg doctor`: look over a whole deployment and say what is wrong, before a visitor does.
+
+Runs where the server runs, with the same environment, and changes nothing. Each check stands alone, so that one run
+shows everything. Exit codes: 0 nothing failed, 1 something did, 2 the configuration cannot be read at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from cxg import memory
+from cxg.cli.rewritten_objects import find_rewritten
+from cxg.config import Config, load
+from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.errors import ConfigError, CxgError
+from cxg.format.dataset import Dataset, open_dataset
+from cxg.format.notes import Loss
+from cxg.plugins import load as load_plugins
+from cxg.redact import redacted
+from cxg.startup import mounts
+from cxg.startup.preflight import DEFAULTS, Source, check_data, data_setting, find_config
+from cxg.startup.secret_key import find_secret_key
+from cxg.storage.listing import Listing
+from cxg.storage.storage import Storage
+from cxg.web.client import default_folder, load_client
+from cxg.web.headers import plain_policy
+
+OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+BAKED_CONFIG = Path(__file__).resolve().parents[2] / "customize" / "config.yaml"
+_FRAGMENT_FORMAT = re.compile(r"(?:^|/)__\d+_\d+_[0-9a-f]+_(\d+)(?:/|\.|$)")
+_SIGNS = {OK: "ok", WARNING: "warn", FAILED: "FAIL", SKIPPED: "-"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Outcome of one check: what was looked at, how it is, a sentence, and lines that say more."""
+
+    name: str
+    status: str
+    text: str
+    details: tuple[str, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cxg doctor`."""
+    parser.add_argument("--config", metavar="FILE", help="configuration file (default: as the container finds it)")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument(
+        "--without-data", action="store_true", help="leave the dataroot and the secret alone: for an image just built"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make every check and print the outcome.
+
+    Raises
+    ------
+    ConfigError, StorageUnavailable
+        The configuration cannot be read, so that nothing else can be checked.
+    """
+    env = {**os.environ, **({"CXG_CONFIG_FILE": args.config} if args.config else {})}
+    try:
+        source = find_config(env, Path("/nonexistent") if args.config else BAKED_CONFIG)
+    except ConfigError:
+        if env.get("CXG_CONFIG_FILE") or not args.without_data:
+            raise
+        source = Source("", DEFAULTS)
+    loaded = load(source.text, env, source.name)
+    status = WARNING if loaded.warnings else OK
+    checks = [Check("configuration", status, f"read from {source.name}", loaded.warnings)]
+    checks += look(loaded.config, env, source.uri, without_data=args.without_data)
+    sys.stdout.write(redacted(as_json(checks) if args.json else as_text(checks)))
+    return 1 if any(check.status == FAILED for check in checks) else 0
+
+
+def look(config: Config, env: Mapping[str, str], config_uri: str | None, *, without_data: bool) -> Iterator[Check]:
+    """Make all checks but that of the configuration itself."""
+    if without_data:
+        yield Check("secret key", SKIPPED, "not looked for")
+        yield Check("data", SKIPPED, "not looked at")
+    else:
+        yield _guarded("secret key", lambda: check_secret(config, env, config_uri))
+        yield from check_datasets(config, env)
+    yield check_memory(env)
+    yield _guarded("plugins", lambda: check_plugins(env))
+    yield from check_client(config, env)
+
+
+def check_secret(config: Config, env: Mapping[str, str], config_uri: str | None) -> Check:
+    """Where the secret key comes from, and whether it is strong enough."""
+    key = find_secret_key(config, env, config_uri)
+    if key is None:
+        folder = env.get("CXG_PLUGINS_DIR")
+        if folder and any(Path(folder).glob("*.py")):
+            return Check("secret key", WARNING, "none; a plugin that uses sessions needs one: set CXG_SECRET_KEY")
+        return Check("secret key", OK, "none, and none is needed: the server sets no cookie")
+    if key.weakness:
+        return Check("secret key", FAILED, key.weakness)
+    return Check("secret key", OK, f"from {key.source}, strong enough")
+
+
+def check_datasets(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the dataroot can be reached, and each dataset in it read."""
+    try:
+        uri, setting = data_setting(config, env)
+        path = _mounted_path(uri, setting, env)
+        reached = check_data(path, setting, config, env)
+    except CxgError as error:
+        yield Check("data", FAILED, _line(error))
+        return
+    storage = Storage(config, dataset_mb=memory.plan(env).dataset_mb)
+    root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleDataset(storage, path)
+    try:
+        names = root.names()
+    except CxgError as error:
+        yield Check("data", FAILED, f"{setting} {uri}: {_line(error)}")
+        return
+    details = list(reached.warnings)
+    if not path.startswith("s3://") and os.access(path, os.W_OK):
+        details.append(f"{path} is writable for this user; the server only reads it, so mount it read-only")
+    count = f"{len(names)} dataset{'' if len(names) == 1 else 's'}"
+    status = OK if names and not reached.warnings else WARNING
+    text = f"{setting} {path} can be listed: {count}, TileDB {version('tiledb')}"
+    yield Check("data", status, text, tuple(details))
+    for name in names:
+        yield _guarded(f"dataset {name}".rstrip(), partial(check_dataset, storage, root, name))
+    if path.startswith("s3://") and reached.region is not None:
+        uris = [root.dataset_uri(name) for name in names]
+        yield _guarded("objects", lambda: check_objects(uris, reached.region, config, env))
+
+
+def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -> Check:
+    """Open one dataset and read a little of each part of it.
+
+    Raises
+    ------
+    CxgError
+        It cannot be opened or read.
+    """
+    label = f"dataset {name}".rstrip()
+    uri = root.dataset_uri(name)
+    listing = storage.listing(uri)
+    dataset = open_dataset(storage, uri, name, listing)
+    try:
+        problems = [problem for problem in (dataset.view_problem, dataset.x_problem) if problem]
+        _read_a_little(dataset)
+        text = (
+            f"{dataset.n_obs:,} cells, {dataset.n_var:,} genes, CXG version {dataset.version}, "
+            f"TileDB format {_formats(listing)}, {listing.total_bytes / 1e6:,.1f} MB"
+        )
+        lost = dataset.view_problem is not None or any(isinstance(text, Loss) for text in dataset.warnings)
+        status = FAILED if lost else WARNING if problems or dataset.warnings else OK
+        return Check(label, status, text, (*problems, *dataset.warnings))
+    finally:
+        dataset.close()
+
+
+def check_objects(uris: list[str], region: str | None, config: Config, env: Mapping[str, str]) -> Check:
+    """Whether objects on S3 were rewritten under their names, which a server does not notice.
+
+    Raises
+    ------
+    CxgError
+        They cannot be listed.
+    """
+    found = tuple(find_rewritten(uris, region, config, env))
+    text = "perhaps rewritten under their names, unless the upload took hours: upload the dataset under another name"
+    return Check("objects", WARNING if found else OK, text if found else "none was rewritten under its name", found)
+
+
+def check_memory(env: Mapping[str, str]) -> Check:
+    """Whether the memory plan fits into what there is."""
+    plan = memory.plan(env)
+    together = plan.workers * plan.worker_mb
+    details = tuple(line.strip() for line in plan.table().splitlines())
+    sizes = f"{together:,} MB of {plan.total_mb:,} MB"
+    if together > plan.total_mb:
+        text = f"{plan.workers} workers may take {sizes}: lower CXG_WORKERS, or add memory"
+        return Check("memory", FAILED, text, details)
+    return Check("memory", OK, f"{plan.workers} workers take {sizes} at most", details)
+
+
+def check_plugins(env: Mapping[str, str]) -> Check:
+    """Whether every plugin loads.
+
+    Raises
+    ------
+    ConfigError
+        One does not.
+    """
+    folder = env.get("CXG_PLUGINS_DIR")
+    plugins = load_plugins(Path(folder) if folder else None).plugins
+    return Check("plugins", OK, ", ".join(plugin.path.name for plugin in plugins) or "none")
+
+
+def check_client(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the web client is complete, and what its content security policy lets through."""
+    folder = default_folder(env)
+    scripts = env.get("CXG_INLINE_SCRIPTS_DIR")
+    try:
+        client = load_client(folder, config, Path(scripts) if scripts else None)
+        changed = _changed_files(folder)
+    except (CxgError, OSError) as error:
+        yield Check("web client", FAILED, _line(error))
+        return
+    text = f"{len(client.files)} files in {folder}"
+    if changed:
+        text = f"{len(changed)} files in {folder} are not as they were built: run 'make build-client' again"
+    yield Check("web client", FAILED if changed else OK, text, changed[:10])
+    weak = [
+        f"{page}: {fault}"
+        for page, policy in (("explorer", client.policy), ("list", plain_policy(config)))
+        for fault in policy_faults(policy)
+    ]
+    text = "scripts run only from here, from server.scripts and by their hash" if not weak else "lets through too much"
+    yield Check("content security policy", WARNING if weak else OK, text, tuple(weak))
+
+
+def policy_faults(policy: str) -> Iterator[str]:
+    """What makes a content security policy useless; https://www.w3.org/TR/CSP3/."""
+    directives = {words[0]: words[1:] for words in (part.split() for part in policy.split(";")) if words}
+    scripts = directives.get("script-src", directives.get("default-src", ["*"]))
+    hashed = any(source.startswith(("'sha", "'nonce-")) for source in scripts)
+    if "'unsafe-inline'" in scripts and not hashed:
+        yield "script-src has 'unsafe-inline': any script injected into a page would run"
+    for source in scripts:
+        if source in ("*", "https:", "http:", "data:"):
+            yield f"script-src has {source}: scripts of any origin would run"
+    if "*" in directives.get("frame-ancestors", ["*"]):
+        yield "frame-ancestors lets any site put this one into a frame"
+    if "object-src" not in directives and "default-src" not in directives:
+        yield "object-src is not limited"
+
+
+def as_text(checks: list[Check]) -> str:
+    """The outcome for a person: a line for each check, details below it."""
+    lines = []
+    for check in checks:
+        lines.append(f"{_SIGNS[check.status]:<5} {check.name}: {check.text}")
+        lines += [f"        {detail}" for detail in check.details]
+    counts = {status: sum(check.status == status for check in checks) for status in (FAILED, WARNING)}
+    lines.append(f"{len(checks)} checks, {counts[FAILED]} failed, {counts[WARNING]} with warnings")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(checks: list[Check]) -> str:
+    """The outcome as one JSON object: `status`, and `checks` with name, status, text, details."""
+    statuses = {check.status for check in checks}
+    overall = next((status for status in (FAILED, WARNING) if status in statuses), OK)
+    return json.dumps({"status": overall, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except CxgError as error:
+        return Check(name, FAILED, _line(error))
+
+
+def _mounted_path(uri: str, setting: str, env: Mapping[str, str]) -> str:
+    """Path of a dataroot that is a mounted file system; the doctor mounts nothing itself."""
+    wanted = mounts.wanted_mount(uri, setting, env)
+    if wanted is None:
+        return uri
+    point = env.get("CXG_MOUNT_POINT") or mounts.DEFAULT_MOUNT_POINT
+    present = mounts.mount_at(point, mounts.read_mounts())
+    if present is None:
+        raise ConfigError(f"{setting} {uri}: nothing is mounted at {point}; the container mounts it when it starts.")
+    return f"{present.point}/{mounts.verify(wanted, present)}".rstrip("/")
+
+
+def _read_a_little(dataset: Dataset) -> None:
+    if dataset.embeddings:
+        dataset.read_embedding(dataset.default_embedding or dataset.embeddings[0])
+    for axis in ("obs", "var"):
+        columns = dataset.annotations(axis).columns
+        if columns:
+            dataset.read_column(axis, columns[0].name)
+    if dataset.x_kind is not None and dataset.x_problem is None and dataset.n_var:
+        dataset.read_X_columns(np.zeros(1, np.int64))
+
+
+def _formats(listing: Listing) -> str:
+    """TileDB's array format versions, which the names of fragments end with."""
+    found = {int(match[1]) for entry in listing.entries if (match := _FRAGMENT_FORMAT.search(entry.path))}
+    return ", ".join(map(str, sorted(found))) or "before 5"
+
+
+def _changed_files(folder: Path) -> tuple[str, ...]:
+    """Files that differ from the client's own stamp; none when it has no stamp."""
+    stamp = folder / "stamp.json"
+    if not stamp.is_file():
+        return ()
+    try:
+        files: dict[str, str] = json.loads(stamp.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, TypeError):
+        return ("stamp.json",)
+    return tuple(sorted(name for name, digest in files.items() if _sha256(folder / name) != digest))
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

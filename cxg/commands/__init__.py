@@ -1,1 +1,0 @@
-"""Commands of `cxg` that are about running the server; see `cxg.cli`."""

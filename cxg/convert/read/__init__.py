@@ -1,0 +1,1 @@
+"""Reading an h5ad file: opening it, its tables, its matrix, its embeddings."""

@@ -1,0 +1,1 @@
+"""Writing the arrays of a CXG into an empty folder."""

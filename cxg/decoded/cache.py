@@ -1,0 +1,300 @@
+"""Decoded copies of the datasets in use, on local disk, shared by all workers of a machine.
+
+One of X by cell, for differential expression, one by gene (`cxg.decoded.matrix`), and one of the
+columns of obs and the embeddings (`cxg.decoded.columns`). They are read instead of TileDB
+once they are there. They are made in the background, one at a time, a few
+seconds after someone opens a dataset; until then, and wherever there is no room, TileDB is read.
+
+They are kept in the folder of `cxg.storage.cache_folder`; the copy unused for longest goes first. One that
+proves to be damaged is not used any more, and made again; answers come from the CXG meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cachetools import LRUCache, TTLCache
+from numpy.typing import NDArray
+
+from cxg.datasets.catalog import Catalog
+from cxg.decoded.columns import ColumnStore, write_columns
+from cxg.decoded.expression import Expression
+from cxg.decoded.matrix import DecodedMatrix, ReadRange, build
+from cxg.errors import CxgError
+from cxg.format.columns import ColumnValues
+from cxg.format.dataset import Dataset
+from cxg.storage.cache_folder import CacheFolder, folder_bytes
+from cxg.storage.checksums import CopyDamaged, CopyWriter, Stamp, manifest_stamp, sync_folder
+from cxg.timeouts.threads import be_nice
+
+log = logging.getLogger(__name__)
+
+_DELAY_S = 2.0
+# What another dataset pushed out is made again, but not at every request.
+_AGAIN_AFTER_S = 600.0
+# How often the use of a copy is noted.
+_TOUCH_S = 60.0
+_MOST_REMEMBERED = 1024
+_NICE = 10
+_TICK_S = 0.05
+# Threads of one process share one interpreter: visitors come first, as long as they are not there all the time.
+_QUIET_S = 0.25
+_PATIENCE_S = 0.5
+
+
+class _ProcessEnds(Exception):
+    """The main thread is gone, and the process waits for this one."""
+
+
+class DecodedCache:
+    """Finds the decoded copies of a dataset, and has them made.
+
+    Parameters
+    ----------
+    catalog : leases the dataset while it is decoded
+    cache : where the copies are, and what they may take together; None keeps none
+    reading : entered for each part that is read, so that it does not take memory beside other long reads
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        cache: CacheFolder | None,
+        reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._catalog = catalog
+        self._cache = cache
+        self._reading = reading
+        self._lock = threading.Lock()
+        self._kept = catalog.storage.open_objects
+        self._wanted: deque[str] = deque(maxlen=64)
+        self._asked: TTLCache[str, bool] = TTLCache(_MOST_REMEMBERED, _AGAIN_AFTER_S)
+        # Copies found damaged; those that were made since have other stamps.
+        self._damaged: LRUCache[str, Stamp] = LRUCache(_MOST_REMEMBERED)
+        self._touched_s: LRUCache[str, float] = LRUCache(_MOST_REMEMBERED)
+        self._told: LRUCache[tuple[object, ...], bool] = LRUCache(_MOST_REMEMBERED)
+        self._thread: threading.Thread | None = None
+        self._visited_s = float("-inf")
+
+    def visited(self) -> None:
+        """Note that a visitor of this process waits for an answer: decoding pauses for a moment."""
+        self._visited_s = time.monotonic()
+
+    def expression(self, dataset: Dataset) -> Expression:
+        """Expression of an open dataset, from its copies where that is possible."""
+        return Expression(dataset, self)
+
+    def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
+        """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet.
+
+        What reads them may raise CopyDamaged; whoever calls it then reads the CXG, and tells `replace`.
+        """
+        found: DecodedMatrix | None = self._open(DecodedMatrix, dataset, axis)
+        return found
+
+    def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
+        """Values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
+        stored = self._load(dataset, lambda copy: copy.column(dataset, name))
+        values: ColumnValues = dataset.obs.read(name) if stored is None else dataset.obs.decode(name, stored)
+        return values
+
+    def embedding(self, dataset: Dataset, name: str) -> NDArray[np.float32]:
+        """One embedding, from the copy where there is one; as `Dataset.read_embedding`."""
+        stored = self._load(dataset, lambda copy: copy.embedding(dataset, name))
+        return dataset.read_embedding(name) if stored is None else stored
+
+    def replace(self, dataset: Dataset, what: str, stamp: Stamp, damage: CopyDamaged) -> None:
+        """Use a damaged copy of an open dataset no more, and have it made again.
+
+        The second time, only when it would be asked for anyway: the disk itself may be at fault.
+
+        Parameters
+        ----------
+        what : "columns", "obs" or "var"
+        stamp : of the copy that was read
+        """
+        name = _folder_name(dataset, what)
+        with self._lock:
+            before = self._damaged.get(name)
+            self._damaged[name] = stamp
+            if before is None:
+                self._asked.pop(dataset.identity, None)
+        self._kept.drop(self, name)
+        if before != stamp:
+            log.warning("A decoded copy of %s (%s) is damaged and made again: %s.", dataset.name, what, damage)
+        self.want(dataset)
+
+    def want(self, dataset: Dataset) -> None:
+        """Have a dataset decoded soon, unless it is or cannot be."""
+        if self._cache is None:
+            return
+        with self._lock:
+            if dataset.identity in self._asked:
+                return
+            self._asked[dataset.identity] = True
+            self._wanted.append(dataset.name)
+            if self._thread is None:
+                # No daemon: those are torn out of TileDB when the process ends, which aborts it.
+                self._thread = threading.Thread(target=self._work, name="decode")
+                self._thread.start()
+
+    def _work(self) -> None:
+        """Decode what is wanted until nothing is; stop early when the process ends."""
+        be_nice(_NICE)
+        try:
+            while (name := self._next()) is not None:
+                _pause(_DELAY_S)
+                try:
+                    self._make(name)
+                except (CxgError, OSError, ValueError) as error:
+                    self._tell(name, error)
+        except _ProcessEnds:
+            pass
+        finally:
+            with self._lock:
+                # After the last wish another thread may have begun.
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _tell(self, name: str, error: Exception) -> None:
+        """Log why a dataset is not decoded, once for each kind of reason: it is tried again every few minutes."""
+        reason = name, type(error), getattr(error, "errno", None)
+        if reason not in self._told:
+            self._told[reason] = True
+            log.warning("%s is not decoded: %s", name, error)
+
+    def _next(self) -> str | None:
+        with self._lock:
+            if self._wanted:
+                return self._wanted.popleft()
+            self._thread = None
+            return None
+
+    def _make(self, name: str) -> None:
+        with self._catalog.lease(name) as dataset:
+            self._make_one(dataset, "columns")
+            if dataset.sparse_expression() is not None:
+                for axis in ("obs", "var"):
+                    self._make_one(dataset, axis)
+
+    def _make_one(self, dataset: Dataset, what: str) -> None:
+        if self._cache is None or self._is_made(target := self._cache.path / _folder_name(dataset, what)):
+            return
+        if not self._cache.is_ready():
+            raise OSError(f"{self._cache.path} cannot be made, or belongs to somebody else")
+        with self._cache.locked() as locked:
+            if not locked:
+                # Another process may be busy with another dataset: ask again.
+                with self._lock:
+                    self._asked.pop(dataset.identity, None)
+            if not locked or self._is_made(target):
+                return
+            self._cache.discard(target)
+            with self._cache.unfinished() as unfinished:
+                copy = CopyWriter(unfinished)
+                if self._write(dataset, what, copy, self._cache.budget_bytes):
+                    copy.finish(target.name)
+                    self._cache.make_room(folder_bytes(unfinished))
+                    unfinished.rename(target)
+                    sync_folder(self._cache.path)
+
+    def _is_made(self, folder: Path) -> bool:
+        """Whether there is a copy that is not known to be damaged."""
+        is_there = folder.is_dir() and not folder.is_symlink()
+        return is_there and self._damaged.get(folder.name) != manifest_stamp(folder)
+
+    def _write(self, dataset: Dataset, what: str, copy: CopyWriter, budget_bytes: int) -> bool:
+        """Write a copy; False when it would take too much of the budget."""
+        if what == "columns":
+            return write_columns(copy, dataset, budget_bytes // 4)
+        matrix = dataset.sparse_expression()
+        if matrix is None:
+            return False
+        lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
+        read = self._politely(partial(matrix.read_range, what))
+        return build(copy, read, *lengths, budget_bytes * 3 // 8)
+
+    def _load(self, dataset: Dataset, load: Callable[[ColumnStore], NDArray[Any] | None]) -> NDArray[Any] | None:
+        """What a copy of columns gives; None where there is none, or no sound one."""
+        copy = self._open(ColumnStore, dataset, "columns")
+        try:
+            return None if copy is None else load(copy)
+        except CopyDamaged as damage:
+            self.replace(dataset, "columns", copy.stamp, damage)
+        except OSError:  # too many open files
+            pass
+        return None
+
+    def _open(self, kind: Any, dataset: Dataset, what: str) -> Any:
+        """A copy of an open dataset, None where there is none that can be used."""
+        if self._cache is None:
+            return None
+        name = _folder_name(dataset, what)
+        folder = self._cache.path / name
+        if name in self._damaged and manifest_stamp(folder) == self._damaged.get(name):
+            return None
+        self._touch(folder)
+        try:
+            copy = self._kept.find_or_make(self, name, partial(kind, folder, name), kind.held_bytes)
+            if not copy.is_unchanged():
+                self._kept.drop(self, name)
+                copy = self._kept.find_or_make(self, name, partial(kind, folder, name), kind.held_bytes)
+        except CopyDamaged as damage:
+            self.replace(dataset, what, manifest_stamp(folder), damage)
+        except OSError:  # it is not there, or there are too many open files
+            pass
+        else:
+            return copy
+        return None
+
+    def _touch(self, folder: Path) -> None:
+        """Note that a copy is used, and let go of those that were removed, whose open files take disk; at times."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._touched_s.get(folder.name, float("-inf")) < _TOUCH_S:
+                return
+            self._touched_s[folder.name] = now
+        with contextlib.suppress(OSError):
+            os.utime(folder, follow_symlinks=False)
+        for name in self._kept.owned(self):
+            if not (folder.parent / str(name)).exists():
+                self._kept.drop(self, name)
+
+    def _politely(self, read: ReadRange) -> ReadRange:
+        """The same, but waiting while visitors ask, for a bounded time at each range."""
+
+        def read_range(start: int, stop: int) -> Any:
+            began = time.monotonic()
+            _pause(0)
+            while (now := time.monotonic()) - self._visited_s < _QUIET_S and now - began < _PATIENCE_S:
+                _pause(_TICK_S)
+            with self._reading():
+                return read(start, stop)
+
+        return read_range
+
+
+def _pause(seconds: float) -> None:
+    """Sleep; raises _ProcessEnds as soon as the process wants to end."""
+    until = time.monotonic() + seconds
+    while True:
+        if not threading.main_thread().is_alive():
+            raise _ProcessEnds
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _TICK_S))
+
+
+def _folder_name(dataset: Dataset, what: str) -> str:
+    return f"{dataset.identity}-{what}"

@@ -1,0 +1,113 @@
+"""Expression of one dataset for those who answer: from its decoded copies where they are sound, else from the CXG.
+
+A copy that proves to be damaged while it is read costs nobody an answer: the rest is read from the CXG,
+and the copy is made again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxg.decoded.matrix import DecodedMatrix, read_columns, sum_columns
+from cxg.format.dataset import Dataset
+from cxg.format.matrix.dense import DenseBlock, FloatArray, IndexArray
+from cxg.format.matrix.sparse import SparseBlock
+from cxg.storage.checksums import CopyDamaged, Stamp
+
+Pause = Callable[[], None]
+# From a decoded copy as many values at a time as are added up in a few milliseconds.
+_SLICE_VALUES = 250_000
+# From the CXG so many cells at first, then as many as have about so many values.
+_FIRST_CELLS, _FEWEST_CELLS, _PIECE_VALUES = 1024, 128, 1 << 20
+
+
+class DecodedCopies(Protocol):
+    """Where decoded copies come from: `cxg.decoded.cache.DecodedCache`."""
+
+    def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
+        """Decoded cells ("obs") or genes ("var"), or None."""
+
+    def replace(self, dataset: Dataset, what: str, stamp: Stamp, damage: CopyDamaged) -> None:
+        """Have a damaged copy made again."""
+
+
+class Expression:
+    """Expression of one open dataset; share it between the threads of a request.
+
+    All methods raise what those of `Dataset` do: DatasetInvalid, StorageUnavailable.
+    """
+
+    def __init__(self, dataset: Dataset, copies: DecodedCopies) -> None:
+        self._dataset, self._copies = dataset, copies
+        self._scan = threading.Lock()
+
+    @property
+    def rows_are_decoded(self) -> bool:
+        """Whether there is a copy by cell, which several threads can read at a time."""
+        return self._copies.find(self._dataset, "obs") is not None
+
+    def read_columns(self, genes: IndexArray) -> FloatArray:
+        """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
+        store = self._copies.find(self._dataset, "var")
+        if store is not None:
+            with self._replacing("var", store):
+                return read_columns(store, genes, self._dataset.n_obs)
+        return self._dataset.read_X_columns(genes)
+
+    def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
+        """Sum of `genes` (sorted, unique) in every cell: (n_obs,) float64."""
+        store = self._copies.find(self._dataset, "var")
+        if store is not None:
+            with self._replacing("var", store):
+                return sum_columns(store, genes, self._dataset.n_obs)
+        return self._dataset.sum_X_columns(genes)
+
+    def iter_rows(self, cells: IndexArray, pause: Pause = lambda: None) -> Iterator[SparseBlock | DenseBlock]:
+        """Values of `cells` (sorted, unique) in blocks of bounded size, each cell once.
+
+        Parameters
+        ----------
+        pause : callable
+            Called between blocks, where none of TileDB's memory is in use, so that other long reads get a turn.
+        """
+        store = self._copies.find(self._dataset, "obs")
+        if store is not None:
+            for part in store.parts(cells):
+                try:
+                    var, value = store.piece(part)
+                except CopyDamaged as damage:
+                    self._copies.replace(self._dataset, "obs", store.stamp, damage)
+                    break
+                for start in range(0, len(var), _SLICE_VALUES):
+                    yield SparseBlock(var[start : start + _SLICE_VALUES], value[start : start + _SLICE_VALUES])
+                    pause()
+                cells = cells[len(part) :]
+            else:
+                return
+        yield from self._iter_stored_rows(cells, pause)
+
+    def _iter_stored_rows(self, cells: IndexArray, pause: Pause) -> Iterator[SparseBlock | DenseBlock]:
+        start, step, values = 0, _FIRST_CELLS, 0
+        while start < len(cells):
+            # What one scan of the CXG takes is in the memory plan, what one for each thread would take is not.
+            with self._scan:
+                for block in self._dataset.iter_X_rows(cells[start : start + step]):
+                    values += len(block.value) if isinstance(block, SparseBlock) else block.values.size
+                    yield block
+            start += step
+            step = min(4 * step, max(_FEWEST_CELLS, _PIECE_VALUES * start // max(1, values)))
+            pause()
+
+    @contextmanager
+    def _replacing(self, axis: str, store: DecodedMatrix) -> Iterator[None]:
+        """Go on behind the block when the copy is damaged, and have it made again."""
+        try:
+            yield
+        except CopyDamaged as damage:
+            self._copies.replace(self._dataset, axis, store.stamp, damage)

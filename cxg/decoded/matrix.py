@@ -1,0 +1,199 @@
+"""A decoded copy of X, by cell or by gene, in plain files.
+
+TileDB decompresses every tile that a line of X touches; a thousand random cells touch most
+of a large dataset. Here the values of each line (a cell, or a gene) lie side by side,
+decoding was done once, and reading lines is copying their runs.
+
+Folder: `indptr.npy` (lines + 1) int64; `other.u2` or `other.u4` (nnz) little-endian position
+of each value on the other axis; `value.f4` (nnz) little-endian float32. Together they are the
+arrays of a compressed sparse matrix. Beside them is the manifest of `cxg.storage.checksums`: lines are
+compared with their checksums when a process reads them for the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxg.storage.checksums import CheckedFile, CopyWriter, Manifest, load_array, read_manifest
+
+IndexArray = NDArray[np.int64]
+ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.float32]]]
+"""From the first line and the one after the last: how many values each has, their other positions, the values."""
+
+# Values in one piece: small enough to stay in the processor's cache while they are added up.
+_PIECE_VALUES = 1 << 20
+# Lines are decoded in groups of about this many values, and of no more lines than could have so many.
+_BUILD_VALUES, _MOST_BUILD_VALUES = 1 << 19, 1 << 23
+_OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
+# Counted for each store that is open: with the room of the memory plan some hundred, and so some 300 open files.
+_OPEN_BYTES = 256 << 10
+_VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
+_INDPTR = "indptr.npy"
+
+
+class DecodedMatrix:
+    """The decoded lines of one dataset; safe to share between threads.
+
+    Parameters
+    ----------
+    folder : as `build` left it
+    copy : what the copy is called
+
+    Attributes
+    ----------
+    stamp : tells this copy from one that is made later
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    CopyDamaged
+        It is not complete, or not what was written; so does all that reads, and then nothing read is of use.
+    """
+
+    def __init__(self, folder: Path, copy: str) -> None:
+        manifest = read_manifest(folder, copy)
+        self.stamp = manifest.stamp
+        indptr = CheckedFile(folder, manifest, _INDPTR)
+        indptr.check_all()
+        self._indptr: IndexArray = load_array(indptr)
+        name = next(name for name in _OTHER if name in manifest.files)
+        self._other = _Items(folder, manifest, name, _OTHER[name])
+        self._value = _Items(folder, manifest, _VALUE, _VALUE_DTYPE)
+        self._checked = np.zeros(len(self._indptr) - 1, np.bool_)
+        self._held_bytes = self._indptr.nbytes + self._checked.nbytes + manifest.nbytes
+
+    def held_bytes(self) -> int:
+        """Memory that it takes while it is open, and a share for its two open files, which are bounded so."""
+        return self._held_bytes + _OPEN_BYTES
+
+    def is_unchanged(self) -> bool:
+        """Tell whether nobody has written to its files, or removed them, since they were opened."""
+        return self._other.is_unchanged() and self._value.is_unchanged()
+
+    def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Positions on the other axis, ascending, and values of one line: (k,) each."""
+        if not self._checked[number]:
+            self._check(np.array([number]))
+        starts, stops = [int(self._indptr[number])], [int(self._indptr[number + 1])]
+        return self._other.read(starts, stops), self._value.read(starts, stops)
+
+    def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+        """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece."""
+        return map(self.piece, self.parts(lines))
+
+    def parts(self, lines: IndexArray) -> list[IndexArray]:
+        """Split `lines` (sorted, unique) so that each part has about a million values."""
+        ends = np.cumsum(self._indptr[lines + 1] - self._indptr[lines])
+        cuts = np.searchsorted(ends, np.arange(_PIECE_VALUES, ends[-1] if len(ends) else 0, _PIECE_VALUES))
+        return [part for part in np.split(lines, np.unique(cuts) + 1) if len(part)]
+
+    def piece(self, lines: IndexArray) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Positions on the other axis and values of some lines (sorted, unique, at least one)."""
+        if not self._checked[lines].all():
+            self._check(lines[~self._checked[lines]])
+        starts, stops = self._runs(lines)
+        return self._other.read(starts, stops), self._value.read(starts, stops)
+
+    def _check(self, lines: IndexArray) -> None:
+        """Compare lines with their checksums."""
+        starts, stops = self._indptr[lines], self._indptr[lines + 1]
+        filled = stops > starts
+        if filled.any():
+            self._other.check_items(starts[filled], stops[filled])
+            self._value.check_items(starts[filled], stops[filled])
+        self._checked[lines] = True
+
+    def _runs(self, lines: IndexArray) -> tuple[list[int], list[int]]:
+        """Positions in the files of runs of consecutive lines."""
+        breaks = np.flatnonzero(np.diff(lines) != 1) + 1
+        first = lines[np.concatenate(([0], breaks))]
+        last = lines[np.concatenate((breaks - 1, [len(lines) - 1]))]
+        return self._indptr[first].tolist(), self._indptr[last + 1].tolist()
+
+
+class _Items(CheckedFile):
+    """A file of equal items.
+
+    It is read rather than mapped: mapping takes in pages around each place, which costs more than copying a line, and
+    counts as this process's memory.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, name: str, dtype: np.dtype[Any]) -> None:
+        super().__init__(folder, manifest, name)
+        self._dtype = dtype
+
+    def check_items(self, starts: IndexArray, stops: IndexArray) -> None:
+        """Check the items from each start to its stop, some of each; raises as `check`."""
+        self.check(starts * self._dtype.itemsize, stops * self._dtype.itemsize)
+
+    def read(self, starts: list[int], stops: list[int]) -> NDArray[Any]:
+        """The items from each start to its stop, one run after the other; raises as `read_into`."""
+        size = self._dtype.itemsize
+        out = np.empty(sum(stops) - sum(starts), self._dtype)
+        room, at = out.view(np.uint8).data, 0
+        rooms = []
+        for start, stop in zip(starts, stops, strict=True):
+            end = at + (stop - start) * size
+            rooms.append(room[at:end])
+            at = end
+        self.read_into(rooms, [start * size for start in starts])
+        return out
+
+
+def read_columns(store: DecodedMatrix, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:
+    """Expression of `genes` in every cell, from a copy by gene: (n_obs, k) float32, column-major."""
+    out = np.zeros((n_obs, len(genes)), np.float32, order="F")
+    for column, gene in enumerate(genes.tolist()):
+        cells, values = store.line(gene)
+        out[cells, column] = values
+    return out
+
+
+def sum_columns(store: DecodedMatrix, genes: IndexArray, n_obs: int) -> NDArray[np.float64]:
+    """Sum of `genes` (sorted, unique) in every cell, from a copy by gene: (n_obs,) float64."""
+    total = np.zeros(n_obs)
+    for cells, values in store.pieces(genes):
+        total += np.bincount(cells, values, n_obs)
+    return total
+
+
+def build(copy: CopyWriter, read_range: ReadRange, n_lines: int, n_other: int, most_bytes: int) -> bool:
+    """Decode all lines of a matrix.
+
+    Returns
+    -------
+    bool
+        False when it stopped because the files would be larger than `most_bytes`; the copy
+        is then of no use.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable.
+    DatasetInvalid, StorageUnavailable
+        The matrix cannot be read.
+    """
+    name = "other.u2" if n_other <= 1 << 16 else "other.u4"
+    indptr = np.zeros(n_lines + 1, np.int64)
+    with copy.open(name) as other_file, copy.open(_VALUE) as value_file:
+        most = max(1, _MOST_BUILD_VALUES // max(1, n_other))
+        start, step, written = 0, min(256, most), 0
+        while start < n_lines:
+            stop = min(n_lines, start + step)
+            counts, other, value = read_range(start, stop)
+            other_file.write(other.astype(_OTHER[name]).data)
+            value_file.write(value.astype(_VALUE_DTYPE, copy=False).data)
+            indptr[start + 1 : stop + 1] = written + np.cumsum(counts)
+            written += len(other)
+            if written * (_OTHER[name].itemsize + _VALUE_DTYPE.itemsize) > most_bytes:
+                return False
+            step = min(most, max(1, int(_BUILD_VALUES * stop / max(1, written))))
+            start = stop
+    copy.save(_INDPTR, indptr)
+    return True

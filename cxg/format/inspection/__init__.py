@@ -1,0 +1,1 @@
+"""Looking a CXG over, for `cxg inspect` and `cxg doctor`."""

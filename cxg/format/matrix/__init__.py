@@ -1,0 +1,1 @@
+"""Reading X, in each of the forms in which a CXG keeps it."""

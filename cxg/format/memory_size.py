@@ -1,0 +1,52 @@
+"""How much memory a dataset takes to be served, by what it declares, before any of it is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cxg.errors import DatasetTooLarge
+
+_MB = 1 << 20
+# The largest single answer has one value for each cell (`cxg.web.limits`), a comparison a dozen numbers for each gene.
+_CELL_BYTES, _GENE_BYTES = 40, 120
+# JSON text as Python objects, and what an open array takes.
+_TEXT_TIMES, _ARRAY_BYTES = 10, 64 << 10
+
+
+def text_bytes(meta: Mapping[str, Any]) -> int:
+    """Length of the texts in the metadata of an array."""
+    return sum(len(value) for value in meta.values() if isinstance(value, str | bytes))
+
+
+def needed_bytes(n_obs: int = 0, n_var: int = 0, n_arrays: int = 0, texts: int = 0) -> int:
+    """Estimate what one worker needs at a time for a dataset: its largest answer, and what is known while it is open.
+
+    Parameters
+    ----------
+    texts : bytes of metadata
+    """
+    return n_obs * _CELL_BYTES + n_var * _GENE_BYTES + n_arrays * _ARRAY_BYTES + texts * _TEXT_TIMES
+
+
+def too_large(needed: int, available: int | None) -> str | None:
+    """Say that something needs more bytes than there are; None when it does not, or nothing is known of them."""
+    if available is None or needed <= available:
+        return None
+    return (
+        f"This dataset needs about {-(-needed // _MB):,} MB of memory to be served, and this server has "
+        f"{available // _MB:,} MB for one: give the server more memory, or fewer workers (CXG_WORKERS)."
+    )
+
+
+def require_room(needed: int, available: int | None) -> None:
+    """Check that a dataset fits.
+
+    Raises
+    ------
+    DatasetTooLarge
+        It does not.
+    """
+    problem = too_large(needed, available)
+    if problem is not None:
+        raise DatasetTooLarge(problem)

@@ -1,0 +1,356 @@
+"""Where datasets live: a folder or an S3 prefix, behind one interface.
+
+`Storage` makes no TileDB context before the first use, which must be after a worker process
+has forked.
+
+S3 is read through TileDB alone, so one credential chain serves listings and arrays, and
+a server never loads the AWS SDK for Python.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import tiledb
+
+from cxg import memory
+from cxg.config import Config
+from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
+from cxg.storage.bounded_cache import BoundedCache
+from cxg.storage.cache_folder import cache_folder
+from cxg.storage.contexts import Context, Contexts
+from cxg.storage.cut_files import DataFiles, check_files
+from cxg.storage.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
+from cxg.storage.objects import Objects
+from cxg.storage.s3_copies import Copies, DatasetCopies
+from cxg.timeouts.calls import stalls
+
+# What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
+_AWAY = re.compile(
+    r"curl|connect|timed? ?out|timeout|network|resolve|SlowDown|InternalError|ServiceUnavailable|"
+    r"HTTP response code: (-1|5\d\d|403)|Access ?Denied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|"
+    r"ExpiredToken|NoSuchBucket|transport endpoint|stale file|input/output error",
+    re.IGNORECASE,
+)
+# Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
+_PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
+_TOO_LITTLE = re.compile(r"memory budget|one (tile|slab) with current", re.IGNORECASE)
+# TileDB wraps failed allocations.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|MemoryError|(cannot|unable to|failed to|could not) allocate|out of memory|bad_array_new_length|"
+    r"length_error|_M_default_append|array is too big|maximum (supported|allowed) (size|dimension)",
+    re.IGNORECASE,
+)
+_OPENING_BYTES = 256 << 20
+_AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
+# Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
+_COLUMN_BATCH_BYTES = 256 * 1024
+# Tiles that one query for genes or a column may hold, and what TileDB-Py allocates for each result before it grows.
+_COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
+# One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is not
+# faster (100,000 cells x 20,000 genes, 10,000 of the cells: 2.3 s with 32 MB and with 1 GB), but takes up to 600 MB
+# instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with this.
+_ROW_BUFFER_BYTES = 4 << 20
+_ROW_TILES_BYTES = 32 << 20
+# Half of these may be what TileDB knows of an array's tiles, which it counts with some 65 bytes each; a tenth, as it
+# would have it, is too little for a million cells.
+_ABOUT_TILES = {
+    f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
+    for reader in ("sparse_unordered_with_dups", "sparse_global_order")
+}
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn TileDB's and the operating system's errors about `what` into ours.
+
+    Raises
+    ------
+    StorageUnavailable
+        The store did not answer or refused, or memory ran out; a retry is safe.
+    DatasetInvalid
+        The store answered, but `what` is missing or damaged.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
+    except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
+        text = str(error)
+        if _NO_MEMORY.search(_PATHS.sub(" ", text)):
+            raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
+        if _TOO_LITTLE.search(_PATHS.sub(" ", text)):
+            raise DatasetInvalid(
+                f"Reading {what} takes more memory than is allowed: raise sm.mem.total_budget in "
+                "adaptor.cxg_adaptor.tiledb_ctx."
+            ) from error
+        if is_storage_fault(error):
+            raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
+        subject = what[0].upper() + what[1:]
+        damage = DatasetInvalid(
+            f"{subject} cannot be read: missing or damaged. Copy the dataset again from its source."
+        )
+        damage.add_note(text or type(error).__name__)
+        raise damage from error
+
+
+def _has_room() -> bool:
+    """Tell whether what opening any array takes can be allocated now."""
+    try:
+        return len(np.empty(_OPENING_BYTES, np.uint8)) == _OPENING_BYTES
+    except MemoryError:
+        return False
+
+
+def is_storage_fault(error: BaseException) -> bool:
+    """Tell whether an error of TileDB or the operating system is the store's fault, not the data's."""
+    return getattr(error, "errno", None) in _AWAY_ERRNO or bool(_AWAY.search(_PATHS.sub(" ", str(error))))
+
+
+class Storage:
+    """Access to one process's files and S3 objects. Make it after the fork; share it between threads.
+
+    Parameters
+    ----------
+    cache_env : environment that says where to keep copies of small files from S3 (`CXG_CACHE_DIR`, `CXG_CACHE_MB`);
+        None keeps none
+    open_mb : most memory for what is known of open datasets, in MB
+    dataset_mb : most that a dataset may need (`cxg.memory.MemoryPlan.dataset_mb`); None takes any
+
+    Attributes
+    ----------
+    contexts : Contexts
+        TileDB contexts, which are replaced now and then.
+    dataset_bytes : int or None
+    open_objects : BoundedCache
+        Open matrices, names and sums of the datasets in use.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        cache_env: Mapping[str, str] | None = None,
+        open_mb: int = memory.OPEN_MB,
+        dataset_mb: int | None = None,
+    ) -> None:
+        self.dataset_bytes = None if dataset_mb is None else dataset_mb * memory.MB
+        self.open_objects = BoundedCache(open_mb * memory.MB)
+        settings = tiledb_settings(config, os.environ)
+        self._endpoint = settings.get("vfs.s3.endpoint_override", "")
+        self.contexts = _make_contexts(settings)
+        self._cache_env = cache_env
+        self._lock = threading.RLock()
+        self._objects_found: Objects | None = None
+
+    @property
+    def column_ctx(self) -> Context:
+        """Context for a few genes or an annotation: small read batches, many in parallel."""
+        return self.contexts.find("column")
+
+    @property
+    def row_ctx(self) -> Context:
+        """Context for long scans over rows: TileDB's large read batches."""
+        return self.contexts.find("row")
+
+    @property
+    def _objects(self) -> Objects:
+        ctx = self.column_ctx
+        with self._lock:
+            if self._objects_found is None or self._objects_found.ctx is not ctx:
+                self._objects_found = Objects(ctx)
+            return self._objects_found
+
+    @cached_property
+    def _made_copies(self) -> Copies | None:
+        if self._cache_env is None:
+            return None
+        cache = cache_folder(self._cache_env)
+        return None if cache is None else Copies(self._copy, cache)
+
+    def _copy(self, uri: str, target: Path) -> None:
+        self._objects.copy(uri, target)
+
+    def copies(self, uri: str, listing: Listing) -> DatasetCopies | None:
+        """Local copies of the files of a dataset on S3; None for others, and where there is no room for copies."""
+        if not is_s3(uri):
+            return None
+        with self._lock:
+            copies = self._made_copies
+        return None if copies is None else copies.of(uri, self.identity(uri, listing))
+
+    def identity(self, uri: str, listing: Listing) -> str:
+        """32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
+
+        Another dataset never has the same, not even one of equal names, sizes and modification times.
+        """
+        store = self._endpoint if is_s3(uri) else ""
+        return listing.identity(f"{store} {uri.rstrip('/')}")
+
+    def listing(self, uri: str) -> Listing:
+        """All files below `uri`; empty when there is nothing.
+
+        Raises
+        ------
+        StorageUnavailable
+            The store did not answer.
+        """
+        return stalls.call(uri, partial(self._listing, uri), opens=True)
+
+    def _listing(self, uri: str) -> Listing:
+        if not is_s3(uri):
+            try:
+                return list_folder(uri)
+            except (FileNotFoundError, NotADirectoryError):
+                return Listing(())
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"The storage did not answer while listing a dataset ({error.strerror})."
+                ) from error
+        prefix = uri.rstrip("/") + "/"
+        with self._store_errors():
+            pairs = self._objects.below(prefix, MAX_ENTRIES)
+        return from_pairs(pairs)
+
+    def children(self, uri: str) -> tuple[str, ...]:
+        """Names of what lies directly below `uri`, sorted; folders only on a file system.
+
+        Raises
+        ------
+        StorageUnavailable
+            The store did not answer, or the folder is not there.
+        """
+        return stalls.call(uri, partial(self._children, uri), opens=True)
+
+    def _children(self, uri: str) -> tuple[str, ...]:
+        if not is_s3(uri):
+            try:
+                with os.scandir(uri) as items:
+                    return tuple(sorted(item.name for item in items if _is_folder(item)))
+            except OSError as error:
+                raise StorageUnavailable(f"The dataroot cannot be listed ({error.strerror}).") from error
+        prefix = uri.rstrip("/") + "/"
+        with self._store_errors():
+            found = self._objects.children(prefix)
+        names = (item.removeprefix(prefix).strip("/") for item in found)
+        return tuple(sorted({name for name in names if name and "/" not in name}))
+
+    def open_array(self, uri: str, ctx: Context, what: str, timestamp: Any = None) -> Any:
+        """Open a TileDB array for reading; the handle may be shared between threads.
+
+        Its attribute `data_files` (`cut_files.DataFiles`, None on S3) tells whether the files of values are whole.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            As `translated` says.
+        """
+
+        def open_now() -> Any:
+            try:
+                with translated(what):
+                    least = {} if is_s3(uri) else check_files(uri)
+                    array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
+                    array.data_files = DataFiles(_fields(array.schema), least) if least else None
+                    return array
+            except StorageUnavailable as error:
+                # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
+                cause = error.__cause__
+                if not isinstance(cause, MemoryError) and _NO_MEMORY.search(str(cause)) and _has_room():
+                    subject = what[0].upper() + what[1:]
+                    raise DatasetInvalid(
+                        f"{subject} cannot be read: damaged. Copy the dataset again from its source."
+                    ) from error
+                raise
+
+        ctx.note_use()
+        return stalls.call(uri, open_now, opens=True, discard=lambda array: array.close())
+
+    @contextmanager
+    def _store_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tiledb.TileDBError as error:
+            note = StorageUnavailable("The S3 dataroot cannot be listed: check its bucket, region and credentials.")
+            raise note from error
+
+
+def _make_contexts(settings: Mapping[str, str]) -> Contexts:
+    batch = str(_COLUMN_BATCH_BYTES)
+    column = {
+        "vfs.min_batch_size": batch,
+        "vfs.min_batch_gap": batch,
+        "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
+        "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
+        # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
+        # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.startup.gunicorn` bounds what is kept instead.
+        "sm.mem.malloc_trim": "false",
+    }
+    row = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
+    return Contexts({"column": {**column, **_ABOUT_TILES, **settings}, "row": {**row, **_ABOUT_TILES, **settings}})
+
+
+def _fields(schema: tiledb.ArraySchema) -> dict[str, str]:
+    """How the files of each attribute are called, by its name."""
+    return {str(schema.attr(i)._internal_name): f"a{i}" for i in range(schema.nattr)}
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link in circles, say; one odd entry must not hide the others
+        return False
+
+
+def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:
+    """TileDB configuration for this deployment.
+
+    Later entries win: our defaults, the S3 section of the configuration, then
+    `adaptor.cxg_adaptor.tiledb_ctx` word for word.
+
+    Raises
+    ------
+    ConfigError
+        A value TileDB does not accept.
+    """
+    s3 = config.data_locator.s3
+    settings: dict[str, Any] = {
+        # Waiting on S3 is latency, not work: more requests in flight than there are cores.
+        "vfs.s3.max_parallel_ops": 32,
+        "vfs.s3.connect_timeout_ms": 3000,
+        "vfs.s3.request_timeout_ms": 10_000,
+        "vfs.s3.connect_max_tries": 3,
+    }
+    if is_s3(config.multi_dataset.dataroot or config.single_dataset.datapath or ""):
+        settings["sm.io_concurrency_level"] = 16
+    region = s3.region_name
+    if isinstance(region, str):
+        settings["vfs.s3.region"] = region
+    endpoint = s3.endpoint_url or env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        settings |= {
+            "vfs.s3.endpoint_override": parts.netloc,
+            "vfs.s3.scheme": parts.scheme,
+            "vfs.s3.use_virtual_addressing": "false",
+        }
+        if "vfs.s3.region" not in settings and not (env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")):
+            settings["vfs.s3.region"] = "us-east-1"
+    if s3.no_sign_request:
+        settings["vfs.s3.no_sign_request"] = "true"
+    settings |= config.adaptor.cxg_adaptor.tiledb_ctx
+    plain = {key: str(value) for key, value in settings.items()}
+    try:
+        tiledb.Config(plain)
+    except tiledb.TileDBError as error:
+        raise ConfigError(f"adaptor.cxg_adaptor.tiledb_ctx: TileDB does not accept it ({error}).") from error
+    return plain

@@ -1,0 +1,257 @@
+"""Storage that does not answer at all, as a network file system whose server is gone, takes nobody's thread for good.
+
+Whatever may hang (opening an array, reading it, listing a folder) is handed to a thread of its own, and
+whoever wants the outcome waits for a bounded time. Then the waiting ends with `StorageUnavailable`, which
+lets go of every lock, lease and share of memory on its way out; the call itself, which nobody can end, stays
+in its thread. As long as it does, further calls about the same dataset are refused at once, but for one that
+tries again now and then. When the call returns, all is well again.
+
+Few threads may wait for something slow at the same time, so that some are always left for other requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cxg.errors import StorageUnavailable
+from cxg.timeouts.threads import Call, Pool, is_handed_over, niceness
+
+T = TypeVar("T")
+
+# A call of a file system that takes so long is slow, and after the limit it hangs.
+SLOW_S, LIMIT_S = 2.0, 15.0
+# Requests to S3 end by themselves, each after 10 seconds and some tries (`cxg.storage.storage.tiledb_settings`).
+_S3_TIMES = 4
+# A worker has eight threads by default; see `create_app`.
+_MOST_SLOW = 4
+# After a call about a dataset hung, one more is made after this time, and the next after four times as long, and so on.
+_TRY_AGAIN_S, _TIMES = 30.0, 4
+# While so many calls of the process hang, nothing is opened, but for one try after this time.
+_MOST_STUCK, _OPEN_AGAIN_S = 32, 300.0
+_TICK_S = 0.25
+_SLOWLY = "The storage answers very slowly; try again soon."
+_AWAY = "The storage has not answered for a while; try again soon."
+
+_subject: ContextVar[str] = ContextVar("subject", default="")
+
+
+@contextlib.contextmanager
+def about(uri: str) -> Iterator[None]:
+    """All calls of this thread are about the dataset at `uri`, whichever of its files they are for."""
+    token = _subject.set(uri)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Calls about one dataset that hang: how many, since when the last one, whether a later one came back."""
+
+    stuck: int = 0
+    since_s: float = 0.0
+    is_well: bool = False
+
+
+class Stalls:
+    """Calls of one process that may hang; safe to share between threads. No thread is started before the first call.
+
+    Attributes
+    ----------
+    most_slow : int
+        Threads that may wait for something slow at a time.
+    """
+
+    def __init__(self) -> None:
+        self.most_slow = _MOST_SLOW
+        self._lock = threading.Lock()
+        self._pools: dict[int, Pool] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        self._slow: dict[str, int] = {}
+        self._opened_s = time.monotonic()
+
+    @property
+    def stuck(self) -> int:
+        """How many calls hang."""
+        return sum(trouble.stuck for trouble in list(self._troubles.values()))
+
+    def call(
+        self, uri: str, function: Callable[[], T], *, opens: bool = False, discard: Callable[[T], None] | None = None
+    ) -> T:
+        """What `function` returns or raises, if it does so in time.
+
+        Parameters
+        ----------
+        uri : of what it is about, where `about` does not say
+        opens : whether something is opened that was not, which is refused while very many calls hang
+        discard : gets what the function returns when nobody waits for it any more
+
+        Raises
+        ------
+        StorageUnavailable
+            It did not come back in time, or others about the same dataset did not.
+        """
+        if is_handed_over():
+            return function()
+        key = _subject.get() or uri
+        if self._troubles:
+            self._refuse(key, opens=opens)
+        if key in self._slow and self._is_full():
+            raise StorageUnavailable(_SLOWLY)
+        call = Call(key, function, discard)
+        self._pool(niceness()).start(call)
+        if not self._came_back(call) and self._abandon(call):
+            raise StorageUnavailable(_AWAY)
+        if self._troubles:
+            self._note_well(key)
+        if call.error is not None:
+            try:
+                raise call.error
+            finally:
+                del call  # the error knows this frame, and so would live until the next garbage collection
+        result: T = call.result
+        return result
+
+    @contextlib.contextmanager
+    def hold(self, lock: Any, uri: str | None = None) -> Iterator[None]:
+        """Hold a lock or semaphore whose holder may be waiting for a slow call.
+
+        Parameters
+        ----------
+        uri : of what such a call would be about, where `about` does not say; None for anything
+
+        Raises
+        ------
+        StorageUnavailable
+            The call is slow, and too many wait for slow ones already.
+        """
+        self.acquire(lock, uri)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def acquire(self, lock: Any, uri: str | None = None) -> None:
+        """Acquire a lock as `hold` does."""
+        if lock.acquire(blocking=False):
+            return
+        key = None if uri is None else _subject.get() or uri
+        slow_s, _ = _limits(key or "")
+        if not self._is_slow(key) and lock.acquire(timeout=slow_s):
+            return
+        is_counted = False
+        try:
+            while not lock.acquire(timeout=min(_TICK_S, slow_s)):
+                if not is_counted and self._is_slow(key):
+                    is_counted = self._take_slow("")
+                    if not is_counted:
+                        raise StorageUnavailable(_SLOWLY)
+        finally:
+            if is_counted:
+                self._drop_slow("")
+
+    def _refuse(self, key: str, *, opens: bool) -> None:
+        """Raise StorageUnavailable if a call would most likely hang, as others do."""
+        now_s = time.monotonic()
+        with self._lock:
+            trouble = self._troubles.get(key)
+            is_refused = False
+            if trouble is not None and not trouble.is_well:
+                is_refused = now_s - trouble.since_s <= _TRY_AGAIN_S * _TIMES ** (trouble.stuck - 1)
+                if not is_refused:
+                    trouble.since_s = now_s  # one try at a time
+            if opens and not is_refused and self.stuck >= _MOST_STUCK:
+                is_refused = now_s - self._opened_s <= _OPEN_AGAIN_S
+                if not is_refused:
+                    self._opened_s = now_s
+        if is_refused:
+            raise StorageUnavailable(_AWAY)
+
+    def _came_back(self, call: Call) -> bool:
+        slow_s, limit_s = _limits(call.key)
+        if call.done.acquire(timeout=slow_s):
+            return True
+        if not self._take_slow(call.key):
+            return False
+        try:
+            until_s = time.monotonic() + limit_s - slow_s
+            # When the process ends it waits for no call.
+            while (left_s := until_s - time.monotonic()) > 0 and threading.main_thread().is_alive():
+                if call.done.acquire(timeout=min(left_s, _TICK_S)):
+                    return True
+            return False
+        finally:
+            self._drop_slow(call.key)
+
+    def _abandon(self, call: Call) -> bool:
+        """Wait for a call no longer; False if it came back at this moment."""
+        with self._lock:
+            if call.is_over:
+                return False
+            call.is_abandoned = True
+            trouble = self._troubles.setdefault(call.key, _Trouble())
+            trouble.stuck += 1
+            trouble.since_s, trouble.is_well = time.monotonic(), False
+            return True
+
+    def _note_well(self, key: str) -> None:
+        with self._lock:
+            if key in self._troubles:
+                self._troubles[key].is_well = True
+
+    def _end(self, call: Call) -> None:
+        """Hand back what a call returned, in the thread that made it."""
+        with self._lock:
+            call.is_over = True
+            if call.is_abandoned:
+                trouble = self._troubles[call.key]
+                trouble.stuck -= 1
+                if not trouble.stuck:
+                    del self._troubles[call.key]
+        call.done.release()
+        if call.is_abandoned and call.error is None and call.discard is not None:
+            # Nobody is there who could be told.
+            with contextlib.suppress(Exception):
+                call.discard(call.result)
+
+    def _is_slow(self, key: str | None) -> bool:
+        """Whether a call is slow that is about this, or any."""
+        return bool(self._slow) if key is None else key in self._slow
+
+    def _is_full(self) -> bool:
+        return sum(list(self._slow.values())) >= self.most_slow
+
+    def _take_slow(self, key: str) -> bool:
+        with self._lock:
+            if self._is_full():
+                return False
+            self._slow[key] = self._slow.get(key, 0) + 1
+            return True
+
+    def _drop_slow(self, key: str) -> None:
+        with self._lock:
+            self._slow[key] -= 1
+            if not self._slow[key]:
+                del self._slow[key]
+
+    def _pool(self, nice: int) -> Pool:
+        with self._lock:
+            if nice not in self._pools:
+                self._pools[nice] = Pool(nice, self._end)
+            return self._pools[nice]
+
+
+stalls = Stalls()
+"""Those of this process: whatever reads files shares them."""
+
+
+def _limits(key: str) -> tuple[float, float]:
+    times = _S3_TIMES if key.startswith("s3://") else 1
+    return SLOW_S * times, LIMIT_S * times

@@ -1,0 +1,90 @@
+"""The body of a request: read only as far as its route can use it, whatever length was announced."""
+
+from __future__ import annotations
+
+from flask import request
+from werkzeug.wsgi import get_input_stream
+
+from cxg.errors import BodyTooLarge
+from cxg.web.limits.admission import Admission
+
+# Filters and gene sets. Every gene of a large dataset by name takes less.
+FILTER_BYTES = 1_000_000
+# JSON and queries take this many times their length, at most, once they are parsed.
+PARSE_TIMES = 45
+# Shorter bodies are no matter for the memory plan.
+SMALL_BYTES = 64 << 10
+_PIECE_BYTES = 64 << 10
+
+
+class Body:
+    """The body of the current request, not read yet.
+
+    Parameters
+    ----------
+    most_bytes : what the route can use
+    reason : why no more, as the end of a sentence
+
+    Raises
+    ------
+    BodyTooLarge
+        It was announced as longer.
+    """
+
+    def __init__(self, most_bytes: int, reason: str) -> None:
+        self._most_bytes, self._reason = most_bytes, reason
+        declared = request.content_length
+        if declared is not None and declared > most_bytes:
+            raise self._too_large()
+        self.announced_bytes = most_bytes if declared is None else declared
+        # Of a body in chunks one byte too many is asked for, which tells its end from what goes on.
+        self._left_bytes = most_bytes + 1 if declared is None else declared
+        # The limit is kept here: with its own, Werkzeug cuts a body in chunks off at the limit without a word.
+        self._stream = get_input_stream(request.environ)
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes more; none at the end.
+
+        Raises
+        ------
+        BodyTooLarge
+            It goes on beyond the limit.
+        """
+        part: bytes = self._stream.read(min(size, self._left_bytes))
+        self._left_bytes -= len(part)
+        if request.content_length is None and self._left_bytes == 0:
+            raise self._too_large()
+        return part
+
+    def read_all(self) -> bytes:
+        """All of it.
+
+        Raises
+        ------
+        BodyTooLarge
+            It goes on beyond the limit.
+        """
+        whole = bytearray()
+        while part := self.read(_PIECE_BYTES):
+            whole += part
+        return bytes(whole)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body of this request may have {self._most_bytes:,} bytes at most: {self._reason}.")
+
+
+def read_filter_body(reason: str, work: Admission) -> bytes:
+    """The body of a request for some genes, or for a set of them; raises BodyTooLarge, with `reason`."""
+    body = Body(FILTER_BYTES, reason)
+    # Once as it comes and once as it is given back.
+    with work.memory(2 * body.announced_bytes if body.announced_bytes > SMALL_BYTES else 0):
+        return body.read_all()
+
+
+def discard_body() -> None:
+    """Read a body of usual length away, so that the connection can be used again after a refusal."""
+    length = request.content_length
+    if length is not None and length <= FILTER_BYTES:
+        body = Body(length, "it was announced so")
+        while body.read(_PIECE_BYTES):
+            pass

@@ -1,0 +1,78 @@
+"""Whose request it is: the address that a trusted proxy tells, else that of the connection itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from cxg.web.answers.middleware import WSGIApp
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# One household or institute has at least so many bits of IPv6 addresses.
+_SHARED_BITS = 64
+_MOST_PROXIES = 32
+
+
+class ClientAddress:
+    """WSGI middleware: puts the address of the client behind trusted proxies into `REMOTE_ADDR`.
+
+    Each proxy adds the address it was asked from at the end of `X-Forwarded-For`. So from the right on, addresses are
+    true as long as those who wrote them are trusted; the first one that is not a trusted proxy is the client.
+
+    Parameters
+    ----------
+    trusted : addresses and networks of the proxies, as `server.trusted_proxies` has them
+    """
+
+    def __init__(self, app: WSGIApp, trusted: Sequence[str]) -> None:
+        self._app = app
+        networks = tuple(ipaddress.ip_network(one, strict=False) for one in trusted)
+        self._client = lru_cache(maxsize=1024)(lambda peer, told: find_client(peer, told, networks))
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        told = environ.get("HTTP_X_FORWARDED_FOR")
+        if told:
+            environ["REMOTE_ADDR"] = self._client(environ.get("REMOTE_ADDR", ""), told)
+        return self._app(environ, start_response)
+
+
+def find_client(peer: str, told: str, trusted: Sequence[Network]) -> str:
+    """The address of the client.
+
+    Parameters
+    ----------
+    peer : of the connection
+    told : the header `X-Forwarded-For`; believed only where a trusted proxy wrote it
+    """
+    client = peer
+    for text in reversed(told.split(",")[-_MOST_PROXIES:]):
+        address, before = _address(client), _address(text.strip())
+        if address is None or before is None or not any(address in network for network in trusted):
+            return client
+        client = str(before)
+    return client
+
+
+def client_share(address: str | None) -> str:
+    """Whom a request is counted for: its address, of IPv6 the network, since one client has many addresses."""
+    found = _address(address or "")
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, _SHARED_BITS), strict=False))
+    return address or ""
+
+
+def _address(text: str) -> Address | None:
+    """An address, also with a port or in brackets; what is IPv4 in IPv6 is IPv4."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found

@@ -1,0 +1,117 @@
+"""How much memory an answer takes while it is made, told from what is selected, before anything of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cxg.errors import LimitExceeded
+from cxg.format.annotations import Annotations
+from cxg.format.dataset import Dataset
+from cxg.format.selection import Filter
+from cxg.memory import MB
+from cxg.web.answers.cache import Answer, Planned
+
+# Of a number while it becomes part of an answer: what is read and decompressed, and the value itself.
+_NUMBER, _READ = 4, 36
+# Of a mean, for each cell: itself, and the answer.
+SUMMARY_BYTES = 12
+# Of a text as a Python object, without its letters.
+_OBJECT = 100
+_JSON_TIMES = 4
+# Rows of text that are encoded at a time.
+_ROWS = 1 << 16
+# Genes are read together as long as they have so many values.
+_TOGETHER_VALUES = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSize:
+    """What a column takes: encoded, until the answer is complete, and in addition while it is read."""
+
+    encoded_bytes: int
+    working_bytes: int
+
+
+def annotation_size(annotations: Annotations, name: str) -> ColumnSize:
+    """Tell the size of a column of obs or var; of text this asks the array, but reads no value.
+
+    Raises
+    ------
+    UnknownColumn
+        There is none of that name.
+    DatasetInvalid, StorageUnavailable
+        The array cannot be asked.
+    """
+    column, n = annotations.column(name), annotations.n
+    text = annotations.text_bytes(name)
+    if text is not None:
+        # Rows become Python objects only so many at a time, unless they have to be looked up among labels.
+        objects = n if column.categories is not None else min(n, _ROWS)
+        return ColumnSize(text + 3 * n, 3 * text + 16 * n + 2 * _OBJECT * objects)
+    if column.categories is not None:
+        longest = max((len(str(label).encode("utf-8", "replace")) for label in column.categories), default=0)
+        return ColumnSize((longest + 3) * n, _READ * n)
+    return ColumnSize(2 * _NUMBER * n if annotations.is_wide(name) else _NUMBER * n, _READ * n)
+
+
+def embedding_size(n_obs: int) -> ColumnSize:
+    """Tell the size of both dimensions of an embedding."""
+    return ColumnSize(2 * _NUMBER * n_obs, (_READ - _NUMBER) * n_obs)
+
+
+def gene_sizes(n_genes: int, n_obs: int, room_bytes: int) -> tuple[list[ColumnSize], int]:
+    """Tell the sizes of columns of expression, and how many of them to read at a time so that they fit."""
+    left = room_bytes - n_genes * _NUMBER * n_obs
+    together = max(1, min(_TOGETHER_VALUES // max(1, n_obs), left // max(1, _READ * n_obs), n_genes))
+    return [ColumnSize(_NUMBER * n_obs, _READ * n_obs * together)] * n_genes, together
+
+
+def column_objects_bytes(n: int) -> int:
+    """Tell what the values of a column take as Python objects."""
+    return _OBJECT * n
+
+
+def selection_bytes(opened: Dataset, wanted: Filter) -> int:
+    """Tell what it takes to find genes: nothing to look up names that are known, else the columns as Python objects."""
+    is_lookup = not wanted.ranges and set(wanted.values) <= {opened.var.index}
+    return 0 if is_lookup and opened.knows_gene_positions else column_objects_bytes(opened.n_var)
+
+
+def plan_columns(sizes: Sequence[ColumnSize], what: str, room_bytes: int, make: Callable[[], Answer]) -> Planned:
+    """Plan an answer of columns that are read one after the other.
+
+    Raises
+    ------
+    LimitExceeded
+        Several columns take more than all the room there is. One alone is made when nothing else is.
+    """
+    total = _total(sizes)
+    if len(sizes) > 1 and total > room_bytes:
+        fitting = [count for count in range(1, len(sizes)) if _total(sizes[:count]) <= room_bytes]
+        fits = max(fitting, default=1)
+        raise LimitExceeded(
+            f"{len(sizes)} {what} of this dataset in one answer take {total // MB:,} MB of memory, and this server has "
+            f"{room_bytes // MB:,} MB for answers; ask for up to {fits} at a time."
+        )
+    return Planned(total, make)
+
+
+def _total(sizes: Sequence[ColumnSize]) -> int:
+    return sum(size.encoded_bytes for size in sizes) + max((size.working_bytes for size in sizes), default=0)
+
+
+def json_bytes(value: Any) -> int:
+    """Tell what it takes to write a value as JSON: each of its texts by itself, then all together, twice."""
+    total, left = 0, [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += item.keys()
+            left += item.values()
+        elif isinstance(item, list | tuple):
+            left += item
+        else:
+            total += _OBJECT + (_JSON_TIMES * len(item) if isinstance(item, str) else 0)
+    return total

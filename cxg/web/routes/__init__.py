@@ -1,0 +1,1 @@
+"""The routes of one dataset: data, comparisons, metadata, pages."""

@@ -1,0 +1,118 @@
+"""What the routes share: configuration, catalog, answer cache, and how an answer becomes a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import TypeVar, cast
+
+from flask import Response, current_app, request
+
+from cxg.config import Config
+from cxg.datasets.catalog import Catalog
+from cxg.decoded.cache import DecodedCache
+from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
+from cxg.format.dataset import Dataset
+from cxg.web.answers.cache import AnswerCache, Planned, Stored, accepts, matches, negotiate
+from cxg.web.limits.admission import Admission
+from cxg.web.readiness import Readiness
+
+T = TypeVar("T")
+BINARY = "application/octet-stream"
+JSON = "application/json"
+NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
+
+
+@dataclass(frozen=True)
+class Services:
+    """One application's parts.
+
+    Attributes
+    ----------
+    work : bounds what is in memory while answers are made, so that it stays within the memory plan
+    """
+
+    config: Config
+    catalog: Catalog
+    cache: AnswerCache
+    work: Admission
+    readiness: Readiness
+    decoded: DecodedCache
+
+    def serve(
+        self,
+        name: str,
+        plan: Callable[[Dataset], Planned],
+        mimetype: str | None,
+        body_key: bytes = b"",
+    ) -> Response:
+        """Answer from the dataset called `name`, from the cache where possible.
+
+        Parameters
+        ----------
+        plan : selects what is asked for in the open dataset and checks the limits; the answer is made when there is
+            room for what was selected
+        mimetype : the answer's, checked against the Accept header unless None
+        body_key : for a POST, the bytes of the body, which then tell answers apart beside the URL
+
+        Raises
+        ------
+        NotAcceptable
+            The client does not take `mimetype`.
+        """
+        if mimetype is not None and not accepts(request.headers.get("Accept"), mimetype):
+            raise NotAcceptable(f"This route answers with {mimetype}, which the Accept header excludes.")
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        query = request.query_string.decode("latin-1")
+        if body_key:
+            query += "#" + sha1(body_key, usedforsecurity=False).hexdigest()
+
+        def read(dataset: Dataset) -> Stored:
+            key = (dataset.identity, request.path, query, encoding)
+            return self.cache.find_or_plan(key, lambda: plan(dataset), files=dataset.fingerprint)
+
+        return respond(self.with_dataset(name, read))
+
+    def with_dataset(self, name: str, read: Callable[[Dataset], T]) -> T:
+        """Lease a dataset and read from it; once more if it was replaced meanwhile.
+
+        Raises
+        ------
+        CxgError
+            Whatever the lease or `read` raises, the second time.
+        """
+        self.decoded.visited()
+        with self.catalog.lease(name) as dataset:
+            # Each worker that is asked prepares for more, not only the one that served the page.
+            self.catalog.prefetch(dataset)
+            before = dataset.identity
+            try:
+                return read(dataset)
+            except (DatasetInvalid, StorageUnavailable) as error:
+                failure = error
+        self.catalog.recheck(name)
+        try:
+            with self.catalog.lease(name, wait=True) as dataset:
+                if dataset.identity == before:
+                    raise failure
+                return read(dataset)
+        finally:
+            # It refers to this frame, and so would keep the request's body until the next garbage collection.
+            del failure
+
+
+def current_services() -> Services:
+    """The site of the current application."""
+    return cast("Services", current_app.extensions["cxg"])
+
+
+def respond(stored: Stored) -> Response:
+    """Turn a stored answer into a response: 304 when the client has it already."""
+    unchanged = matches(request.headers.get("If-None-Match", ""), stored.etag)
+    response = Response(b"" if unchanged else stored.body, 304 if unchanged else 200)
+    response.headers.clear()
+    for header, value in stored.headers:
+        if not unchanged or header in NOT_MODIFIED_HEADERS:
+            response.headers[header] = value
+    return response

@@ -1,0 +1,1 @@
+"""The page that lists the datasets: what it says of each one, its pictures, its rendering."""

@@ -1,0 +1,267 @@
+"""The summaries of all datasets, read in the background and kept.
+
+Reading one summary opens a dataset, which on S3 takes a while. So a page never waits for
+all of them: it shows what is known and names the rest. What was looked at long ago is
+looked at again once somebody asks for the page: its files are listed, and it is opened
+only if they changed. Both give way to visitors when there are many datasets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from cxg.errors import CxgError, DatasetNotFound, StorageUnavailable
+from cxg.format.dataset import Dataset
+from cxg.redact import traceback_text
+from cxg.web.start_page.summaries import DatasetSummary, summarize, unreadable
+
+log = logging.getLogger(__name__)
+
+RECHECK_S = 60.0
+RETRY_S = 10.0
+# The list counts with so many in the memory plan.
+MOST_LISTED = 5000
+# Up to so many datasets are read as fast as possible while a page waits for them, and so many pages may wait.
+_FEW, _MOST_WAITING = 50, 2
+# Otherwise a thread rests this many times as long as its reading took of a processor, and this many times as long as
+# listing files took: one request to S3 after the other would take all its time, and cost money.
+_READ_REST, _LIST_REST = 7.0, 19.0
+_REST_MAX_S = 5.0
+_SCAN_INTERVAL_S = 1.0
+
+
+class Leases(Protocol):
+    """What is needed of a catalog: the names, one dataset at a time, and whether its files changed."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all datasets there are now."""
+
+    def lease(self, name: str) -> AbstractContextManager[Dataset]:
+        """Open a dataset, or share it with others who have it open."""
+
+    def list_files(self, name: str) -> str:
+        """Return the fingerprint that the dataset would have if it was opened now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """State of the list; the same object as long as nothing changes.
+
+    Attributes
+    ----------
+    known : tuple of DatasetSummary, sorted by title
+    pending : tuple of str
+        Names of datasets that were not read yet.
+    left_out : int
+        Datasets beyond the number that is listed.
+    """
+
+    known: tuple[DatasetSummary, ...]
+    pending: tuple[str, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is known of a dataset; no summary when it was gone, no fingerprint when it must be opened again."""
+
+    summary: DatasetSummary | None
+    fingerprint: str | None
+    due_s: float
+
+
+Later = Callable[[float, Callable[[], None]], None]
+
+
+def _later(pause_s: float, then: Callable[[], None]) -> None:
+    # It only hands out work, which a process that ends refuses; so it may be torn out.
+    timer = threading.Timer(pause_s, then)
+    timer.daemon = True
+    timer.start()
+
+
+class Summaries:
+    """The summaries of a catalog's datasets, shared by all requests of a process.
+
+    Parameters
+    ----------
+    catalog : Leases
+    threads : int
+        How many datasets are read at the same time.
+    clock : callable
+        Seconds; replaced in tests.
+    offered : sequence of str
+        Names of embeddings that the configuration allows; empty allows all.
+    later : callable
+        Calls a function after some seconds; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        catalog: Leases,
+        threads: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+        offered: Sequence[str] = (),
+        later: Later = _later,
+    ) -> None:
+        self._catalog, self._threads, self._clock, self._offered, self._later = catalog, threads, clock, offered, later
+        self._changed = threading.Condition()
+        self._names: Sequence[str] = ()
+        self._left_out = 0
+        self._entries: dict[str, _Entry] = {}
+        self._unread: set[str] = set()
+        self._first: deque[str] = deque()
+        self._again: deque[str] = deque()
+        self._busy: set[str] = set()
+        self._slots = threads
+        self._is_listing = False
+        self._scanned_s = float("-inf")
+        self._waiting = 0
+        self._listed: Listed | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def read(self, wait_s: float = 1.5) -> Listed:
+        """Return what is known of every dataset, and the names of those not read yet.
+
+        Waits up to `wait_s` for the missing ones if they are few. Summaries that are due to be looked at again are
+        returned as they are; the next call sees the news.
+
+        Raises
+        ------
+        StorageUnavailable
+            The names of the datasets cannot be listed.
+        """
+        names = self._catalog.names()
+        with self._changed:
+            if names is not self._names and names != self._names:
+                self._take(names)
+            self._names = names
+            self._queue_due()
+            self._start()
+            if 0 < len(self._unread) <= _FEW and self._waiting < _MOST_WAITING:
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(lambda: not self._unread, timeout=wait_s)
+                finally:
+                    self._waiting -= 1
+            if self._listed is None:
+                found = (entry.summary for entry in self._entries.values() if entry.summary is not None)
+                known = sorted(found, key=lambda summary: (summary.title.casefold(), summary.name))
+                self._listed = Listed(tuple(known), tuple(sorted(self._unread)), self._left_out)
+            return self._listed
+
+    def _take(self, names: Sequence[str]) -> None:
+        listed = names[:MOST_LISTED]
+        left_out, wanted = len(names) - len(listed), set(listed)
+        gone = self._entries.keys() - wanted
+        unread = wanted - self._entries.keys()
+        if gone or unread != self._unread or left_out != self._left_out:
+            self._listed = None
+        for name in gone:
+            del self._entries[name]
+        self._unread, self._left_out = unread, left_out
+        self._first = deque(name for name in listed if name in unread and name not in self._busy)
+
+    def _queue_due(self) -> None:
+        now = self._clock()
+        if now < self._scanned_s + _SCAN_INTERVAL_S:
+            return
+        self._scanned_s = now
+        queued = self._busy.union(self._again)
+        self._again.extend(n for n, entry in self._entries.items() if entry.due_s < now and n not in queued)
+
+    def _start(self) -> None:
+        """Hand out names, never more than there are threads.
+
+        A full queue inside the pool would have to be worked off before the process can end. The pool is made
+        here and not in `__init__`, which may run before the worker processes are forked.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="summaries")
+        while self._slots and (self._first or (self._again and not self._is_listing)):
+            is_first = bool(self._first)
+            name = (self._first if is_first else self._again).popleft()
+            if not is_first and name not in self._entries:
+                continue  # it went, and may be back as a new one
+            try:
+                future = self._pool.submit(self._work, name)
+            except RuntimeError:  # the process is ending
+                self._first.clear()
+                self._again.clear()
+                return
+            self._slots -= 1
+            self._is_listing = self._is_listing or not is_first
+            self._busy.add(name)
+            future.add_done_callback(partial(_report, name))
+
+    def _work(self, name: str) -> None:
+        known = self._entries.get(name)
+        began_s, used_s = time.perf_counter(), time.thread_time()
+        entry = _Entry(unreadable(name, "Reading it failed; the server's log says why."), None, self._clock() + RETRY_S)
+        try:
+            entry = self._read(name, known)
+        finally:
+            with self._changed:
+                self._keep(name, entry)
+                is_crowded = len(self._first) > _FEW
+            if known is not None:
+                pause_s = _LIST_REST * (time.perf_counter() - began_s)
+            else:
+                pause_s = _READ_REST * (time.thread_time() - used_s) if is_crowded else 0.0
+            resume = partial(self._resume, was_listing=known is not None)
+            self._later(min(pause_s, _REST_MAX_S), resume) if pause_s else resume()
+
+    def _resume(self, *, was_listing: bool) -> None:
+        with self._changed:
+            self._slots += 1
+            if was_listing:
+                self._is_listing = False
+            self._start()
+
+    def _keep(self, name: str, entry: _Entry) -> None:
+        self._busy.discard(name)
+        before = self._entries.get(name)
+        if name not in self._unread and before is None:
+            return  # it left the list meanwhile
+        if name in self._unread or before is None or before.summary != entry.summary:
+            self._listed = None
+        self._unread.discard(name)
+        self._entries[name] = entry
+        self._changed.notify_all()
+
+    def _read(self, name: str, known: _Entry | None) -> _Entry:
+        """Look at a dataset again if it is known: open it only if its files changed."""
+        files = None
+        try:
+            if known is not None:
+                files = self._catalog.list_files(name)
+                if files == known.fingerprint:
+                    pause_s = RETRY_S if known.summary is None or known.summary.problem else RECHECK_S
+                    return replace(known, due_s=self._clock() + pause_s)
+            with self._catalog.lease(name) as dataset:
+                summary = summarize(dataset, self._offered)
+            # Others may have had it open, as it was before.
+            is_old = files is not None and files != dataset.fingerprint
+            pause_s = RETRY_S if is_old or summary.problem else RECHECK_S
+            return _Entry(summary, dataset.fingerprint, self._clock() + pause_s)
+        except DatasetNotFound:
+            return _Entry(None, None, self._clock() + RETRY_S)
+        except CxgError as error:
+            # Files that were listed before it was opened, so that no change between the two is missed.
+            seen = None if isinstance(error, StorageUnavailable) else files
+            return _Entry(unreadable(name, str(error)), seen, self._clock() + RETRY_S)
+
+
+def _report(name: str, future: Future[None]) -> None:
+    error = future.exception()
+    if error is not None:
+        log.error("the summary of dataset %s failed\n%s", name, traceback_text(error))

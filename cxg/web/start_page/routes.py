@@ -1,0 +1,176 @@
+"""The start page that lists the datasets, its pictures and files, and error pages for people.
+
+The pages need no JavaScript, load nothing from elsewhere and link relatively, so they work
+below any path prefix whether or not a proxy announces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from flask import Blueprint, Response, abort, current_app, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from cxg.errors import DatasetNotFound
+from cxg.web.answers.cache import GZIP, Answer, AnswerCache, gzip_body, negotiate
+from cxg.web.client import content_type
+from cxg.web.headers import IMMUTABLE, NO_STORE, REVALIDATE
+from cxg.web.services import respond
+from cxg.web.start_page.page import StartPage, render
+from cxg.web.start_page.pictures import Pictures
+from cxg.web.start_page.reader import Leases, Summaries
+from cxg.web.start_page.summaries import picture_version
+from cxg.web.start_page.texts import SENTENCE_MAX, shorten
+
+_FILES = Path(__file__).parent / "static"
+_FILES_BYTES = 256 << 10
+_PAGES = "cxg_pages"
+_WAIT_S = 1.5
+_ASK_AGAIN = "public, max-age=0, must-revalidate"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """What the pages of one app have in common: whether there is a list to go back to, and their policy."""
+
+    has_list: bool
+    policy: str
+
+
+def blueprint(
+    catalog: Leases | None,
+    base_url: str = "d",
+    index: bool | str = True,
+    links: Sequence[tuple[str, str]] = (),
+    *,
+    policy: str,
+    offered: Sequence[str] = (),
+    caching: str = REVALIDATE,
+) -> Blueprint:
+    """Make the routes of the list page.
+
+    Parameters
+    ----------
+    catalog : Leases or None
+        None serves the files of the error pages alone, for a server of one dataset.
+    base_url : str
+        Path segment or segments before a dataset's name.
+    index : bool or str
+        What ``/`` answers: the list, 404, or a redirect to this URL.
+    links : sequence of (text, URL)
+        Shown at the foot of the list, for example terms of service.
+    policy : str
+        Content security policy of these pages, which have no inline script or style.
+    offered : sequence of str
+        Names of embeddings that the configuration allows; empty allows all.
+    caching : str
+        Cache-Control of the list.
+    """
+    routes = Blueprint("gallery", __name__)
+    has_list = catalog is not None and index is True
+    files = {path.name: path.read_bytes() for path in _FILES.iterdir()}
+    kept = AnswerCache(_FILES_BYTES, "", "public, max-age=3600")
+    routes.record(lambda state: state.app.extensions.update({_PAGES: _Pages(has_list, policy)}))
+
+    @routes.get("/static/gallery/<path:file>")
+    def gallery_file(file: str) -> Response:
+        content = files.get(file)
+        if content is None:
+            abort(404)
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        key = blake2b(content, digest_size=16).hexdigest(), file, "", encoding
+        return respond(kept.find_or_make(key, lambda: Answer(content, content_type(Path(file)))))
+
+    @routes.get("/favicon.ico")
+    def favicon() -> Response:
+        # The web client's page names no icon, so browsers ask for this and put a 404 on the console.
+        return gallery_file("icon.svg")
+
+    if catalog is None:
+        return routes
+    summaries, pictures = Summaries(catalog, offered=offered), Pictures()
+    page = StartPage(base_url, links, caching)
+
+    @routes.get("/")
+    def start_page() -> BaseResponse:
+        if isinstance(index, str):
+            return redirect(index)
+        if not index:
+            return error_page(404, "Nothing here", "Ask for a dataset by its full address.")
+        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
+        answer = respond(page.answer(summaries.read(_WAIT_S), request.args.get("q", ""), encoding))
+        answer.headers["Content-Security-Policy"] = policy
+        return answer
+
+    @routes.get(f"/{base_url.strip('/')}/<dataset>/thumbnail.png")
+    def thumbnail_png(dataset: str) -> Response:
+        asked = picture_version(request.args.get("v", ""))
+        png = pictures.kept(dataset, asked)
+        if png is not None:
+            return _png(png, asked, IMMUTABLE)
+        with catalog.lease(dataset) as opened:
+            png, version = pictures.draw(opened), picture_version(opened.fingerprint)
+        if png is None:
+            raise DatasetNotFound(f"{dataset} has no embedding to draw.")
+        return _png(png, version, IMMUTABLE if asked == version else _ASK_AGAIN)
+
+    return routes
+
+
+def error_page(status: int, title: str, sentence: str) -> Response:
+    """Answer the current request with a page that says what is wrong, and leads to the list where there is one.
+
+    Parameters
+    ----------
+    status : int
+    title : str
+        A few words.
+    sentence : str
+        What happened, and what to do.
+    """
+    home = _pages().has_list
+    root = relative_root(_raw_path())
+    text = render("error.html", root=root, title=title, sentence=shorten(sentence, 2 * SENTENCE_MAX), home=home)
+    answer = Response(text.encode("utf-8", "replace"), status, mimetype="text/html")
+    answer.headers["Cache-Control"] = NO_STORE
+    answer.headers["Content-Security-Policy"] = _pages().policy
+    return compressed(answer)
+
+
+def compressed(answer: Response) -> Response:
+    """Compress an answer that is not kept, if the client takes that and it is long enough."""
+    answer.vary.add("Accept-Encoding")
+    if negotiate(request.headers.get("Accept-Encoding", "")) == GZIP:
+        answer.direct_passthrough = False
+        packed = gzip_body(answer.get_data(), answer.content_type or "")
+        if packed is not None:
+            answer.set_data(packed)
+            answer.headers["Content-Encoding"] = GZIP
+    return answer
+
+
+def relative_root(path: str) -> str:
+    """Give the way from a page's path back to the site's start: ``/d/x.cxg/`` -> ``../../``."""
+    return "../" * (path.count("/") - 1) or "./"
+
+
+def _pages() -> _Pages:
+    pages: _Pages = current_app.extensions[_PAGES]
+    return pages
+
+
+def _raw_path() -> str:
+    """Path of the current request as sent: an encoded slash is no step for a browser."""
+    raw = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "")
+    return raw.partition("?")[0] if raw.startswith("/") else request.path
+
+
+def _png(png: bytes, version: str, caching: str) -> Response:
+    answer = Response(png, mimetype="image/png")
+    answer.headers["Cache-Control"] = caching
+    answer.set_etag(version)
+    answer.make_conditional(request)
+    return answer

@@ -1,0 +1,93 @@
+"""What is in memory at a time: long reads one by one, other answers as long as they fit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+import pytest
+
+from cxg.errors import Busy
+from cxg.web.limits import turns as turns_module
+from cxg.web.limits.admission import Admission
+
+WAIT_S = 20.0
+
+
+def entered(room: Callable[[], AbstractContextManager[None]]) -> tuple[threading.Event, threading.Thread]:
+    """Enter a room from a thread of its own; the event is set once it is inside."""
+    inside = threading.Event()
+
+    def run() -> None:
+        with room():
+            inside.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return inside, thread
+
+
+def test_long_reads_take_turns() -> None:
+    work = Admission(100, 6)
+    for other in (work.long_read, work.background_scan):
+        with work.long_read():
+            inside, _ = entered(other)
+            assert not inside.wait(0.05)
+        assert inside.wait(WAIT_S)
+
+
+def test_some_threads_are_left_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "PATIENCE_S", 0.05)
+    work = Admission(100, 2)
+    with work.background_scan():
+        waiting = [entered(work.long_read) for _ in range(2)]
+        while work.turns.waiting < 2:
+            threading.Event().wait(0.001)
+        with pytest.raises(Busy, match="try again soon"), work.long_read():
+            pass
+    for inside, thread in waiting:
+        assert inside.wait(WAIT_S)
+        thread.join(WAIT_S)
+    with work.long_read():  # whoever was refused left nothing behind
+        pass
+
+
+def test_short_reads_refuse_nobody() -> None:
+    work = Admission(100, 1)
+    with work.long_read():
+        waiting = [entered(work.long_read) for _ in range(3)]
+    for inside, _ in waiting:
+        assert inside.wait(WAIT_S)
+
+
+def test_answers_are_made_beside_each_other_while_they_fit() -> None:
+    work = Admission(100, 1)
+    with ExitStack() as others:
+        for _ in range(2):
+            others.enter_context(work.memory(40))
+        inside, _ = entered(lambda: work.memory(40))
+        assert not inside.wait(0.05)
+        with work.memory(20):
+            pass
+    assert inside.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("size", [None, 1000])
+def test_what_is_larger_than_all_is_made_alone(size: int | None) -> None:
+    work = Admission(100, 1)
+    with work.memory(1):
+        inside, _ = entered(lambda: work.memory(size))
+        assert not inside.wait(0.05)
+    assert inside.wait(WAIT_S)
+    with work.memory(100):
+        pass
+
+
+def test_a_failure_gives_its_room_back() -> None:
+    work = Admission(100, 1)
+    for room in (work.long_read, work.background_scan, lambda: work.memory(100)):
+        with pytest.raises(ValueError), room():
+            raise ValueError
+        with room():
+            pass
