@@ -20,11 +20,13 @@ from cxg.format.matrix.dense import DenseBlock, FloatArray, IndexArray
 from cxg.format.matrix.sparse import SparseBlock
 from cxg.storage.checksums import CopyDamaged, Stamp
 
-Pause = Callable[[], None]
+Pause = Callable[[], bool]
 # From a decoded copy as many values at a time as are added up in a few milliseconds.
 _SLICE_VALUES = 250_000
 # From the CXG so many cells at first, then as many as have about so many values.
 _FIRST_CELLS, _FEWEST_CELLS, _PIECE_VALUES = 1024, 128, 1 << 20
+# As many where somebody else is kept waiting by each piece; to read all takes half as long again.
+_SMALL_PIECE_VALUES = 1 << 17
 
 
 class DecodedCopies(Protocol):
@@ -68,13 +70,14 @@ class Expression:
                 return sum_columns(store, genes, self._dataset.n_obs)
         return self._dataset.sum_X_columns(genes)
 
-    def iter_rows(self, cells: IndexArray, pause: Pause = lambda: None) -> Iterator[SparseBlock | DenseBlock]:
+    def iter_rows(self, cells: IndexArray, pause: Pause = lambda: False) -> Iterator[SparseBlock | DenseBlock]:
         """Values of `cells` (sorted, unique) in blocks of bounded size, each cell once.
 
         Parameters
         ----------
         pause : callable
-            Called between blocks, where none of TileDB's memory is in use, so that other long reads get a turn.
+            Called between blocks, where none of TileDB's memory is in use, so that other long reads get a turn; tells
+            whether the next blocks should be read in small pieces.
         """
         store = self._copies.find(self._dataset, "obs")
         if store is not None:
@@ -101,8 +104,8 @@ class Expression:
                     values += len(block.value) if isinstance(block, SparseBlock) else block.values.size
                     yield block
             start += step
-            step = min(4 * step, max(_FEWEST_CELLS, _PIECE_VALUES * start // max(1, values)))
-            pause()
+            piece_values = _SMALL_PIECE_VALUES if pause() else _PIECE_VALUES
+            step = min(4 * step, max(_FEWEST_CELLS, piece_values * start // max(1, values)))
 
     @contextmanager
     def _replacing(self, axis: str, store: DecodedMatrix) -> Iterator[None]:

@@ -25,6 +25,8 @@ from cxg.worker.pace import Pace
 _STEP_S = 0.1
 _LARGEST_READ = 1 << 20
 _MOST_PARTS = 16
+# After the version.
+_REFUSAL = b" 429 "
 # The system keeps nothing of what waits to be sent.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -44,6 +46,7 @@ class ClientSocket:
         self.failed = False  # the client takes no more
         self.pending = self.sent = self.received = 0
         self.in_thread = False
+        self.is_refusal = False  # the answer says that there were too many requests (429)
         self.pace: Pace | None = None
         self._out: deque[memoryview | FilePart] = deque()
         self._corked = self._draining = False
@@ -52,7 +55,7 @@ class ClientSocket:
     def start_answer(self) -> None:
         """A request goes to a thread: its head will be sent together with what follows."""
         self.in_thread = self._corked = True
-        self._draining, self._paced = False, select.POLLIN
+        self._draining, self._paced, self.is_refusal = False, select.POLLIN, False
 
     # Reading
 
@@ -117,7 +120,8 @@ class ClientSocket:
         self.pending += len(data)
         if self._corked:
             self._corked = False
-        else:
+            self.is_refusal = data[8:13] == _REFUSAL
+        elif not self.is_refusal:
             self.flush()
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int = 0) -> None:

@@ -31,6 +31,7 @@ class State(Enum):
     HEADER = auto()
     BODY = auto()
     RUNNING = auto()  # a thread
+    REFUSED = auto()  # the time at which the refusal is sent
     SENDING = auto()
     CLOSING = auto()  # the client's end of the connection
     CLOSED = auto()

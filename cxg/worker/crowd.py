@@ -39,18 +39,16 @@ class Crowd:
     def victim(self, now: float) -> Connection | None:
         """Connection to close for another; None when all are being served.
 
-        Of the idle ones the oldest of the address that has most; else the header that has been awaited longest; else
-        the body or answer that moves slowest, when it is slow.
+        Of the idle ones the oldest of the address that has most; else the oldest refusal that is held back; else the
+        header that has been awaited longest; else the body or answer that moves slowest, when it is slow.
         """
         if self._idle:
             most = max(self._idle.values(), key=len)
             return next(iter(most))
-        headers = [conn for conn in self.all if conn.state is State.HEADER]
-        if headers:
-            return min(headers, key=lambda conn: conn.deadline)
-        closing = [conn for conn in self.all if conn.state is State.CLOSING]
-        if closing:
-            return min(closing, key=lambda conn: conn.deadline)
+        for state in (State.REFUSED, State.HEADER, State.CLOSING):
+            found = [conn for conn in self.all if conn.state is state]
+            if found:
+                return min(found, key=lambda conn: conn.deadline)
         return self.slowest(now, State.BODY, State.SENDING)
 
     def slow_request(self, now: float, least_bytes: int) -> Connection | None:

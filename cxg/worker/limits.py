@@ -29,6 +29,8 @@ class Limits:
     held_threads : threads that may wait for slow clients: bodies beyond `spool_bytes`, answers made in pieces
     linger_s, linger_bytes : what a client may still send after the last answer. A connection closed at once would be
         reset, and the answer lost with it
+    refused_s, most_refused : how long a refusal (429) is held back, and how many are at a time; beyond, the oldest is
+        sent. Who asks again at once would otherwise keep the processors busy with being refused
     stopping_s : what kept-alive connections get when the worker stops
     unsent_bytes : of each answer that the system keeps beyond what the client has said it takes; its own bound is
         megabytes for every connection
@@ -51,6 +53,8 @@ class Limits:
     held_threads: int = 2
     linger_s: float = 2.0
     linger_bytes: int = 64 << 10
+    refused_s: float = 2.0
+    most_refused: int = 64
     stopping_s: float = 2.0
     unsent_bytes: int = 256 << 10
     unacknowledged_s: int = 60

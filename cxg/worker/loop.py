@@ -53,6 +53,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         self._intake = Intake(
             self.limits, self._crowd, self._held, lambda conn: self._close(conn, reset=True), self._watch_rest
         )
+        self._refused: dict[Connection, None] = {}  # in the order of arrival
         self._looked = 0.0
         self._pools = {path: pool for paths in _RESERVED for pool in [Threads(1, "health")] for path in paths}
         self._servers = {listener: listener.getsockname() for listener in self.sockets}
@@ -79,7 +80,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         idle = time.monotonic() + self.limits.stopping_s
         while self._crowd.all and time.monotonic() < deadline:
             for conn in list(self._crowd.all):
-                if conn.state in (State.IDLE, State.HEADER):
+                if conn.state in (State.IDLE, State.HEADER, State.REFUSED):
                     conn.deadline = min(conn.deadline, idle)
             self._turn()
         for conn in list(self._crowd.all):
@@ -119,6 +120,8 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             self._close(conn, reset=True)
         elif conn.state is State.HEADER and now > conn.deadline:
             self._refuse_slow(conn)
+        elif conn.state is State.REFUSED and now > conn.deadline:
+            self._send_refusal(conn)
         elif conn.state in (State.IDLE, State.CLOSING) and now > conn.deadline:
             self._close(conn)
 
@@ -130,6 +133,10 @@ class Loop(ThreadWorker):  # type: ignore[misc]
 
     def _refuse_slow(self, conn: Connection) -> None:
         """Answer a request that does not arrive in time."""
+        raise NotImplementedError
+
+    def _send_refusal(self, conn: Connection) -> None:
+        """Send an answer that was held back."""
         raise NotImplementedError
 
     # Connections come and go
@@ -191,6 +198,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         self._watch(conn, 0)
         self._crowd.remove_idle(conn)
         self._crowd.all.discard(conn)
+        self._refused.pop(conn, None)
         self._room.leave(conn)
         conn.sock.buffer.clear()
         conn.close(reset=reset)

@@ -26,7 +26,7 @@ class BufferingWorker(Loop):
 
     def _on_event(self, conn: Connection) -> None:
         state = conn.state
-        if state is State.RUNNING:  # a thread has it; the loop reads on when it is done
+        if state in (State.RUNNING, State.REFUSED):  # the loop reads on when it is answered
             self._watch(conn, 0)
         elif state is State.SENDING:
             self._send(conn)
@@ -111,7 +111,8 @@ class BufferingWorker(Loop):
         keeps = False
         try:
             keeps = bool(self.handle(conn))
-            self._patient.flush(conn.sock)
+            if not conn.sock.is_refusal:
+                self._patient.flush(conn.sock)
         except OSError:
             keeps = False
         except BaseException:
@@ -129,6 +130,20 @@ class BufferingWorker(Loop):
         conn.keeps = keeps
         conn.forget_request()
         self._intake.count(conn)
+        if conn.sock.is_refusal and conn.sock.pending and self.alive:
+            self._hold_back(conn)
+        else:
+            self._send(conn)
+
+    def _hold_back(self, conn: Connection) -> None:
+        """Send a refusal later: until then the client, which waits for it, asks for nothing."""
+        conn.wait_until(self.limits.refused_s, State.REFUSED)
+        self._refused[conn] = None
+        if len(self._refused) > self.limits.most_refused:
+            self._send_refusal(next(iter(self._refused)))
+
+    def _send_refusal(self, conn: Connection) -> None:
+        self._refused.pop(conn, None)
         self._send(conn)
 
     def _finish(self, conn: Connection) -> None:

@@ -6,6 +6,7 @@ kept waiting by long ones of others, and who is alone has everything.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -24,6 +25,10 @@ _SLICE_S = 0.01
 _MOST_PAUSED = 2
 _MOST_REMEMBERED = 1000
 _NEWEST = 0.3
+# Of several addresses one with many reads gets so many times less, up to this, than one with a single read.
+_MOST_TIMES = 4
+# So long after two addresses have met, the one with many reads expects the other one back.
+_EXPECTED_S = 10.0
 # What is read in the background gets this many times less than a visitor.
 _BACKGROUND_TIMES = 4
 
@@ -37,9 +42,15 @@ class Turn:
         self.is_running = self.is_started = self.is_refused = self.is_done = False
         self.since_s = self.taken_s = 0.0
 
-    def pause(self) -> None:
-        """Give way to others if it is their turn; to be called between pieces, from any thread of this read."""
-        self._turns.pause(self)
+    def pause(self) -> bool:
+        """Give way to others if it is their turn; to be called between pieces, from any thread of this read.
+
+        Returns
+        -------
+        bool
+            Whether the next piece should be a small one: its address has many reads, and others have come lately.
+        """
+        return self._turns.pause(self)
 
 
 class Turns:
@@ -61,6 +72,7 @@ class Turns:
         self._had_s: dict[tuple[str, ...], float] = {}
         self._level_s: dict[tuple[str, ...], float] = {}
         self._typical_s = 0.0
+        self._met_s = -math.inf
 
     @property
     def waiting(self) -> int:
@@ -110,10 +122,10 @@ class Turns:
                 turn.is_running = turn.is_done = True
                 self._next()
 
-    def pause(self, turn: Turn) -> None:
-        """Let others read first who had less; returns when it is this one's turn again."""
+    def pause(self, turn: Turn) -> bool:
+        """Let others read first who had less; returns when it is this one's turn again, and as `Turn.pause` says."""
         if not self._waiting and turn.is_running:
-            return
+            return False
         with self._changed:
             if turn.is_running and not turn.is_done and self._must_yield(turn):
                 turn.is_running = False
@@ -121,9 +133,13 @@ class Turns:
                 self._running = None
                 self._next()
             self._changed.wait_for(lambda: turn.is_running)
+            return self._reads(turn.address) > 1 and self._clock() - self._met_s < _EXPECTED_S
 
     def _active(self) -> list[Turn]:
         return [*self._waiting, *([self._running] if self._running else [])]
+
+    def _reads(self, address: str) -> int:
+        return sum(turn.address == address for turn in self._active())
 
     @property
     def _is_quick(self) -> bool:
@@ -173,6 +189,8 @@ class Turns:
         if self._running is not None:
             self._charge(self._running)
         there = {key for other in active for key in _keys(other)}
+        if turn.is_visitor and any(other.is_visitor and other.address != turn.address for other in active):
+            self._met_s = self._clock()
         for key in _keys(turn):
             if key not in there:
                 begin_s = self._level_s.get(key[:-1], 0.0) - _SLICE_S
@@ -203,8 +221,9 @@ class Turns:
     def _charge(self, turn: Turn) -> None:
         now = self._clock()
         waiting = {key for other in self._waiting for key in _keys(other)}
+        times = min(_MOST_TIMES, max(1, self._reads(turn.address))) if turn.is_visitor else _BACKGROUND_TIMES
         for key in _keys(turn):
-            self._had_s[key] += (now - turn.since_s) * (1 if turn.is_visitor else _BACKGROUND_TIMES)
+            self._had_s[key] += (now - turn.since_s) * times
             if not any(other[:-1] == key[:-1] and other != key for other in waiting):
                 self._raise_level(key)  # what was had while nobody else wanted it is not held against anyone
         turn.taken_s += now - turn.since_s

@@ -66,7 +66,7 @@ def compare(
     set2: IndexArray,
     top_n: int,
     lfc_cutoff: float,
-    pause: Pause = lambda: None,
+    pause: Pause = lambda: False,
 ) -> bytes:
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 

@@ -39,6 +39,8 @@ def application(environ, start_response):
         body = environ["wsgi.input"].read()
     elif path == "/refuse":
         status, body = "413 Content Too Large", b"unread"
+    elif path == "/busy":
+        status, body = "429 Too Many Requests", asked["mark"][0].encode()
     elif path == "/big":
         body = content(int(asked.get("size", ["5000000"])[0]), int(asked.get("mark", ["0"])[0]))
     elif path == "/wait":  # until the test gives up its lock

@@ -15,7 +15,13 @@ class PatientWorker(BufferingWorker):
     limits = Limits(header_s=600, stall_s=600, **SMALL, **SHORT)
 
 
+class HoldingWorker(PatientWorker):
+    """Holds refusals back longer than any test, three at a time."""
+
+    limits = Limits(header_s=600, stall_s=600, refused_s=600, most_refused=3, **SMALL, **SHORT)
+
+
 class StrictWorker(BufferingWorker):
     """Has no patience."""
 
-    limits = Limits(header_s=0.5, stall_s=0.5, **SMALL, **SHORT)
+    limits = Limits(header_s=0.5, stall_s=0.5, refused_s=0.1, **SMALL, **SHORT)

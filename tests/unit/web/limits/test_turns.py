@@ -148,6 +148,55 @@ def test_two_long_reads_alternate(clock: Clock) -> None:
     assert "".join(entry[:3] for entry in LOG).count("twotwotwo") == 0
 
 
+def test_a_single_read_gets_more_than_an_address_with_many(clock: Clock) -> None:
+    turns = Turns(6, clock)
+    hogs = [Reader(turns, clock, "hog", steps=4)]
+    assert hogs[0].inside.wait(WAIT_S)
+    for waiting in (1, 2, 3):
+        hogs.append(Reader(turns, clock, "hog", steps=4))
+        settle(turns, waiting)
+    single = Reader(turns, clock, "single", steps=8)
+    settle(turns, 4)
+    for reader in (*hogs, single):
+        reader.go.release(reader.steps)
+    for reader in (*hogs, single):
+        assert reader.done.wait(WAIT_S)
+        assert not reader.refused
+    # With equal shares it would be one after each of its own.
+    before = LOG[: len(LOG) - LOG[::-1].index("singlea")]
+    assert before.count("hoga") == 2
+
+
+def test_many_reads_are_read_in_small_pieces_while_others_come(clock: Clock) -> None:
+    turns = Turns(6, clock)
+    with held(turns, "hog") as turn:
+        hog = Reader(turns, clock, "hog")
+        settle(turns, 1)
+        assert not turn.pause()
+        visitor = Reader(turns, clock, "visitor")
+        settle(turns, 2)
+        assert turn.pause()
+        visitor.go.release()
+        clock.now += 1
+        assert turn.pause()  # the visitor has come and gone
+        assert visitor.done.wait(WAIT_S)
+        clock.now += 11
+        assert not turn.pause()
+    hog.go.release()
+    assert hog.done.wait(WAIT_S)
+
+
+def test_a_single_read_is_not_read_in_small_pieces(clock: Clock) -> None:
+    turns = Turns(6, clock)
+    with held(turns, "visitor") as turn:
+        hogs = [Reader(turns, clock, "hog") for _ in range(2)]
+        settle(turns, 2)
+        assert not turn.pause()
+    for hog in hogs:
+        hog.go.release()
+    assert all(hog.done.wait(WAIT_S) for hog in hogs)
+
+
 def test_one_address_alone_is_never_interrupted(clock: Clock) -> None:
     turns = Turns(6, clock)
     with held(turns, "only") as turn:
