@@ -27,7 +27,7 @@ from benchmarks.connection import IDENTITY, parse_head, request_bytes
 from benchmarks.processes import cpu_s
 from benchmarks.questions import contiguous_sets, diffexp_body
 from benchmarks.results import percentile
-from cxg.server import gunicorn_command
+from cxg.startup.gunicorn import gunicorn_command
 
 LOOPS = (0, 1, 16)
 _ANSWER_LIMIT_S, _START_LIMIT_S = 120.0, 30.0

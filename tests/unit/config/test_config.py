@@ -10,9 +10,9 @@ import tiledb
 import yaml
 
 from cxg.config import ENVIRONMENT, Config, Script, default, default_yaml, load
-from cxg.config.commands import check_file, docs_text
 from cxg.config.old_keys import RETIRED, RETIRED_TILEDB
 from cxg.config.reader import iterate_keys
+from cxg.config.render import docs_markdown
 
 PROJECT = Path(__file__).parents[3]
 
@@ -319,38 +319,13 @@ def test_the_configuration_cannot_be_changed() -> None:
         default().server.port = 1  # type: ignore[misc]
 
 
-def test_check_names_every_fault_and_says_when_there_is_none(tmp_path: Path) -> None:
-    good, bad, odd = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "odd.yaml"
-    good.write_text("server: {port: 80}\n")
-    bad.write_text("server: {prot: 80}\nlimit: 1\n")
-    odd.write_text("user_annotations: {enable: true}\n")
-    assert check_file(good, {}).lines == (f"{good}: valid.",)
-    assert check_file(good, {}).exit_code == 0
-    assert check_file(bad, {}).exit_code == 2
-    assert check_file(bad, {}).lines == (
-        f"{bad} line 1: server.prot is not a known key; the nearest one is server.port.",
-        f"{bad} line 2: limit is not a known key; the nearest one is limits.",
-    )
-    assert check_file(odd, {}).lines[-1] == f"{odd}: valid, 1 warning."
-    assert check_file(odd, {}).lines[0].startswith(f"warning: {odd} line 1: user_annotations.enable has no effect")
-
-
-def test_check_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "latin.yaml").write_bytes(b"server: {host: \xe9}\n")
-    missing, latin = tmp_path / "none.yaml", tmp_path / "latin.yaml"
-    assert check_file(missing, {}).lines == (f"{missing}: there is no such file.",)
-    assert check_file(tmp_path, {}).lines == (f"{tmp_path}: this is a folder; name the configuration file in it.",)
-    assert check_file(latin, {}).lines == (f"{latin}: byte 16 is not UTF-8 text; save the file as UTF-8.",)
-    assert {check_file(one, {}).exit_code for one in (missing, tmp_path, latin)} == {2}
-
-
 def test_the_docs_are_those_of_the_code() -> None:
     written = (PROJECT / "docs" / "config.md").read_text(encoding="utf-8")
-    assert written == docs_text(), "run: cxg config docs > docs/config.md"
+    assert written == docs_markdown(), "run: cxg config docs > docs/config.md"
 
 
 def test_the_docs_name_every_key_and_variable() -> None:
-    text = docs_text()
+    text = docs_markdown()
     for path, _ in iterate_keys():
         assert f"| `{'.'.join(path)}` |" in text
     for name in [*RETIRED, *(one.name for one in ENVIRONMENT)]:

@@ -8,10 +8,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from cxg.expression import DecodedCopies, Expression
+from cxg.decoded.expression import DecodedCopies, Expression
 from cxg.format.dataset import Dataset
-from cxg.format.dense import IndexArray
-from cxg.format.sparse import SparseBlock
+from cxg.format.matrix.dense import IndexArray
+from cxg.format.matrix.sparse import SparseBlock
 
 VALUES_PER_CELL = 100
 
