@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from cxg.format.dataset import Dataset
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
 from cxg.timeouts.calls import about, stalls
+from cxg.timeouts.keyed_locks import KeyedLocks
 
 NAMES_TTL_S = 10.0
 FAILURE_TTL_S = 3.0
@@ -46,13 +46,6 @@ _CHECK_WAIT_S = 1.0
 _CHECK_THREADS = 4
 # What was not used for so long is closed rather than opened anew when TileDB contexts are replaced.
 _RENEW_USED_S = 60.0
-
-
-class _Lock:
-    """A lock that a weak mapping can hold."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
 
 
 class Catalog:
@@ -72,7 +65,7 @@ class Catalog:
         self._timelimit_s = timelimit_s
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._name_locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
+        self._name_locks = KeyedLocks()
         self._failures: TTLCache[str, tuple[type[CxgError], str]] = TTLCache(_MAX_FAILURES, FAILURE_TTL_S)
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
@@ -170,8 +163,7 @@ class Catalog:
             self._retire(entry)
 
     def _acquire(self, name: str, *, wait: bool) -> Entry:
-        with self._lock:
-            holder = self._name_locks.setdefault(name, _Lock())
+        holder = self._name_locks.of(name)
         entry = self._count(name)
         if entry is not None:
             if entry.is_fresh():
@@ -268,8 +260,7 @@ class Catalog:
 
     def _renew(self, name: str) -> None:
         """Open a dataset anew, while visitors go on with what is open; one that nobody reads is closed."""
-        with self._lock:
-            holder = self._name_locks.setdefault(name, _Lock())
+        holder = self._name_locks.of(name)
         with holder.lock:
             old = self._count(name, is_use=False)
             if old is None:

@@ -27,6 +27,7 @@ from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 from cxg.web import errors
 from cxg.web.answers.cache import AnswerCache
+from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.client import default_folder, load_client
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
@@ -84,8 +85,8 @@ def create_app(
     app.register_blueprint(_index(site, config, base_url))
     below = f"/{base_url}/<dataset>" if base_url else ""
     for blueprint, prefix in (
-        (meta.routes, "/api/v0.2"),
-        (data.routes, "/api/v0.2"),
+        (meta.routes, f"/{API}"),
+        (data.routes, f"/{API}"),
         (pages.client_blueprint(client), ""),
     ):
         app.register_blueprint(blueprint, url_prefix=below + prefix or None)

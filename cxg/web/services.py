@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha1
 from typing import TypeVar, cast
 
 from flask import Response, current_app, request
@@ -14,14 +13,12 @@ from cxg.datasets.catalog import Catalog
 from cxg.decoded.cache import DecodedCache
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
-from cxg.web.answers.cache import AnswerCache, Planned, Stored, accepts, matches, negotiate
+from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, Planned, Stored, accepts, matches, negotiate
+from cxg.web.answers.kept import KEPT_ROUTES, answer_key, split_path
 from cxg.web.limits.admission import Admission
 from cxg.web.readiness import Readiness
 
 T = TypeVar("T")
-BINARY = "application/octet-stream"
-JSON = "application/json"
-NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Services:
         name: str,
         plan: Callable[[Dataset], Planned],
         mimetype: str | None,
-        body_key: bytes = b"",
+        body: bytes = b"",
     ) -> Response:
         """Answer from the dataset called `name`, from the cache where possible.
 
@@ -54,7 +51,7 @@ class Services:
         plan : selects what is asked for in the open dataset and checks the limits; the answer is made when there is
             room for what was selected
         mimetype : the answer's, checked against the Accept header unless None
-        body_key : for a POST, the bytes of the body, which then tell answers apart beside the URL
+        body : for a POST, its bytes, which then tell answers apart beside the URL
 
         Raises
         ------
@@ -64,15 +61,16 @@ class Services:
         if mimetype is not None and not accepts(request.headers.get("Accept"), mimetype):
             raise NotAcceptable(f"This route answers with {mimetype}, which the Accept header excludes.")
         encoding = negotiate(request.headers.get("Accept-Encoding", ""))
-        query = request.query_string.decode("latin-1")
-        if body_key:
-            query += "#" + sha1(body_key, usedforsecurity=False).hexdigest()
 
         def read(dataset: Dataset) -> Stored:
-            key = (dataset.identity, request.path, query, encoding)
+            key = answer_key(request.environ, dataset.identity, encoding, body)
             return self.cache.find_or_plan(key, lambda: plan(dataset), files=dataset.fingerprint)
 
         return respond(self.with_dataset(name, read))
+
+    def serve_kept(self, name: str, plan: Callable[[Dataset], Planned]) -> Response:
+        """Answer one of the `KEPT_ROUTES`, which the middleware answers from then on; as `serve`."""
+        return self.serve(name, plan, KEPT_ROUTES[split_path(request.path)[1]])
 
     def with_dataset(self, name: str, read: Callable[[Dataset], T]) -> T:
         """Lease a dataset and read from it; once more if it was replaced meanwhile.

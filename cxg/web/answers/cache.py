@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import threading
-import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,10 +24,12 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from cxg.timeouts.calls import stalls
+from cxg.timeouts.keyed_locks import KeyedLocks
+from cxg.web.answers.kept import Key
 
 GZIP, IDENTITY = "gzip", "identity"
-Key = tuple[str, str, str, str]
-"""(identity of the dataset, path, query, encoding)."""
+NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
+"""Headers of an answer that its 304 has too."""
 
 # Below this a compressed answer saves no packet; the limit of the published server.
 _COMPRESS_FROM_BYTES = 500
@@ -94,13 +95,6 @@ class Stored:
     cost_bytes: int
 
 
-class _Lock:
-    """A lock that a weak mapping can hold."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-
-
 class AnswerCache:
     """Least recently used answers, at most `budget_bytes` of them; safe to share between threads.
 
@@ -125,7 +119,7 @@ class AnswerCache:
         self._room = room
         self._lock = threading.Lock()
         self._stored: LRUCache[Key, Stored] = LRUCache(budget_bytes, getsizeof=lambda stored: stored.cost_bytes)
-        self._making: weakref.WeakValueDictionary[Key, _Lock] = weakref.WeakValueDictionary()
+        self._making = KeyedLocks()
 
     @property
     def used_bytes(self) -> int:
@@ -155,8 +149,7 @@ class AnswerCache:
         stored = self.find(key)
         if stored is not None:
             return stored
-        with self._lock:
-            holder = self._making.setdefault(key, _Lock())
+        holder = self._making.of(key)
         with stalls.hold(holder.lock, key[0]):
             stored = self.find(key)
             if stored is None:

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cxg.datasets.catalog import Catalog
-from cxg.web.answers.cache import AnswerCache, accepts, matches, negotiate
-from cxg.web.services import BINARY, JSON, NOT_MODIFIED_HEADERS
+from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, accepts, matches, negotiate
+from cxg.web.answers.kept import KEPT_ROUTES, answer_key, path_text, split_path
 
 WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
-_BINARY_ROUTES = ("annotations/obs", "annotations/var", "layout/obs", "data/var", "summarize/var")
-_JSON_ROUTES = ("schema", "config", "colors")
 
 
 class CachedAnswers:
@@ -35,7 +33,6 @@ class CachedAnswers:
         self._prefix = f"/{base_url}/" if base_url else "/"
         self._single = not base_url
         self._headers = list(headers)
-        self._types = dict.fromkeys(_BINARY_ROUTES, BINARY) | dict.fromkeys(_JSON_ROUTES, JSON)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -43,16 +40,16 @@ class CachedAnswers:
         if method not in ("GET", "HEAD"):
             return self._app(environ, start_response)
         path = environ.get("PATH_INFO", "")
-        dataset, found, route = path.removeprefix(self._prefix).partition("api/v0.2/")
-        mimetype = self._types.get(route)
-        if not found or mimetype is None or not path.startswith(self._prefix):
+        dataset, route = split_path(path.removeprefix(self._prefix))
+        if route not in KEPT_ROUTES or not path.startswith(self._prefix):
             return self._app(environ, start_response)
+        mimetype = KEPT_ROUTES[route]
         name = "" if self._single else dataset[:-1]
-        identity = self._catalog.fresh_identity(_as_text(name))
-        if identity is None or (mimetype is BINARY and not accepts(environ.get("HTTP_ACCEPT"), mimetype)):
+        identity = self._catalog.fresh_identity(path_text(name))
+        if identity is None or (mimetype is not None and not accepts(environ.get("HTTP_ACCEPT"), mimetype)):
             return self._app(environ, start_response)
         encoding = negotiate(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        stored = self._cache.find((identity, _as_text(path), environ.get("QUERY_STRING", ""), encoding))
+        stored = self._cache.find(answer_key(environ, identity, encoding))
         if stored is None:
             return self._app(environ, start_response)
         if matches(environ.get("HTTP_IF_NONE_MATCH", ""), stored.etag):
@@ -61,8 +58,3 @@ class CachedAnswers:
             return ()
         start_response("200 OK", [*stored.headers, *self._headers])
         return () if method == "HEAD" else (stored.body,)
-
-
-def _as_text(path: str) -> str:
-    """PATH_INFO is bytes read as Latin-1 (PEP 3333); Flask and the catalog use the text they stand for."""
-    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")

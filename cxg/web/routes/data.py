@@ -15,6 +15,7 @@ from cxg.format.columns import ColumnValues, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.selection import Filter, select, shown
 from cxg.web.answers.cache import Answer, Planned
+from cxg.web.answers.kept import BINARY, JSON
 from cxg.web.headers import NO_STORE
 from cxg.web.limits.bodies import PARSE_TIMES, discard_body, read_filter_body
 from cxg.web.limits.client_address import client_share
@@ -29,7 +30,7 @@ from cxg.web.limits.sizes import (
 )
 from cxg.web.routes.comparison import compare, read_request, rows_bytes
 from cxg.web.routes.meta import offered_embeddings
-from cxg.web.services import BINARY, JSON, current_services
+from cxg.web.services import current_services
 from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
@@ -64,7 +65,7 @@ def read_annotations(dataset: str, axis: str) -> Response:
 
         return plan_columns(sizes, "annotations", current_services().work.room_bytes, make)
 
-    return current_services().serve(dataset, plan, BINARY)
+    return current_services().serve_kept(dataset, plan)
 
 
 @routes.put("/annotations/obs")
@@ -92,14 +93,14 @@ def read_layout(dataset: str) -> Response:
         sizes = [embedding_size(opened.n_obs)] * len(wanted)
         return plan_columns(sizes, "embeddings", current_services().work.room_bytes, lambda: _layout(opened, wanted))
 
-    return current_services().serve(dataset, plan, BINARY)
+    return current_services().serve_kept(dataset, plan)
 
 
 @routes.get("/data/var")
 def read_expression(dataset: str) -> Response:
     """Expression of the genes that a query filter selects, a column for each."""
     wanted = parse_var_query(request.query_string)
-    return current_services().serve(dataset, lambda opened: _expression(opened, lambda: wanted), BINARY)
+    return current_services().serve_kept(dataset, lambda opened: _expression(opened, lambda: wanted))
 
 
 @routes.put("/data/var")
@@ -122,7 +123,7 @@ def read_summary(dataset: str) -> Response:
     """Mean over a set of genes, for each cell."""
     query = request.query_string
     _check_method(request.args.getlist("method"))
-    return current_services().serve(dataset, lambda opened: _summary(opened, query), BINARY)
+    return current_services().serve_kept(dataset, lambda opened: _summary(opened, query))
 
 
 @routes.post("/summarize/var")

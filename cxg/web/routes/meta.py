@@ -20,10 +20,11 @@ from cxg.format.columns import Column, Labels, Text
 from cxg.format.dataset import Dataset
 from cxg.format.genesets import known_genes
 from cxg.web.answers.cache import Answer, Planned
+from cxg.web.answers.kept import JSON
 from cxg.web.errors import log_failure
 from cxg.web.headers import NO_STORE
 from cxg.web.limits.sizes import annotation_size, column_objects_bytes, json_bytes
-from cxg.web.services import JSON, current_services
+from cxg.web.services import current_services
 
 # Grey for labels that a colour table cannot know of: missing values, and the rest of a long list.
 NO_COLOR = "#c0c0c0"

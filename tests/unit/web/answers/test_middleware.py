@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from cxg.datasets.catalog import Catalog
 from cxg.storage.storage import Storage
 from cxg.web.answers import middleware as fast
+from cxg.web.answers.kept import KEPT_ROUTES, split_path
 from tests import cxgs
 from tests.served import serve
 
@@ -109,3 +110,16 @@ def test_a_warm_request_reads_and_opens_nothing(client: FlaskClient, monkeypatch
     monkeypatch.setattr("tiledb.open", fail)
     for route in ROUTES:
         assert client.get(f"/d/plain.cxg/api/v0.2/{route}").status_code == 200
+
+
+def test_every_route_that_answers_from_the_dataset_alone_is_kept(client: FlaskClient) -> None:
+    """A new GET route is declared in `KEPT_ROUTES`, or named here with the reason why it cannot be."""
+    not_kept = {"genesets": "its answer also depends on the Accept header"}
+    found = set()
+    for rule in client.application.url_map.iter_rules():
+        route = split_path(rule.rule)[1]
+        if route and "GET" in (rule.methods or ()):
+            axes = ("obs", "var") if "<" in route else ("",)
+            found |= {route.replace("<any(obs, var):axis>", axis) for axis in axes}
+    assert found == {*KEPT_ROUTES, *not_kept}
+    assert {route.partition("?")[0] for route in ROUTES} == set(KEPT_ROUTES)
