@@ -9,8 +9,8 @@ a thread parses nothing and waits for nobody, it only makes answers.
 - `client_socket`: a connection as gunicorn's parser and response see it
 - `connection`: what has been received of a request, and what is left of an answer
 - `pace`: how fast bytes move
-- `intake`, `room`: how much of requests and answers is in memory
-- `crowd`: the connections by address, and whom to close when there are too many
+- `receiving`, `sending`: how much of requests and answers is in memory
+- `connections`: the connections by address, and whom to close when there are too many
 - `loop`, `worker`: how connections come and go, and what is done with their bytes
 """
 

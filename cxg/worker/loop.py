@@ -12,10 +12,10 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from cxg.worker.client_socket import ClientSocket
 from cxg.worker.connection import Connection, State
-from cxg.worker.crowd import Crowd, most_connections
-from cxg.worker.intake import Intake
+from cxg.worker.connections import Connections, most_connections
 from cxg.worker.limits import Limits
-from cxg.worker.room import Patient, Room
+from cxg.worker.receiving import Receiving
+from cxg.worker.sending import LingeringThreads, Sending
 from cxg.worker.threads import Threads
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -46,12 +46,12 @@ class Loop(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Set up what belongs to the process, and run."""
-        self._crowd = Crowd(self.limits, most_connections(self.cfg.worker_connections, self.limits))
-        self._room = Room(self.limits, self.cfg.threads)
-        self._patient = Patient(self.cfg.threads // 4 or 1)
+        self._connections = Connections(self.limits, most_connections(self.cfg.worker_connections, self.limits))
+        self._sending = Sending(self.limits, self.cfg.threads)
+        self._lingering = LingeringThreads(self.cfg.threads // 4 or 1)
         self._held: set[ClientSocket] = set()
-        self._intake = Intake(
-            self.limits, self._crowd, self._held, lambda conn: self._close(conn, reset=True), self._watch_rest
+        self._receiving = Receiving(
+            self.limits, self._connections, self._held, lambda conn: self._close(conn, reset=True), self._watch_rest
         )
         self._refused: dict[Connection, None] = {}  # in the order of arrival
         self._looked = 0.0
@@ -78,12 +78,12 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         self._looked = 0.0
         deadline = time.monotonic() + self.cfg.graceful_timeout - _BEFORE_THE_MASTER_S
         idle = time.monotonic() + self.limits.stopping_s
-        while self._crowd.all and time.monotonic() < deadline:
-            for conn in list(self._crowd.all):
+        while self._connections.all and time.monotonic() < deadline:
+            for conn in list(self._connections.all):
                 if conn.state in (State.IDLE, State.HEADER, State.REFUSED):
                     conn.deadline = min(conn.deadline, idle)
             self._turn()
-        for conn in list(self._crowd.all):
+        for conn in list(self._connections.all):
             self._close(conn)
         for pool in (self._pool, *self._pools.values()):
             pool.shutdown()
@@ -100,11 +100,13 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             return True
         self._looked = now
         self.notify()
-        for conn in list(self._crowd.all):
+        for conn in list(self._connections.all):
             self._look_at(conn, now)
-        self._intake.relieve()
+        self._receiving.relieve()
         if self.alive:
-            self.set_accept_enabled(len(self._crowd.all) < self._crowd.most or self._crowd.victim(now) is not None)
+            self.set_accept_enabled(
+                len(self._connections.all) < self._connections.most or self._connections.victim(now) is not None
+            )
         return bool(self.is_parent_alive())
 
     def _look_at(self, conn: Connection, now: float) -> None:
@@ -154,17 +156,17 @@ class Loop(ThreadWorker):  # type: ignore[misc]
                 self.set_accept_enabled(self._make_place())
                 return
             sock.setblocking(False)
-            has_place = len(self._crowd.all) < self._crowd.most or self._make_place()
+            has_place = len(self._connections.all) < self._connections.most or self._make_place()
             conn = Connection(self.cfg, sock, client, self._servers[listener], self.limits, self._held)
             conn.on_event = lambda _, conn=conn: self._on_event(conn)  # type: ignore[misc]
-            self._crowd.all.add(conn)
+            self._connections.all.add(conn)
             self._be_idle(conn)
             if not has_place:
                 self.set_accept_enabled(False)
                 return
 
     def _make_place(self) -> bool:
-        victim = self._crowd.victim(time.monotonic())
+        victim = self._connections.victim(time.monotonic())
         if victim is not None:
             self._close(victim, reset=victim.state in (State.BODY, State.SENDING))
         return victim is not None
@@ -187,7 +189,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
 
     def _be_idle(self, conn: Connection) -> None:
         conn.wait_until(self.cfg.keepalive if self.alive else self.limits.stopping_s, State.IDLE)
-        self._crowd.add_idle(conn)
+        self._connections.add_idle(conn)
         self._watch(conn, READ)
         if self.alive and not self._accepting:  # there is one to close for another
             self.set_accept_enabled(True)
@@ -196,15 +198,15 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         if conn.state is State.CLOSED:
             return
         self._watch(conn, 0)
-        self._crowd.remove_idle(conn)
-        self._crowd.all.discard(conn)
+        self._connections.remove_idle(conn)
+        self._connections.all.discard(conn)
         self._refused.pop(conn, None)
-        self._room.leave(conn)
+        self._sending.leave(conn)
         conn.sock.buffer.clear()
         conn.close(reset=reset)
-        self._intake.count(conn)
-        self._intake.release(conn)
-        if self.alive and not self._accepting and len(self._crowd.all) < self._crowd.most:
+        self._receiving.count(conn)
+        self._receiving.release(conn)
+        if self.alive and not self._accepting and len(self._connections.all) < self._connections.most:
             self.set_accept_enabled(True)
 
     def _end(self, conn: Connection) -> None:
@@ -218,7 +220,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
             return
         conn.sock.buffer.clear()
-        self._intake.count(conn)
+        self._receiving.count(conn)
         conn.wait_until(self.limits.linger_s, State.CLOSING)
         self._watch(conn, READ)
 

@@ -8,8 +8,8 @@ from gunicorn import util
 from gunicorn.http.errors import NoMoreData
 
 from cxg.worker.connection import Connection, State
-from cxg.worker.intake import ALWAYS_BYTES
 from cxg.worker.loop import WRITE, Loop
+from cxg.worker.receiving import ALWAYS_BYTES
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_READ_BYTES = 256 << 10
@@ -30,7 +30,7 @@ class BufferingWorker(Loop):
             self._watch(conn, 0)
         elif state is State.SENDING:
             self._send(conn)
-        elif state is not State.CLOSED and self._intake.may_receive(conn):
+        elif state is not State.CLOSED and self._receiving.may_receive(conn):
             self._receive(conn)
 
     def _receive(self, conn: Connection) -> None:
@@ -48,7 +48,7 @@ class BufferingWorker(Loop):
             return
         conn.sock.buffer += data
         if conn.state is State.IDLE:
-            self._crowd.remove_idle(conn)
+            self._connections.remove_idle(conn)
             conn.wait_until(self.limits.header_s, State.HEADER)
         self._go_on(conn)
 
@@ -57,13 +57,13 @@ class BufferingWorker(Loop):
         if not conn.sock.buffer and conn.state is State.HEADER:
             self._close(conn)
         elif conn.state is not State.HEADER or (conn.has_header() and self._parse(conn)):
-            self._intake.count(conn)
+            self._receiving.count(conn)
             if conn.has_body():
                 self._dispatch(conn)
                 return
             self._await_body(conn)
         else:
-            self._intake.count(conn)
+            self._receiving.count(conn)
             self._watch_rest(conn)
 
     def _parse(self, conn: Connection) -> bool:
@@ -102,7 +102,7 @@ class BufferingWorker(Loop):
     def _dispatch(self, conn: Connection) -> None:
         """Give the request to a thread."""
         conn.state = State.RUNNING
-        self._intake.release(conn)
+        self._receiving.release(conn)
         conn.sock.start_answer()
         self._pools.get(conn.request.path, self._pool).submit(self._answer, conn)
 
@@ -112,16 +112,16 @@ class BufferingWorker(Loop):
         try:
             keeps = bool(self.handle(conn))
             if not conn.sock.is_refusal:
-                self._patient.flush(conn.sock)
+                self._lingering.flush(conn.sock)
         except OSError:
             keeps = False
         except BaseException:
             self.log.exception("Error handling request")
         finally:
             if conn.sock.pending:
-                self._room.enter(conn)
+                self._sending.enter(conn)
                 self.method_queue.defer(self._answered, conn, keeps)
-                self._room.wait(conn)
+                self._sending.wait(conn)
             else:
                 self.method_queue.defer(self._answered, conn, keeps)
 
@@ -129,7 +129,7 @@ class BufferingWorker(Loop):
         """Take the connection back from a thread."""
         conn.keeps = keeps
         conn.forget_request()
-        self._intake.count(conn)
+        self._receiving.count(conn)
         if conn.sock.is_refusal and conn.sock.pending and self.alive:
             self._hold_back(conn)
         else:
@@ -150,9 +150,9 @@ class BufferingWorker(Loop):
         """Send what is left and end the connection."""
         conn.keeps = False
         conn.sock.buffer.clear()
-        self._intake.count(conn)
-        self._intake.release(conn)
-        self._crowd.remove_idle(conn)
+        self._receiving.count(conn)
+        self._receiving.release(conn)
+        self._connections.remove_idle(conn)
         self._send(conn)
 
     def _send(self, conn: Connection) -> None:
@@ -168,7 +168,7 @@ class BufferingWorker(Loop):
                 conn.start_pace(time.monotonic())
             self._watch(conn, WRITE)
             return
-        self._room.leave(conn)
+        self._sending.leave(conn)
         conn.sock.pace = None
         if not conn.keeps or conn.sock.failed:
             self._end(conn)

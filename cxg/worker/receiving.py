@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from cxg.worker.client_socket import ClientSocket
 from cxg.worker.connection import Connection, State
-from cxg.worker.crowd import Crowd
+from cxg.worker.connections import Connections
 from cxg.worker.limits import Limits
 
 # Of a request so much is received whatever others take.
 ALWAYS_BYTES = 4 << 10
 
 
-class Intake:
+class Receiving:
     """Counts what is received; beyond the bound slow requests are closed, and the others take turns.
 
     Parameters
@@ -26,12 +26,12 @@ class Intake:
     def __init__(
         self,
         limits: Limits,
-        crowd: Crowd,
+        connections: Connections,
         held: set[ClientSocket],
         close: Callable[[Connection], None],
         watch: Callable[[Connection], None],
     ) -> None:
-        self._limits, self._crowd, self._held = limits, crowd, held
+        self._limits, self._connections, self._held = limits, connections, held
         self._close, self._watch = close, watch
         self._bytes = 0
         self._paused: set[Connection] = set()
@@ -85,7 +85,7 @@ class Intake:
 
     def _close_slow(self) -> None:
         while self._is_full():
-            slow = self._crowd.slow_request(time.monotonic(), ALWAYS_BYTES)
+            slow = self._connections.slow_request(time.monotonic(), ALWAYS_BYTES)
             if slow is None:
                 break
             self._close(slow)

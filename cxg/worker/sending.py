@@ -14,7 +14,7 @@ _STEP_S = 0.1
 _SMALL_BYTES = 64 << 10
 
 
-class Patient:
+class LingeringThreads:
     """Threads that stay with an answer for a moment: a fast client has taken it before the loop would look.
 
     Parameters
@@ -42,7 +42,7 @@ class Patient:
             self._places.release()
 
 
-class Room:
+class Sending:
     """Counts answers under way, each body once, and holds back the threads that make more than fits.
 
     Parameters

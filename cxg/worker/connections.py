@@ -11,7 +11,7 @@ from cxg.worker.limits import Limits
 _FEWEST = 8
 
 
-class Crowd:
+class Connections:
     """The open connections; the idle ones also by the address of the client.
 
     Parameters
