@@ -12,28 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxg.config.environment import read_number
+from cxg.memory_bounds import (
+    ANSWERS_MAX_MB,
+    ANSWERS_MIN_MB,
+    CONNECTIONS_MB,
+    LIST_MB,
+    MAKING_MB,
+    MB,
+    OPEN_MB,
+    PROGRAM_MB,
+    SCAN_MB,
+)
 
-MB = 1 << 20
-# Measured for a worker that has answered every route: interpreter, numpy, TileDB, scipy.special, and what the C library
-# keeps of freed memory.
-PROGRAM_MB = 80
-# Open matrices, names and sums of the datasets in use: one of a million cells, or a dozen of 100,000.
-OPEN_MB = 36
 # Left to the operating system's page cache, which serves every read from disk.
 PAGE_CACHE_SHARE = 0.35
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
-# More would seldom be asked for again: an answer that fell out is made anew within milliseconds.
-_ANSWERS_MIN_MB, _ANSWERS_MAX_MB = 16, 48
-# Answers that are being made: one of a million cells, or many of smaller datasets.
-MAKING_MB = 48
-# The list of datasets: summaries and cards of 5,000 (12 MB), pages (4 MB), and 8 MB of pictures.
-LIST_MB = 24
-# Measured for one scan of a large dataset with the bounds of `cxg.storage`; one at a time uses all processors.
-SCAN_MB = 88
-# Requests that are being received, and answers that wait for slow clients: what `cxg.worker` lets them take.
-RECEIVING_MB, SENDING_MB = 8, 20
-CONNECTIONS_MB = RECEIVING_MB + SENDING_MB
 
 
 @dataclass(frozen=True)
@@ -110,11 +104,11 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
     fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB + LIST_MB + CONNECTIONS_MB
-    fits = max(1, shared_mb // (fixed_mb + _ANSWERS_MIN_MB))
+    fits = max(1, shared_mb // (fixed_mb + ANSWERS_MIN_MB))
     wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
     workers = wanted or min(cpus, fits, 8)
     threads = read_number(env, "CXG_THREADS", 1, "threads") or 8
-    answers_mb = min(_ANSWERS_MAX_MB, max(_ANSWERS_MIN_MB, shared_mb // workers - fixed_mb))
+    answers_mb = min(ANSWERS_MAX_MB, max(ANSWERS_MIN_MB, shared_mb // workers - fixed_mb))
     return MemoryPlan(total_mb, workers, threads, answers_mb)
 
 

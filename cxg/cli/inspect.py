@@ -13,7 +13,8 @@ from cxg import config
 from cxg.errors import DatasetNotFound
 from cxg.format.inspection.inspect import Inspection, inspect_dataset
 from cxg.format.memory_size import too_large
-from cxg.memory import MB, plan
+from cxg.memory import plan
+from cxg.memory_bounds import MB
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
 

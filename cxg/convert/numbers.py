@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.convert.report import Report
-from cxg.convert.text import FlatText, from_strings
+from cxg.convert.text import from_strings
+from cxg.format.text import Text
 
 FLOAT32_WHOLE = 1 << 24
 """Whole numbers up to this are exact as float32."""
@@ -21,7 +22,7 @@ _VISIBLE = 1e-3
 
 def store_numbers(
     values: NDArray[Any], missing: NDArray[np.bool_] | None, subject: str, report: Report
-) -> tuple[NDArray[Any] | FlatText, str]:
+) -> tuple[NDArray[Any] | Text, str]:
     """Choose how a column of numbers is stored, and tell of what is lost.
 
     Parameters
@@ -66,7 +67,7 @@ def _are_whole(numbers: NDArray[Any]) -> bool:
 
 def _whole(
     values: NDArray[Any], gone: NDArray[np.bool_], subject: str, report: Report
-) -> tuple[NDArray[Any] | FlatText, str]:
+) -> tuple[NDArray[Any] | Text, str]:
     there = values[~gone]
     is_full = there.size == values.size
     if is_full and there.min() >= _INT32.min and there.max() <= _INT32.max:

@@ -1,91 +1,44 @@
-"""Text columns held as one UTF-8 buffer and offsets, never as a Python object for each row.
-
-A million labels cost their bytes plus eight each this way, and the two buffers are just
-what TileDB takes and what an answer is made of.
-"""
+"""Text columns made, read and compared without a Python object for each row (`cxg.format.text.Text`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SLICE = 65_536
+from cxg.format.text import SLICE_ROWS, Text
 
 
-@dataclass(frozen=True)
-class FlatText:
-    """A column of text.
-
-    Attributes
-    ----------
-    data : (total bytes,) uint8
-        UTF-8 of all rows, one after the other.
-    offsets : (n,) uint64
-        Where each row begins. Both are arrays, or read from a temporary file as one slices them.
-    """
-
-    data: Any
-    offsets: Any
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.offsets)
-
-    @property
-    def nbytes(self) -> int:
-        """Size of both buffers."""
-        return int(self.data.nbytes + self.offsets.nbytes)
-
-    def rows(self, start: int, stop: int) -> FlatText:
-        """Rows `start` to `stop` as a column of their own."""
-        first = int(self.offsets[start]) if start < len(self) else len(self.data)
-        last = int(self.offsets[stop]) if stop < len(self) else len(self.data)
-        return FlatText(self.data[first:last], self.offsets[start:stop] - np.uint64(first))
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the UTF-8 bytes of each row."""
-        for start in range(0, len(self), _SLICE):
-            part = self.rows(start, min(start + _SLICE, len(self)))
-            whole, ends = part.data.tobytes(), [*part.offsets[1:].tolist(), len(part.data)]
-            yield from (whole[a:b] for a, b in zip(part.offsets.tolist(), ends, strict=True))
-
-    def strings(self) -> list[str]:
-        """All rows as `str`; costs a Python object for each."""
-        return [row.decode("utf-8") for row in self]
-
-
-def from_bytes(rows: Iterable[bytes]) -> FlatText:
+def from_bytes(rows: Iterable[bytes]) -> Text:
     """Make a column from the UTF-8 bytes of its rows, which are asked for as they are needed."""
     source = iter(rows)
-    return concatenate(iter(lambda: list(islice(source, _SLICE)), []))
+    return concatenate(iter(lambda: list(islice(source, SLICE_ROWS)), []))
 
 
-def from_strings(rows: Iterable[str]) -> FlatText:
+def from_strings(rows: Iterable[str]) -> Text:
     """Make a column from `str` rows; lone surrogates become the replacement character."""
     return from_bytes(row.encode("utf-8", "replace") for row in rows)
 
 
-def concatenate(parts: Iterable[Sequence[bytes]]) -> FlatText:
+def concatenate(parts: Iterable[Sequence[bytes]]) -> Text:
     """Make a column from consecutive slices of rows."""
     buffers, lengths = [], []
     for part in parts:
         buffers.append(np.frombuffer(b"".join(part), dtype=np.uint8))
-        lengths.append(np.fromiter(map(len, part), dtype=np.uint64, count=len(part)))
-    steps = np.concatenate([np.zeros(1, np.uint64), *lengths])
-    return FlatText(np.concatenate(buffers or [np.zeros(0, np.uint8)]), np.cumsum(steps[:-1], dtype=np.uint64))
+        lengths.append(np.fromiter(map(len, part), dtype=np.int64, count=len(part)))
+    steps = np.concatenate([np.zeros(1, np.int64), *lengths])
+    return Text(np.concatenate(buffers or [np.zeros(0, np.uint8)]), np.cumsum(steps, dtype=np.int64))
 
 
-def encode_labels(rows: FlatText, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
+def encode_labels(rows: Text, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
     """Codes and sorted labels of a text column, or None when it has more than `most` different rows."""
     seen: dict[bytes, int] = {}
     codes = np.empty(len(rows), dtype=np.int32)
-    for start in range(0, len(rows), _SLICE):
-        part = rows.rows(start, min(start + _SLICE, len(rows)))
+    for start in range(0, len(rows), SLICE_ROWS):
+        part = rows.part(start, start + SLICE_ROWS)
         codes[start : start + len(part)] = [seen.setdefault(row, len(seen)) for row in part]
         if len(seen) > most:
             return None
@@ -96,17 +49,17 @@ def encode_labels(rows: FlatText, most: int) -> tuple[NDArray[np.int32], list[st
     return rank[codes] if labels else codes, [labels[i] for i in order]
 
 
-def blanked(rows: FlatText, gone: NDArray[np.bool_] | None) -> FlatText:
+def blanked(rows: Text, gone: NDArray[np.bool_] | None) -> Text:
     """The rows with empty text where `gone` is true."""
     if gone is None or not gone.any():
         return rows
-    lengths = np.diff(rows.offsets, append=np.uint64(len(rows.data)))
-    data = rows.data[np.repeat(~gone, lengths.astype(np.int64))]
+    lengths = np.diff(rows.offsets)
+    data = rows.data[np.repeat(~gone, lengths)]
     lengths[gone] = 0
-    return FlatText(data, np.cumsum(lengths) - lengths)
+    return Text(data, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
 
 
-def _hashes(rows: FlatText) -> NDArray[np.int64]:
+def _hashes(rows: Text) -> NDArray[np.int64]:
     """A 64-bit hash of each row, so that only rows of equal hash cost a Python object."""
     return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
 
@@ -116,7 +69,7 @@ def _repeated(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-def first_duplicate(rows: FlatText) -> tuple[str, int] | None:
+def first_duplicate(rows: Text) -> tuple[str, int] | None:
     """A text that occurs more than once and how many rows repeat an earlier one; None when all differ."""
     suspects = _repeated(_hashes(rows))
     if not suspects.any():
@@ -131,7 +84,7 @@ def first_duplicate(rows: FlatText) -> tuple[str, int] | None:
     return (example.decode("utf-8"), repeats) if repeats else None
 
 
-def numbered(rows: FlatText) -> tuple[FlatText, int]:
+def numbered(rows: Text) -> tuple[Text, int]:
     """Make all rows different by appending ``-1``, ``-2`` ... to repeated ones; returns how many changed."""
     hashes = _hashes(rows)
     suspects, known = _repeated(hashes), np.unique(hashes)
@@ -160,7 +113,7 @@ def numbered(rows: FlatText) -> tuple[FlatText, int]:
     return out, changed
 
 
-def read_text(dataset: Any) -> tuple[FlatText, int]:
+def read_text(dataset: Any) -> tuple[Text, int]:
     """Read a one-dimensional HDF5 text dataset in slices.
 
     Returns the column and the number of rows that were not valid UTF-8, in which the bad
@@ -170,8 +123,8 @@ def read_text(dataset: Any) -> tuple[FlatText, int]:
 
     def slices() -> Iterator[Sequence[bytes]]:
         nonlocal bad
-        for first in range(0, len(dataset), _SLICE):
-            part = [_as_bytes(row) for row in dataset[first : first + _SLICE].tolist()]
+        for first in range(0, len(dataset), SLICE_ROWS):
+            part = [_as_bytes(row) for row in dataset[first : first + SLICE_ROWS].tolist()]
             if not _is_utf8(b"\n".join(part)):
                 mended = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
                 bad += sum(a != b for a, b in zip(part, mended, strict=True))

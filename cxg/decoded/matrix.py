@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxg.memory_bounds import OPEN_DECODED_BYTES
 from cxg.storage.checksums import CheckedFile, CopyWriter, Manifest, load_array, read_manifest
 
 IndexArray = NDArray[np.int64]
@@ -30,8 +31,6 @@ _PIECE_VALUES = 1 << 20
 # Lines are decoded in groups of about this many values, and of no more lines than could have so many.
 _BUILD_VALUES, _MOST_BUILD_VALUES = 1 << 19, 1 << 23
 _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
-# Counted for each store that is open: with the room of the memory plan some hundred, and so some 300 open files.
-_OPEN_BYTES = 256 << 10
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
 _INDPTR = "indptr.npy"
 
@@ -70,7 +69,7 @@ class DecodedMatrix:
 
     def held_bytes(self) -> int:
         """Memory that it takes while it is open, and a share for its two open files, which are bounded so."""
-        return self._held_bytes + _OPEN_BYTES
+        return self._held_bytes + OPEN_DECODED_BYTES
 
     def is_unchanged(self) -> bool:
         """Tell whether nobody has written to its files, or removed them, since they were opened."""

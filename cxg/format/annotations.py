@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format import text_limits as bounds
-from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers, Text
+from cxg.format.columns import Column, ColumnValues, Label, Labels, Numbers
 from cxg.format.layout import SCHEMA_KEY
 from cxg.format.local_array import read_from
 from cxg.format.matrix import query as reading
 from cxg.format.notes import Loss
-from cxg.format.selection import shown
+from cxg.format.selection import quoted
+from cxg.format.text import Text
 from cxg.storage.storage import translated
 
 _INT32 = np.iinfo(np.int32)
@@ -81,7 +82,7 @@ class Annotations:
         try:
             return self._by_name[name]
         except KeyError:
-            raise UnknownColumn(f"There is no column called {shown(name)} in {self.axis}.") from None
+            raise UnknownColumn(f"There is no column called {quoted(name)} in {self.axis}.") from None
 
     def is_coded(self, name: str) -> bool:
         """Whether a column is stored as codes, so that its list of labels is all there can be."""

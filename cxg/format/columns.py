@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxg.format.text import Text
 
 Label = str | bool | int | float
 """One label of a categorical column, as the CXG holds it."""
@@ -60,59 +60,6 @@ class Labels:
 
     codes: NDArray[np.integer[Any]]
     categories: tuple[Label, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Values of a text column, as TileDB stores them: no Python object for each row.
-
-    Attributes
-    ----------
-    data : (k,) uint8
-        The UTF-8 of all rows, one after the other.
-    offsets : (n + 1,) int64
-        Where each row begins in it, and where the last one ends.
-    """
-
-    data: NDArray[np.uint8]
-    offsets: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, rows: Sequence[str]) -> Text:
-        """Make a column of strings."""
-        encoded = [_encoded(row) for row in rows]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in encoded], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.offsets) - 1
-
-    def part(self, start: int, stop: int) -> Text:
-        """Rows from `start` to before `stop`, without a copy."""
-        offsets = self.offsets[start : stop + 1]
-        return Text(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
-
-    def is_at(self, row: int, text: str) -> bool:
-        """Tell whether a row holds exactly this text."""
-        return self.data[self.offsets[row] : self.offsets[row + 1]].tobytes() == _encoded(text)
-
-    def strings(self) -> list[str]:
-        """Every row as a `str`; what is no UTF-8 becomes U+FFFD."""
-        body, ends = self.data.tobytes(), self.offsets
-        try:
-            whole = body.decode()
-        except UnicodeDecodeError:
-            return [body[a:b].decode("utf-8", "replace") for a, b in pairwise(ends.tolist())]
-        if len(whole) < len(body):  # counted in characters, of which each has one byte that does not continue another
-            begun = np.cumsum(np.append(0, (self.data & 0xC0) != 0x80))
-            ends = begun[ends]
-        return [whole[a:b] for a, b in pairwise(ends.tolist())]
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 ColumnValues = Numbers | Labels | Text

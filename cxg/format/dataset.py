@@ -34,7 +34,7 @@ from cxg.format.matrix.totals import Totals, read_totals
 from cxg.format.memory_size import needed_bytes, require_room, text_bytes
 from cxg.format.metadata import read_metadata
 from cxg.format.positions import Positions
-from cxg.format.selection import shown
+from cxg.format.selection import quoted
 from cxg.format.small_arrays import SmallArrays, fetch
 from cxg.format.structure import array_files, has_array, has_traces, odd_files
 from cxg.storage.listing import Listing, is_s3
@@ -148,7 +148,7 @@ class Dataset:
             As `read_embedding`.
         """
         if name not in self._parts.embeddings:
-            raise UnknownColumn(f"There is no embedding called {shown(name)}.")
+            raise UnknownColumn(f"There is no embedding called {quoted(name)}.")
         with translated(f"embedding {name!r}"):
             array = self._parts.embeddings[name]
             attr = value_name(array)

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxg.errors import DatasetTooLarge
-
-_MB = 1 << 20
-# The largest single answer has one value for each cell (`cxg.web.limits`), a comparison a dozen numbers for each gene.
-_CELL_BYTES, _GENE_BYTES = 40, 120
-# JSON text as Python objects, and what an open array takes.
-_TEXT_TIMES, _ARRAY_BYTES = 10, 64 << 10
+from cxg.memory_bounds import CELL_BYTES, GENE_BYTES, MB, METADATA_TIMES, OPEN_ARRAY_BYTES
 
 
 def text_bytes(meta: Mapping[str, Any]) -> int:
@@ -26,7 +21,7 @@ def needed_bytes(n_obs: int = 0, n_var: int = 0, n_arrays: int = 0, texts: int =
     ----------
     texts : bytes of metadata
     """
-    return n_obs * _CELL_BYTES + n_var * _GENE_BYTES + n_arrays * _ARRAY_BYTES + texts * _TEXT_TIMES
+    return n_obs * CELL_BYTES + n_var * GENE_BYTES + n_arrays * OPEN_ARRAY_BYTES + texts * METADATA_TIMES
 
 
 def too_large(needed: int, available: int | None) -> str | None:
@@ -34,8 +29,8 @@ def too_large(needed: int, available: int | None) -> str | None:
     if available is None or needed <= available:
         return None
     return (
-        f"This dataset needs about {-(-needed // _MB):,} MB of memory to be served, and this server has "
-        f"{available // _MB:,} MB for one: give the server more memory, or fewer workers (CXG_WORKERS)."
+        f"This dataset needs about {-(-needed // MB):,} MB of memory to be served, and this server has "
+        f"{available // MB:,} MB for one: give the server more memory, or fewer workers (CXG_WORKERS)."
     )
 
 

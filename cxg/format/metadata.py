@@ -9,7 +9,7 @@ from typing import Any
 
 from cxg.format.annotations import parse_json
 from cxg.format.layout import KNOWN_VERSIONS
-from cxg.format.selection import shown
+from cxg.format.selection import quoted
 from cxg.format.text_limits import (
     COLOR_MAX,
     LINK_MAX,
@@ -107,7 +107,7 @@ def _portal_values(corpora: dict[str, Any], warnings: list[str]) -> dict[str, An
             left_out.append(key)
     if left_out:
         limits = f"{PORTAL_VALUE_MAX_BYTES >> 10} kB a value and {PORTAL_MAX_BYTES >> 10} kB together"
-        text = f"{shown(left_out[0])} and {len(left_out) - 1:,} more" if len(left_out) > 1 else shown(left_out[0])
+        text = f"{quoted(left_out[0])} and {len(left_out) - 1:,} more" if len(left_out) > 1 else quoted(left_out[0])
         warnings.append(f"In corpora {text} is ignored: more than {limits} is not sent to visitors.")
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxg.format.columns import Text
+from cxg.format.text import Text
 
 
 class Positions:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.errors import BadFilter
-from cxg.format.columns import ColumnValues, Label, Labels, Numbers, Text
+from cxg.format.columns import ColumnValues, Label, Labels, Numbers
+from cxg.format.text import Text
 
 Axis = Literal["obs", "var"]
 Wanted = str | bool | int | float
@@ -56,7 +57,7 @@ class Filter:
         return self.index is None and not self.values and not self.ranges
 
 
-def shown(text: object) -> str:
+def quoted(text: object) -> str:
     """Quote, escape and cut short a client's text, so that it may stand in an error message.
 
     Parameters
@@ -218,7 +219,7 @@ def values_mask(name: str, wanted: Sequence[Wanted], column: ColumnValues) -> Bo
         rows: BoolArray = table[np.where(present, column.codes, k)]
         return rows
     if not _is_boolean(column):
-        raise BadFilter(f"Column {shown(name)} is numeric; filter it with min and max, not with values.")
+        raise BadFilter(f"Column {quoted(name)} is numeric; filter it with min and max, not with values.")
     want_true, want_false = _is_wanted(True, texts, numbers), _is_wanted(False, texts, numbers)
     return np.where(column.values != 0, want_true, want_false)
 
@@ -269,7 +270,7 @@ def range_mask(name: str, bounds: Bounds, column: ColumnValues) -> BoolArray:
         The column is not numeric.
     """
     if not isinstance(column, Numbers) or _is_boolean(column):
-        raise BadFilter(f"Column {shown(name)} is not numeric; filter it with values, not with a range.")
+        raise BadFilter(f"Column {quoted(name)} is not numeric; filter it with values, not with a range.")
     low, high = bounds
     mask = np.ones(len(column.values), dtype=np.bool_)
     # np.float64 makes numpy compare in double precision; a bare float would be rounded to float32

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cxg.format.selection import shown
+from cxg.format.selection import quoted
 
 TITLE_MAX, LINK_MAX, TEXT_MAX, NAME_MAX, LABEL_MAX, COLOR_MAX = 1000, 2000, 2000, 1000, 1000, 64
 # What one item of metadata may take in memory once it is parsed, as estimated beforehand.
@@ -68,5 +68,5 @@ def is_short_name(name: str, what: str, warnings: list[str]) -> bool:
     """Tell whether a column's name can be asked for; no request can spell a longer one."""
     if len(name) <= NAME_MAX:
         return True
-    warnings.append(f"Column {shown(name)} of {what} is left out: its name has {len(name):,} characters.")
+    warnings.append(f"Column {quoted(name)} of {what} is left out: its name has {len(name):,} characters.")
     return False

@@ -23,9 +23,16 @@ from urllib.parse import urlsplit
 import numpy as np
 import tiledb
 
-from cxg import memory
 from cxg.config import Config
 from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
+from cxg.memory_bounds import (
+    COLUMN_BUFFER_BYTES,
+    COLUMN_TILES_BYTES,
+    MB,
+    OPEN_MB,
+    ROW_BUFFER_BYTES,
+    ROW_TILES_BYTES,
+)
 from cxg.storage.bounded_cache import BoundedCache
 from cxg.storage.cache_folder import cache_folder
 from cxg.storage.contexts import Context, Contexts
@@ -55,14 +62,8 @@ _OPENING_BYTES = 256 << 20
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
-# Tiles that one query for genes or a column may hold, and what TileDB-Py allocates for each result before it grows.
-_COLUMN_TILES_BYTES, _COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
-# One block of a row scan, for each of its two buffers, and the tiles that TileDB holds meanwhile: with more it is not
-# faster (100,000 cells x 20,000 genes, 10,000 of the cells: 2.3 s with 32 MB and with 1 GB), but takes up to 600 MB
-# instead of 65. The largest tiles ever found, of a million values, need 16 MB. `cxg.memory` counts with this.
-_ROW_BUFFER_BYTES = 4 << 20
-_ROW_TILES_BYTES = 32 << 20
-# Half of these may be what TileDB knows of an array's tiles, which it counts with some 65 bytes each; a tenth, as it
+# Half of the tiles that a query may hold may be what TileDB
+# knows of an array's tiles, which it counts with some 65 bytes each; a tenth, as it
 # would have it, is too little for a million cells.
 _ABOUT_TILES = {
     f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
@@ -140,11 +141,11 @@ class Storage:
         self,
         config: Config,
         cache_env: Mapping[str, str] | None = None,
-        open_mb: int = memory.OPEN_MB,
+        open_mb: int = OPEN_MB,
         dataset_mb: int | None = None,
     ) -> None:
-        self.dataset_bytes = None if dataset_mb is None else dataset_mb * memory.MB
-        self.open_objects = BoundedCache(open_mb * memory.MB)
+        self.dataset_bytes = None if dataset_mb is None else dataset_mb * MB
+        self.open_objects = BoundedCache(open_mb * MB)
         settings = tiledb_settings(config, os.environ)
         self._endpoint = settings.get("vfs.s3.endpoint_override", "")
         self.contexts = _make_contexts(settings)
@@ -289,13 +290,13 @@ def _make_contexts(settings: Mapping[str, str]) -> Contexts:
     column = {
         "vfs.min_batch_size": batch,
         "vfs.min_batch_gap": batch,
-        "sm.mem.total_budget": str(_COLUMN_TILES_BYTES),
-        "py.init_buffer_bytes": str(_COLUMN_BUFFER_BYTES),
+        "sm.mem.total_budget": str(COLUMN_TILES_BYTES),
+        "py.init_buffer_bytes": str(COLUMN_BUFFER_BYTES),
         # TileDB would give all free memory back after each query, and the next one would wait for it to be mapped
         # again: 2 of 4 ms for an embedding of 100,000 cells. `cxg.startup.gunicorn` bounds what is kept instead.
         "sm.mem.malloc_trim": "false",
     }
-    row = {"py.init_buffer_bytes": str(_ROW_BUFFER_BYTES), "sm.mem.total_budget": str(_ROW_TILES_BYTES)}
+    row = {"py.init_buffer_bytes": str(ROW_BUFFER_BYTES), "sm.mem.total_budget": str(ROW_TILES_BYTES)}
     return Contexts({"column": {**column, **_ABOUT_TILES, **settings}, "row": {**row, **_ABOUT_TILES, **settings}})
 
 

@@ -21,6 +21,7 @@ from cxg.datasets.dataroot import Dataroot, SingleDataset
 from cxg.datasets.opening import Root
 from cxg.decoded.cache import DecodedCache
 from cxg.errors import ConfigError
+from cxg.memory_bounds import FILTER_BYTES, MB
 from cxg.redact import redacted
 from cxg.storage.cache_folder import cache_folder
 from cxg.storage.storage import Storage
@@ -32,7 +33,6 @@ from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.client import default_folder, load_client
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
-from cxg.web.limits.bodies import FILTER_BYTES
 from cxg.web.limits.client_address import ClientAddress
 from cxg.web.readiness import Readiness
 from cxg.web.routes import data, meta, pages
@@ -118,8 +118,8 @@ def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, st
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     # Two threads are left for those who want something else.
-    work = Admission(plan.making_mb * memory.MB, plan.threads - 2)
-    cache = AnswerCache(plan.answers_mb * memory.MB, version, caching, work.memory)
+    work = Admission(plan.making_mb * MB, plan.threads - 2)
+    cache = AnswerCache(plan.answers_mb * MB, version, caching, work.memory)
     decoded = DecodedCache(catalog, cache_folder(env), work.background_scan)
     return Services(config, catalog, cache, work, Readiness(catalog), decoded)
 

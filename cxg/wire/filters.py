@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from cxg.errors import BadFilter
-from cxg.format.selection import Axis, Bounds, Filter, Wanted, shown
+from cxg.format.selection import Axis, Bounds, Filter, Wanted, quoted
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _PART = re.compile("[^&]+")
@@ -58,10 +58,10 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
         pieces = value.split(",", 3)
         if len(pieces) > 2:
             raise BadFilter(
-                f"Parameter {shown(key)} has {value.count(',') + 1} values; encode a comma inside a name twice."
+                f"Parameter {quoted(key)} has {value.count(',') + 1} values; encode a comma inside a name twice."
             )
         if name in ranges or (len(pieces) == 2 and name in values):
-            raise BadFilter(f"Column {shown(name)} has more than one condition; give values or one range.")
+            raise BadFilter(f"Column {quoted(name)} has more than one condition; give values or one range.")
         if len(pieces) == 1:
             values.setdefault(name, []).append(unquote(pieces[0]))
         else:
@@ -85,18 +85,18 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 def _column_of(key: str) -> str:
     axis, colon, name = key.partition(":")
     if not colon or ":" in name:
-        raise BadFilter(f"Parameter {shown(key)} is not of the form var:<column>.")
+        raise BadFilter(f"Parameter {quoted(key)} is not of the form var:<column>.")
     if axis == "obs":
         raise BadFilter("A filter on obs is not taken here; filter on var.")
     if axis != "var":
-        raise BadFilter(f"Unknown axis {shown(axis)}; filter on var.")
+        raise BadFilter(f"Unknown axis {quoted(axis)}; filter on var.")
     return unquote(name)
 
 
 def _query_range(key: str, pieces: list[str]) -> Bounds:
     low, high = (unquote(piece) for piece in pieces)
     if low == "*" and high == "*":
-        raise BadFilter(f"The range of {shown(key)} is open at both ends; give at least one number.")
+        raise BadFilter(f"The range of {quoted(key)} is open at both ends; give at least one number.")
     return _query_number(key, low), _query_number(key, high)
 
 
@@ -104,7 +104,7 @@ def _query_number(key: str, text: str) -> float | None:
     if text == "*":
         return None
     if len(text) > _MOST_DIGITS or not _NUMBER.fullmatch(text):
-        raise BadFilter(f"The range of {shown(key)} has {shown(text)}, which is neither a number nor *.")
+        raise BadFilter(f"The range of {quoted(key)} has {quoted(text)}, which is neither a number nor *.")
     return float(text)
 
 
@@ -168,7 +168,7 @@ def parse_json(body: bytes, parse_constant: Callable[[str], Any] | None = None) 
     except RecursionError:
         raise BadFilter("The body is nested too deeply.") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits
-        raise BadFilter(f"The body is not JSON: {shown(str(error))}.") from None
+        raise BadFilter(f"The body is not JSON: {quoted(str(error))}.") from None
 
 
 def _refuse_constant(text: str) -> Any:
@@ -178,7 +178,7 @@ def _refuse_constant(text: str) -> Any:
 def _only_keys(obj: dict[str, Any], allowed: Collection[str], sentence: str) -> None:
     for key in obj:
         if key not in allowed:
-            raise BadFilter(f"{sentence}, not {shown(key)}.")
+            raise BadFilter(f"{sentence}, not {quoted(key)}.")
 
 
 def json_index(items: Any) -> tuple[int | tuple[int, int], ...]:
@@ -219,9 +219,9 @@ def _json_annotations(items: Any) -> tuple[dict[str, tuple[Wanted, ...]], dict[s
         if not isinstance(name, str):
             raise BadFilter("Each entry of 'annotation_value' needs a 'name', the name of a column.")
         if name in values or name in ranges:
-            raise BadFilter(f"Column {shown(name)} is named twice in 'annotation_value'; use one entry.")
+            raise BadFilter(f"Column {quoted(name)} is named twice in 'annotation_value'; use one entry.")
         if "values" in item and ("min" in item or "max" in item):
-            raise BadFilter(f"Column {shown(name)} has values and a range; give one of the two.")
+            raise BadFilter(f"Column {quoted(name)} has values and a range; give one of the two.")
         if "values" in item:
             values[name] = _json_values(name, item["values"])
         else:
@@ -231,7 +231,7 @@ def _json_annotations(items: Any) -> tuple[dict[str, tuple[Wanted, ...]], dict[s
 
 def _json_values(name: str, items: Any) -> tuple[Wanted, ...]:
     if not isinstance(items, list) or not all(isinstance(item, str | bool | int | float) for item in items):
-        raise BadFilter(f"The values of column {shown(name)} must be a list of texts, numbers, true and false.")
+        raise BadFilter(f"The values of column {quoted(name)} must be a list of texts, numbers, true and false.")
     for item in items:
         if not isinstance(item, str):
             _finite(name, item)
@@ -243,10 +243,10 @@ def _json_range(name: str, item: dict[str, Any]) -> Bounds:
     for end in ("min", "max"):
         value = item.get(end)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadFilter(f"The {end} of column {shown(name)} must be a number.")
+            raise BadFilter(f"The {end} of column {quoted(name)} must be a number.")
         bounds.append(None if value is None else _finite(name, value))
     if bounds == [None, None]:
-        raise BadFilter(f"Column {shown(name)} has no condition; give 'values', or 'min' or 'max'.")
+        raise BadFilter(f"Column {quoted(name)} has no condition; give 'values', or 'min' or 'max'.")
     return bounds[0], bounds[1]
 
 
@@ -256,5 +256,5 @@ def _finite(name: str, value: float) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BadFilter(f"The condition on column {shown(name)} has a number that is too large.")
+        raise BadFilter(f"The condition on column {quoted(name)} has a number that is too large.")
     return number

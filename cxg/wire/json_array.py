@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.format.columns import Text
+from cxg.format.text import Text
 
 Bytes = bytes | memoryview
 _ROWS = 1 << 16

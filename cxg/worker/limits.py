@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxg.memory import RECEIVING_MB, SENDING_MB
+from cxg.memory_bounds import RECEIVING_MB, SENDING_MB
 
 
 @dataclass(frozen=True)

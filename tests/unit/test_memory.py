@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cxg import memory
+from cxg import memory, memory_bounds
 from cxg.errors import ConfigError
 from cxg.memory import MemoryPlan, plan
 
@@ -22,7 +22,7 @@ def test_the_workers_fit(monkeypatch: pytest.MonkeyPatch, total: int, cpus: int)
     assert 1 <= found.workers <= min(cpus, 8)
     assert found.workers * found.worker_mb <= total * 0.65 or found.workers == 1
     assert found.answers_mb >= 16
-    assert found.scan_mb >= memory.SCAN_MB
+    assert found.scan_mb >= memory_bounds.SCAN_MB
 
 
 def test_more_memory_is_never_less_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_the_table_names_every_share() -> None:
         "70 MB",
         "200 MB",
         "33 MB",
-        f"{2 * (643 + memory.PROGRAM_MB + memory.LIST_MB):,} MB",
+        f"{2 * (643 + memory_bounds.PROGRAM_MB + memory_bounds.LIST_MB):,} MB",
     ):
         assert figure in text
     assert len({len(line) for line in text.splitlines()}) == 1

@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.text import FlatText, blanked, from_strings, read_text
+from cxg.convert.text import blanked, from_strings, read_text
 from cxg.errors import ConversionError
+from cxg.format.text import Text
 
 Kind = Literal["number", "flag", "text", "categorical"]
 
@@ -46,7 +47,7 @@ class RawColumn:
 
     name: str
     kind: Kind
-    values: NDArray[Any] | FlatText
+    values: NDArray[Any] | Text
     missing: NDArray[np.bool_] | None = None
     labels: list[str] | None = None
     bad_text: int = 0
@@ -153,9 +154,9 @@ def _read_labels(item: Any) -> tuple[list[str], int]:
     return [str(value) for value in item[:]], 0
 
 
-def to_text(raw: RawColumn) -> FlatText:
+def to_text(raw: RawColumn) -> Text:
     """Any column as text, for use as an index; missing values become empty."""
-    if isinstance(raw.values, FlatText):
+    if isinstance(raw.values, Text):
         rows = raw.values
     elif raw.labels is not None:
         rows = from_strings(raw.labels[code] if code >= 0 else "" for code in raw.values)

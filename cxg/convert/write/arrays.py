@@ -19,9 +19,9 @@ import tiledb
 from numpy.typing import NDArray
 from tiledb import libtiledb as low_level
 
-from cxg.convert.text import FlatText
 from cxg.convert.write.spill import OnDisk
 from cxg.format import layout
+from cxg.format.text import Text
 
 ROW_CAPACITY, COLUMN_CAPACITY = 16_384, 8_192
 # Whoever opens a sparse array keeps some 160 bytes for each of its tiles, 20 MB for as many, and the server bounds it.
@@ -30,7 +30,7 @@ FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)
 _SLICE_BYTES = 256 << 20
 
-Column = NDArray[Any] | FlatText | OnDisk
+Column = NDArray[Any] | Text | OnDisk
 
 
 def _zstd(level: int, *before: tiledb.Filter) -> tiledb.FilterList:
@@ -157,7 +157,7 @@ def write_frame(uri: str, columns: Mapping[str, Column], ctx: tiledb.Ctx) -> Non
     """
     n = len(next(iter(columns.values())))
     attrs = [
-        tiledb.Attr(name, dtype="U0" if isinstance(values, FlatText) else values.dtype, filters=_zstd(9))
+        tiledb.Attr(name, dtype="U0" if isinstance(values, Text) else values.dtype, filters=_zstd(9))
         for name, values in columns.items()
     ]
     domain = tiledb.Domain(tiledb.Dim(domain=(0, n - 1), tile=min(n, FRAME_TILE), dtype=np.uint32))
@@ -165,7 +165,7 @@ def write_frame(uri: str, columns: Mapping[str, Column], ctx: tiledb.Ctx) -> Non
     size = sum(values.nbytes for values in columns.values())
     for start, stop in _slices(n, size):
         part = {
-            name: values.rows(start, stop) if isinstance(values, FlatText) else values[start:stop]
+            name: values.part(start, stop) if isinstance(values, Text) else values[start:stop]
             for name, values in columns.items()
         }
         _write_rows(uri, start, part, ctx)
@@ -182,7 +182,7 @@ def _write_rows(uri: str, start: int, columns: Mapping[str, Column], ctx: tiledb
     if not has_global_order():
         with tiledb.open(uri, "w", ctx=ctx) as array:
             array[start:stop] = {
-                name: np.array(values.strings(), dtype=object) if isinstance(values, FlatText) else values
+                name: np.array(values.strings(), dtype=object) if isinstance(values, Text) else values
                 for name, values in columns.items()
             }
         return
@@ -195,9 +195,9 @@ def _write_rows(uri: str, start: int, columns: Mapping[str, Column], ctx: tiledb
         query.set_subarray(subarray)
         kept = []  # TileDB reads the buffers at the submit; they must live until then
         for name, values in columns.items():
-            body = values.data if isinstance(values, FlatText) else values
-            if isinstance(values, FlatText):
-                offsets = np.ascontiguousarray(values.offsets)
+            body = values.data if isinstance(values, Text) else values
+            if isinstance(values, Text):
+                offsets = np.ascontiguousarray(values.offsets[:-1]).view(np.uint64)
                 kept.append(offsets)
                 query.set_offsets_buffer(name, offsets, len(offsets))
             # An empty buffer has no address, and TileDB wants one even for a column of empty text.

@@ -7,11 +7,11 @@ from itertools import islice
 
 from cxg.convert.read.h5ad import H5ad
 from cxg.convert.report import Report
-from cxg.convert.text import FlatText
 from cxg.convert.write.statistics import MatrixStats
 from cxg.convert.write.tables import Table
 from cxg.errors import ConversionError
 from cxg.format import layout
+from cxg.format.text import Text
 
 _SCALED_DENSITY = 0.9
 _ENSEMBL = re.compile(rb"ENS[A-Z]*G\d{6,}")
@@ -99,7 +99,7 @@ def review_names(table: Table, report: Report) -> None:
     """Suggest readable gene names when the index holds Ensembl identifiers."""
     first = next(iter(table.columns.values()))
     columns = [name for name in _SYMBOL_COLUMNS if name in table.columns]
-    if columns and isinstance(first, FlatText) and all(_ENSEMBL.match(row) for row in islice(first, 20)):
+    if columns and isinstance(first, Text) and all(_ENSEMBL.match(row) for row in islice(first, 20)):
         report.info(
             "ensembl_names",
             "var",

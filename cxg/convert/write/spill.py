@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.text import FlatText
+from cxg.format.text import Text
 
 
 class OnDisk:
@@ -37,7 +37,8 @@ class OnDisk:
 
 def to_disk(values: Any, folder: Path, number: int) -> Any:
     """Move a column to files in `folder`; `number` tells columns apart."""
-    if isinstance(values, FlatText):
-        data = OnDisk(values.data, folder / f"column{number}.text")
-        return FlatText(data, OnDisk(values.offsets, folder / f"column{number}.offsets"))
+    if isinstance(values, Text):
+        data: Any = OnDisk(values.data, folder / f"column{number}.text")
+        offsets: Any = OnDisk(values.offsets, folder / f"column{number}.offsets")
+        return Text(data, offsets)
     return OnDisk(values, folder / f"column{number}")

@@ -8,11 +8,12 @@ from typing import Any
 
 from cxg.convert.read.table import Frame
 from cxg.convert.report import Report
-from cxg.convert.text import FlatText, first_duplicate, numbered
+from cxg.convert.text import first_duplicate, numbered
 from cxg.convert.write.columns import Palette, attribute_names, index_name, store, store_names
 from cxg.convert.write.spill import to_disk
 from cxg.errors import ConversionError
 from cxg.format import layout
+from cxg.format.text import Text
 
 HELD_BYTES = 256 << 20
 """Columns of one table that stay in memory; further ones wait in a temporary file."""
@@ -89,7 +90,7 @@ def build_table(
     )
 
 
-def _unique(rows: FlatText, axis: str, make_unique: bool, report: Report) -> FlatText:
+def _unique(rows: Text, axis: str, make_unique: bool, report: Report) -> Text:
     found = first_duplicate(rows)
     if found is None:
         return rows

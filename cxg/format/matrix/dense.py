@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import Handle, as_ranges, value_name
 from cxg.format.matrix.query import Range
+from cxg.memory_bounds import DENSE_BLOCK_VALUES
 from cxg.storage.storage import translated
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
-
-BLOCK_VALUES = 16 << 20
-"""Most values of one block of dense rows: 64 MB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Dense2D:
 
     def iter_rows(self, cells: IndexArray) -> Iterator[DenseBlock]:
         """Read rows block by block; see `Matrix`."""
-        array, step = self._rows.open(), max(1, BLOCK_VALUES // max(1, self._n_var))
+        array, step = self._rows.open(), max(1, DENSE_BLOCK_VALUES // max(1, self._n_var))
         for start in range(0, len(cells), step):
             ranges = [as_ranges(cells[start : start + step]), [(0, self._n_var - 1)]]
             yield DenseBlock(self._read(array, ranges, reading.ROW_MAJOR).reshape(-1, self._n_var))

@@ -13,11 +13,10 @@ from cxg.errors import DatasetInvalid
 from cxg.format.layout import OBS, VAR
 from cxg.format.matrix.query import Range
 from cxg.format.structure import ArrayFiles
+from cxg.memory_bounds import OPEN_ARRAY_BYTES, TILE_INFO_TIMES
 from cxg.storage.storage import Storage, translated
 from cxg.timeouts.calls import stalls
 
-# What an open array takes, and what TileDB knows of its tiles for each byte of the files that say it: measured.
-_OPEN_BYTES, _KNOWN_BYTES = 64 << 10, 6
 # An array of more fragments than this was written in pieces, not over and over.
 _MOST_GENERATIONS = 16
 
@@ -39,7 +38,7 @@ class Handle:
         self._storage, self._uri, self._rows = storage, uri, rows
         self._lock = threading.Lock()
         fragments = files.fragments
-        self._held_bytes = _OPEN_BYTES + _KNOWN_BYTES * files.about_tiles_bytes
+        self._held_bytes = OPEN_ARRAY_BYTES + TILE_INFO_TIMES * files.about_tiles_bytes
         self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
         # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
         self._times = sorted((int(first), int(last)) for first, last in (name.split("_")[2:4] for name in fragments))

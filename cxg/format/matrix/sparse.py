@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from cxg.errors import DatasetInvalid
 from cxg.format.layout import VALUE
 from cxg.format.matrix import query as reading
-from cxg.format.matrix.dense import BLOCK_VALUES, DenseBlock, FloatArray, IndexArray, as_float32, sum_rows
+from cxg.format.matrix.dense import DenseBlock, FloatArray, IndexArray, as_float32, sum_rows
 from cxg.format.matrix.handles import Handle, as_ranges, wanted
 from cxg.format.matrix.query import Range
+from cxg.memory_bounds import DENSE_BLOCK_VALUES
 from cxg.storage.storage import translated
 
 # Rows of an array that has to be deduplicated, in one block.
@@ -191,7 +192,7 @@ class Sparse2D(Sparse):
             yield from super().iter_rows(cells)
             return
         # The shift makes every value non-zero, so blocks are dense.
-        step = max(1, BLOCK_VALUES // self._n_var)
+        step = max(1, DENSE_BLOCK_VALUES // self._n_var)
         for start in range(0, len(cells), step):
             part = cells[start : start + step]
             obs, var, value = self._read_lines("obs", as_ranges(part))

@@ -23,6 +23,7 @@ from isal import isal_zlib
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from cxg.memory_bounds import ANSWER_OVERHEAD_BYTES
 from cxg.timeouts.calls import stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
@@ -39,7 +40,6 @@ _GZIP_WBITS = 31
 # little and cost both sides time. A piece of a large answer shows it.
 _WORTHWHILE = 0.8
 _PIECE_BYTES = 16 << 10
-_ENTRY_OVERHEAD_BYTES = 700
 _WEB_TYPES = (
     "application/octet-stream",
     "application/json",
@@ -180,7 +180,7 @@ class AnswerCache:
         if is_packed:
             headers.append(("Content-Encoding", GZIP))
         # A query may be longer than the answer to it.
-        cost_bytes = len(body) + len(path) + len(query) + _ENTRY_OVERHEAD_BYTES
+        cost_bytes = len(body) + len(path) + len(query) + ANSWER_OVERHEAD_BYTES
         return Stored(body, tuple(headers), etag, cost_bytes)
 
     def _unpacked(self, key: Key) -> Planned | None:

@@ -6,14 +6,9 @@ from flask import request
 from werkzeug.wsgi import get_input_stream
 
 from cxg.errors import BodyTooLarge
+from cxg.memory_bounds import FILTER_BYTES, SMALL_BODY_BYTES
 from cxg.web.limits.admission import Admission
 
-# Filters and gene sets. Every gene of a large dataset by name takes less.
-FILTER_BYTES = 1_000_000
-# JSON and queries take this many times their length, at most, once they are parsed.
-PARSE_TIMES = 45
-# Shorter bodies are no matter for the memory plan.
-SMALL_BYTES = 64 << 10
 _PIECE_BYTES = 64 << 10
 
 
@@ -77,7 +72,7 @@ def read_filter_body(reason: str, work: Admission) -> bytes:
     """The body of a request for some genes, or for a set of them; raises BodyTooLarge, with `reason`."""
     body = Body(FILTER_BYTES, reason)
     # Once as it comes and once as it is given back.
-    with work.memory(2 * body.announced_bytes if body.announced_bytes > SMALL_BYTES else 0):
+    with work.memory(2 * body.announced_bytes if body.announced_bytes > SMALL_BODY_BYTES else 0):
         return body.read_all()
 
 

@@ -10,20 +10,11 @@ from cxg.errors import LimitExceeded
 from cxg.format.annotations import Annotations
 from cxg.format.dataset import Dataset
 from cxg.format.selection import Filter
-from cxg.memory import MB
+from cxg.memory_bounds import JSON_TIMES, MB, NUMBER_BYTES, READ_BYTES, TEXT_OBJECT_BYTES, TOGETHER_VALUES
 from cxg.web.answers.cache import Answer, Planned
 
-# Of a number while it becomes part of an answer: what is read and decompressed, and the value itself.
-_NUMBER, _READ = 4, 36
-# Of a mean, for each cell: itself, and the answer.
-SUMMARY_BYTES = 12
-# Of a text as a Python object, without its letters.
-_OBJECT = 100
-_JSON_TIMES = 4
 # Rows of text that are encoded at a time.
 _ROWS = 1 << 16
-# Genes are read together as long as they have so many values.
-_TOGETHER_VALUES = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +40,28 @@ def annotation_size(annotations: Annotations, name: str) -> ColumnSize:
     if text is not None:
         # Rows become Python objects only so many at a time, unless they have to be looked up among labels.
         objects = n if column.categories is not None else min(n, _ROWS)
-        return ColumnSize(text + 3 * n, 3 * text + 16 * n + 2 * _OBJECT * objects)
+        return ColumnSize(text + 3 * n, 3 * text + 16 * n + 2 * TEXT_OBJECT_BYTES * objects)
     if column.categories is not None:
         longest = max((len(str(label).encode("utf-8", "replace")) for label in column.categories), default=0)
-        return ColumnSize((longest + 3) * n, _READ * n)
-    return ColumnSize(2 * _NUMBER * n if annotations.is_wide(name) else _NUMBER * n, _READ * n)
+        return ColumnSize((longest + 3) * n, READ_BYTES * n)
+    return ColumnSize(2 * NUMBER_BYTES * n if annotations.is_wide(name) else NUMBER_BYTES * n, READ_BYTES * n)
 
 
 def embedding_size(n_obs: int) -> ColumnSize:
     """Tell the size of both dimensions of an embedding."""
-    return ColumnSize(2 * _NUMBER * n_obs, (_READ - _NUMBER) * n_obs)
+    return ColumnSize(2 * NUMBER_BYTES * n_obs, (READ_BYTES - NUMBER_BYTES) * n_obs)
 
 
 def gene_sizes(n_genes: int, n_obs: int, room_bytes: int) -> tuple[list[ColumnSize], int]:
     """Tell the sizes of columns of expression, and how many of them to read at a time so that they fit."""
-    left = room_bytes - n_genes * _NUMBER * n_obs
-    together = max(1, min(_TOGETHER_VALUES // max(1, n_obs), left // max(1, _READ * n_obs), n_genes))
-    return [ColumnSize(_NUMBER * n_obs, _READ * n_obs * together)] * n_genes, together
+    left = room_bytes - n_genes * NUMBER_BYTES * n_obs
+    together = max(1, min(TOGETHER_VALUES // max(1, n_obs), left // max(1, READ_BYTES * n_obs), n_genes))
+    return [ColumnSize(NUMBER_BYTES * n_obs, READ_BYTES * n_obs * together)] * n_genes, together
 
 
 def column_objects_bytes(n: int) -> int:
     """Tell what the values of a column take as Python objects."""
-    return _OBJECT * n
+    return TEXT_OBJECT_BYTES * n
 
 
 def selection_bytes(opened: Dataset, wanted: Filter) -> int:
@@ -113,5 +104,5 @@ def json_bytes(value: Any) -> int:
         elif isinstance(item, list | tuple):
             left += item
         else:
-            total += _OBJECT + (_JSON_TIMES * len(item) if isinstance(item, str) else 0)
+            total += TEXT_OBJECT_BYTES + (JSON_TIMES * len(item) if isinstance(item, str) else 0)
     return total

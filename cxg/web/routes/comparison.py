@@ -14,17 +14,13 @@ from cxg.decoded.expression import Expression, Pause
 from cxg.format.dataset import Dataset
 from cxg.format.matrix.sparse import SparseBlock
 from cxg.memory import available_cpus
+from cxg.memory_bounds import CELL_BYTES, LISTED_CELL_BYTES, PARSE_TIMES, POSITION_BYTES, SMALL_BODY_BYTES
 from cxg.web.limits.admission import Admission
-from cxg.web.limits.bodies import PARSE_TIMES, SMALL_BYTES, Body
+from cxg.web.limits.bodies import Body
 from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
 from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
-# Two long lists of cells while they are read: a mask and the edges of ranges of each, then positions.
-_POSITION_BYTES = 8
-_LIST_BYTES_PER_CELL = 2 * _POSITION_BYTES + 9
-# Of a column that tells which cells are in a set: what is read and decompressed, the values, their text.
-_BYTES_PER_VALUE = 40
 # Adding up is done by as many threads as there are processors; below this many cells one is enough.
 _CELLS_FOR_THREADS = 2_000
 _MOST_THREADS = 4
@@ -46,8 +42,8 @@ def read_request(opened: Dataset, work: Admission, default_count: int) -> Diffex
     """
     n_obs = opened.n_obs
     body = Body(most_body_bytes(n_obs), f"two lists of the {n_obs:,} cells of this dataset take no more")
-    is_small = body.announced_bytes <= SMALL_BYTES
-    with work.memory(0 if is_small else OTHER_BYTES + 2 * SMALL_BYTES + _LIST_BYTES_PER_CELL * n_obs):
+    is_small = body.announced_bytes <= SMALL_BODY_BYTES
+    with work.memory(0 if is_small else OTHER_BYTES + 2 * SMALL_BODY_BYTES + LISTED_CELL_BYTES * n_obs):
         rest, lists = cut_out_lists(body.read, n_obs)
     with work.memory(PARSE_TIMES * len(rest)):
         return parse_diffexp(rest, n_obs, default_count, lists)
@@ -56,7 +52,7 @@ def read_request(opened: Dataset, work: Admission, default_count: int) -> Diffex
 def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
     """Memory that it takes to find the cells of both sets."""
     has_conditions = any(cells.values or cells.ranges for cells in (wanted.set1, wanted.set2))
-    return n_obs * (2 * _POSITION_BYTES + (_BYTES_PER_VALUE if has_conditions else 0))
+    return n_obs * (2 * POSITION_BYTES + (CELL_BYTES if has_conditions else 0))
 
 
 def compare(

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from cxg.compute.embedding import scale_embedding
 from cxg.errors import BadFilter, Busy, LimitExceeded, NotOffered, UnknownColumn, UnsupportedMedia
-from cxg.format.columns import ColumnValues, Labels, Text
+from cxg.format.columns import ColumnValues, Labels
 from cxg.format.dataset import Dataset
-from cxg.format.selection import Filter, select, shown
+from cxg.format.selection import Filter, quoted, select
+from cxg.format.text import Text
+from cxg.memory_bounds import GENE_GROUP_VALUES, PARSE_TIMES, SUMMARY_BYTES
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import BINARY, JSON
 from cxg.web.headers import NO_STORE
-from cxg.web.limits.bodies import PARSE_TIMES, discard_body, read_filter_body
+from cxg.web.limits.bodies import discard_body, read_filter_body
 from cxg.web.limits.client_address import client_share
 from cxg.web.limits.sizes import (
-    SUMMARY_BYTES,
     annotation_size,
     column_objects_bytes,
     embedding_size,
@@ -37,8 +38,6 @@ from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
 from cxg.wire.json_array import json_labels, json_text
 
 _FORM = "application/x-www-form-urlencoded"
-# Genes of a set are read in groups of at most this many values.
-_GROUP_VALUES = 4 << 20
 
 routes = Blueprint("data", __name__)
 
@@ -89,7 +88,7 @@ def read_layout(dataset: str) -> Response:
         _check_count(len(wanted), "embeddings")
         for name in wanted:
             if name not in offered:  # left out by configuration, or not there at all
-                raise UnknownColumn(f"There is no embedding called {shown(name)}.")
+                raise UnknownColumn(f"There is no embedding called {quoted(name)}.")
         sizes = [embedding_size(opened.n_obs)] * len(wanted)
         return plan_columns(sizes, "embeddings", current_services().work.room_bytes, lambda: _layout(opened, wanted))
 
@@ -218,7 +217,7 @@ def _summary(opened: Dataset, query: bytes) -> Planned:
 def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean of some genes in every cell, (n_obs,)."""
     expression = current_services().decoded.expression(opened)
-    step = max(1, _GROUP_VALUES // max(1, opened.n_obs))
+    step = max(1, GENE_GROUP_VALUES // max(1, opened.n_obs))
     with current_services().work.long_read(client_share(request.remote_addr), opened.name) as turn:
         total = np.zeros(opened.n_obs, np.float64)
         for start in range(0, len(genes), step):
@@ -269,7 +268,7 @@ def _distinct(names: list[str], what: str) -> list[str]:
     _check_count(len(names), what)
     for name in names:
         if names.count(name) > 1:
-            raise BadFilter(f"The request names {shown(name)} more than once.")
+            raise BadFilter(f"The request names {quoted(name)} more than once.")
     return names
 
 
@@ -282,7 +281,7 @@ def _check_count(count: int, what: str) -> None:
 def _check_method(methods: Iterable[str]) -> None:
     for method in methods:
         if method != "mean":
-            raise BadFilter(f"There is no summary method {shown(method)}; the only one is mean.")
+            raise BadFilter(f"There is no summary method {quoted(method)}; the only one is mean.")
 
 
 def _query_hash(query: bytes) -> str:

@@ -16,9 +16,10 @@ from cxg import __version__
 from cxg.config import SingleDataset
 from cxg.errors import DatasetInvalid, NotAcceptable
 from cxg.format.annotations import Annotations
-from cxg.format.columns import Column, Labels, Text
+from cxg.format.columns import Column, Labels
 from cxg.format.dataset import Dataset
 from cxg.format.genesets import known_genes
+from cxg.format.text import Text
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import JSON
 from cxg.web.errors import log_failure

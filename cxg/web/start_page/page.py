@@ -15,14 +15,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cxg import __version__
 from cxg.compute.thumbnail import HEIGHT, WIDTH
+from cxg.memory_bounds import PAGES_BYTES
 from cxg.web.answers.cache import Answer, AnswerCache, Stored
 from cxg.web.start_page.reader import Listed
 from cxg.web.start_page.summaries import DatasetSummary
 from cxg.web.start_page.texts import shorten
 
 REFRESH_S = 3
-# Pages that are kept, of the list as it is now and of filtered ones.
-KEPT_BYTES = 4 << 20
 _QUERY_MAX, _NAME_MAX, _PENDING_MAX = 200, 255, 50
 _HTML = "text/html; charset=utf-8"
 # No text on the page holds this character.
@@ -63,7 +62,7 @@ class StartPage:
         self._base_url, self._links = base_url.strip("/"), links
         self._lock = threading.Lock()
         self._state: _State | None = None
-        self._kept = AnswerCache(KEPT_BYTES, f"{__version__}\0{self._base_url}\0{links!r}", cache_control)
+        self._kept = AnswerCache(PAGES_BYTES, f"{__version__}\0{self._base_url}\0{links!r}", cache_control)
 
     def answer(self, listed: Listed, query: str, encoding: str) -> Stored:
         """Return the page, compressed if `encoding` says so, made now if it was not asked for since the list changed.

@@ -11,11 +11,10 @@ from cxg.compute import thumbnail
 from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
 from cxg.format.sampling import sample_embedding
+from cxg.memory_bounds import PICTURES_BYTES
 from cxg.timeouts.calls import stalls
 from cxg.web.start_page.summaries import color_column, picture_version, shown_embedding
 
-# `cxg.memory` counts with this.
-_MAX_BYTES = 8 * 2**20
 _DRAWING_AT_ONCE = 2
 _PLAIN = "#4477aa"
 
@@ -23,7 +22,7 @@ _PLAIN = "#4477aa"
 class Pictures:
     """PNGs by dataset name and version, the least recently used dropped when they exceed `max_bytes`."""
 
-    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = PICTURES_BYTES) -> None:
         self._lock = threading.Lock()
         self._drawing = threading.BoundedSemaphore(_DRAWING_AT_ONCE)
         self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(max_bytes, getsizeof=len)

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from cxg.errors import CxgError, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
+from cxg.memory_bounds import MOST_LISTED
 from cxg.redact import traceback_text
 from cxg.web.start_page.summaries import DatasetSummary, summarize, unreadable
 
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 RETRY_S = 10.0
-# The list counts with so many in the memory plan.
-MOST_LISTED = 5000
 # Up to so many datasets are read as fast as possible while a page waits for them, and so many pages may wait.
 _FEW, _MOST_WAITING = 50, 2
 # Otherwise a thread rests this many times as long as its reading took of a processor, and this many times as long as

@@ -276,7 +276,7 @@ def test_blanked(missing):
 
 def test_text_is_read_and_numbered_in_slices(tmp_path, monkeypatch):
     """Over the borders of slices, and with names that others have already."""
-    monkeypatch.setattr("cxg.convert.text._SLICE", 4)
+    monkeypatch.setattr("cxg.convert.text.SLICE_ROWS", 4)
     rows = ["a", "a", "a-1", "b", "a", "b", "c", "c", "c", "c-2"]
     with h5py.File(tmp_path / "in.h5", "w") as root:
         write_array(root, "t", np.array(rows, object))

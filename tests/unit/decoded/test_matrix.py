@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxg import memory
 from cxg.config import default
 from cxg.decoded import matrix as runs
 from cxg.decoded.matrix import DecodedMatrix, build, read_columns, sum_columns
 from cxg.format.dataset import Dataset, open_dataset
+from cxg.memory_bounds import MB, OPEN_MB
 from cxg.storage import checksums
 from cxg.storage.bounded_cache import BoundedCache
 from cxg.storage.checksums import CopyDamaged, CopyWriter
@@ -161,7 +161,7 @@ def test_open_stores_are_bounded_by_number_however_small_they_are(tmp_path: Path
     copy = written(tmp_path / "copy")
     assert build(copy, lambda start, stop: nothing, 3, 5, 1 << 20)
     copy.finish("copy")
-    kept = BoundedCache(memory.OPEN_MB * memory.MB)
+    kept = BoundedCache(OPEN_MB * MB)
     before = len(list(Path("/dev/fd").iterdir()))
     for number in range(300):
         kept.find_or_make(kept, number, lambda: DecodedMatrix(tmp_path / "copy", "copy"), DecodedMatrix.held_bytes)

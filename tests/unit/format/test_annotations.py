@@ -12,7 +12,8 @@ import tiledb
 
 from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format.annotations import Annotations, parse_json
-from cxg.format.columns import Labels, Numbers, Text
+from cxg.format.columns import Labels, Numbers
+from cxg.format.text import Text
 from tests import cxgs
 
 

@@ -17,10 +17,11 @@ import tiledb
 
 from cxg.config import default
 from cxg.errors import DatasetInvalid, DatasetNotFound, UnknownColumn
-from cxg.format.columns import ColumnValues, Labels, Text, label_texts
+from cxg.format.columns import ColumnValues, Labels, label_texts
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.matrix import sparse
 from cxg.format.matrix.sparse import SparseBlock
+from cxg.format.text import Text
 from cxg.storage.bounded_cache import BoundedCache
 from cxg.storage.storage import Storage
 from tests import cxgs

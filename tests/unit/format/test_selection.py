@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cxg.errors import BadFilter
-from cxg.format.columns import ColumnValues, Labels, Numbers, Text
-from cxg.format.selection import Filter, index_rows, range_mask, select, shown, values_mask
+from cxg.format.columns import ColumnValues, Labels, Numbers
+from cxg.format.selection import Filter, index_rows, quoted, range_mask, select, values_mask
+from cxg.format.text import Text
 
 
 def no_column(name: str) -> ColumnValues:
@@ -177,8 +178,8 @@ def test_values_that_are_no_text_are_not_looked_up() -> None:
 
 
 def test_text_of_a_client_is_shown_short_and_escaped() -> None:
-    assert shown("name") == "'name'"
-    assert shown("a\nb") == "'a\\nb'"
-    assert len(shown("x" * 10**6)) < 70
-    assert len(shown("\x00" * 10**6)) < 70
-    assert shown("\ud800").isascii()
+    assert quoted("name") == "'name'"
+    assert quoted("a\nb") == "'a\\nb'"
+    assert len(quoted("x" * 10**6)) < 70
+    assert len(quoted("\x00" * 10**6)) < 70
+    assert quoted("\ud800").isascii()

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cxg.errors import BadFilter, RequestError, UnknownColumn
-from cxg.format.columns import ColumnValues, Labels, Numbers, Text
+from cxg.format.columns import ColumnValues, Labels, Numbers
 from cxg.format.selection import select
+from cxg.format.text import Text
 from cxg.wire.filters import parse_filter_body, parse_json_filter, parse_var_query
 
 NAMES = ["SIK1", "g,1", "g:2", "g 3", "g%4", "g&5", "é6", "g+7", "g=8", "", "100%25", "*", "日本 語", 'g"9\\']

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxg.format.columns import Text
+from cxg.format.text import Text
 from cxg.wire import json_array
 from cxg.wire.json_array import JSONColumn, json_labels, json_strings, json_text
 

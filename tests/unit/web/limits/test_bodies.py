@@ -16,8 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cxg.errors import Busy, DatasetInvalid
-from cxg.memory import MAKING_MB, MB
-from cxg.web.limits.bodies import FILTER_BYTES, PARSE_TIMES
+from cxg.memory_bounds import FILTER_BYTES, MAKING_MB, MB, PARSE_TIMES
 from cxg.web.routes import data
 from cxg.wire import celllists
 from cxg.wire.diffexp import most_body_bytes

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from cxg.format.columns import Text
 from cxg.format.dataset import Dataset
+from cxg.format.text import Text
 from cxg.web.answers.cache import GZIP, Answer, AnswerCache
 from cxg.web.limits.admission import Admission
 from cxg.web.services import Services

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from cxg.errors import DatasetInvalid, StorageUnavailable
+from cxg.memory_bounds import MOST_LISTED
 from cxg.web.start_page import reader as listed
-from cxg.web.start_page.reader import MOST_LISTED, RECHECK_S, RETRY_S, Summaries
+from cxg.web.start_page.reader import RECHECK_S, RETRY_S, Summaries
 from tests.listed import FakeCatalog, make_dataset, wait_until
 
 
