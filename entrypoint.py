@@ -55,8 +55,7 @@ def mount_data(uri: str, setting: str, config: Config, env: Environment) -> str:
         if warning:
             say(f"warning: {warning}")
         region = s3_region(uri, setting, config, env)
-        role = not locator.no_sign_request and aws.find_credentials() == "iam-role"
-        options = mounts.S3Options(region, aws.endpoint_of(locator, env), locator.no_sign_request, role)
+        options = mounts.S3Options(region, aws.endpoint_of(locator, env), locator.no_sign_request)
     path = mounts.ensure_mounted(wanted, point, options, env)
     say(f"{setting} {uri} is mounted at {path}.")
     return path

@@ -19,7 +19,6 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from assembly.ebconfig import add_artifact
 from assembly.errors import AssemblyError
 from assembly.overlays import Overlays, read_overlays
 
@@ -178,22 +177,15 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
 
 
 def finish_bundle(plan: BundlePlan, target: Path, say: Say, *, dry_run: bool = False) -> None:
-    """Write the bundle and name it in `.elasticbeanstalk/config.yml`, or print the plan.
-
-    Raises
-    ------
-    AssemblyError
-        The configuration of the EB CLI cannot be edited safely.
-    """
+    """Write the bundle and say how it is sent, or print the plan."""
     if dry_run:
         for line in plan.lines():
             say(line)
         return
     write_bundle(plan, target)
     say(f"bundle: {target}, {target.stat().st_size:,} bytes, {len(plan.entries)} files; {plan.kind}")
-    note = add_artifact(Path(".elasticbeanstalk/config.yml"), target)
-    if note:
-        say(f"bundle: {note}")
+    say("bundle: `eb` sends the git repository until .elasticbeanstalk/config.yml names the bundle, so add once:")
+    say(f"    printf 'deploy:\\n  artifact: {target.as_posix()}\\n' >> .elasticbeanstalk/config.yml")
 
 
 def _run(options: argparse.Namespace, say: Say) -> None:

@@ -111,31 +111,6 @@ class Moments:
         """True if no gene met NaN or infinity; only then does `minus` give what adding would."""
         return bool(np.isfinite(self.total).all() and np.isfinite(self.total_squares).all())
 
-    def shifted(self, shift: NDArray[Any]) -> Moments:
-        """Moments of the same cells after adding a number to every value of a gene.
-
-        Parameters
-        ----------
-        shift : (n_var,) float
-            What a CXG with `X_col_shift` adds to each gene, zeros included.
-
-        Returns
-        -------
-        Moments
-
-        Raises
-        ------
-        ValueError
-            After a logarithm, which does not commute with adding; use dense blocks instead.
-        """
-        if self.log1p:
-            raise ValueError("Moments of logarithms cannot be shifted.")
-        offset = shift.astype(np.float64)
-        moved = Moments(self.n_var, self.n)
-        moved.total = self.total + self.n * offset
-        moved.total_squares = self.total_squares + 2 * offset * self.total + self.n * offset * offset
-        return moved
-
     def minus(self, other: Moments) -> Moments:
         """Moments of the cells in this set that are not in another one, a part of it.
 

@@ -45,11 +45,6 @@ class Report:
         """Note something that looks wrong or was lost."""
         self.notes.append(Note("warning", code, subject, text))
 
-    @property
-    def n_warnings(self) -> int:
-        """Number of notes that a person should look at."""
-        return sum(note.level == "warning" for note in self.notes)
-
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values: the facts, then `notes` as a list of objects."""
         return {**self.facts, "notes": [asdict(note) for note in self.notes]}

@@ -38,7 +38,6 @@ CORPORA_KEY = "corpora"
 # Metadata of obs and var.
 SCHEMA_KEY = "cxg_schema"
 INDEX_HINT = "index"
-GENESETS_KEY = "genesets"
 
 INDEX_STEM = "name_"
 """Our index column is called `name_0`, or the first `name_<n>` that is free."""

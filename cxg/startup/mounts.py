@@ -6,7 +6,7 @@ no privileges there; what is found at the mount point is then checked, since a f
 mounted looks like an empty one. Where nothing is mounted, this module does it, which takes root and CAP_SYS_ADMIN.
 
 Reading S3 directly is faster for CXGs. Among the FUSE clients Mountpoint is preferred, being AWS's own and read-only by
-design; rclone keeps listings for `LISTING_S` and reads parts of objects; s3fs is the smallest.
+design; rclone, which Debian has, keeps listings for `LISTING_S` and reads parts of objects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LISTING_S = 10
 _MOUNT_S = 60
 _LUSTRE = re.compile(r"lustre://(?P<server>[^/@]+@[a-z0-9]+):/(?P<name>[^/]+)(?:/(?P<folder>.*))?")
 _OCTAL = re.compile(r"\\([0-7]{3})")
-FUSE_CLIENTS = ("mount-s3", "rclone", "s3fs")
+FUSE_CLIENTS = ("mount-s3", "rclone")
 
 Run = Callable[[Sequence[str], Mapping[str, str]], "subprocess.CompletedProcess[str]"]
 Which = Callable[[str], str | None]
@@ -71,7 +71,6 @@ class S3Options:
     region: str | None = None
     endpoint_url: str | None = None
     unsigned: bool = False
-    instance_role: bool = False
 
 
 def wanted_mount(uri: str, setting: str, env: Mapping[str, str]) -> Wanted | None:
@@ -208,11 +207,11 @@ def mount_command(wanted: Wanted, point: str, options: S3Options, which: Which) 
     installed = next((name for name in FUSE_CLIENTS if which(name)), None)
     if installed is None:
         raise ConfigError(
-            f"CXG_S3_MOUNT is set, but none of {', '.join(FUSE_CLIENTS)} is installed here: mount the bucket on the "
+            f"CXG_S3_MOUNT is set, but neither {' nor '.join(FUSE_CLIENTS)} is installed here: mount the bucket on the "
             f"host and bind it to {point}, or unset CXG_S3_MOUNT to read {wanted.uri} directly."
         )
     bucket, _, prefix = wanted.source.partition("/")
-    maker = {"mount-s3": _mountpoint, "rclone": _rclone, "s3fs": _s3fs}[installed]
+    maker = {"mount-s3": _mountpoint, "rclone": _rclone}[installed]
     return maker(bucket, prefix, point, options)
 
 
@@ -239,18 +238,6 @@ def _rclone(bucket: str, prefix: str, point: str, options: S3Options) -> tuple[l
     if options.endpoint_url:
         remote |= {"ENDPOINT": options.endpoint_url, "FORCE_PATH_STYLE": "true"}
     return command, {f"RCLONE_CONFIG_CXG_{name}": value for name, value in remote.items()}
-
-
-def _s3fs(bucket: str, prefix: str, point: str, options: S3Options) -> tuple[list[str], dict[str, str]]:
-    settings = ["ro", "allow_other", "umask=0022", "mp_umask=0022", f"stat_cache_expire={LISTING_S}"]
-    settings += [f"endpoint={options.region}"] if options.region else []
-    url = options.endpoint_url or (f"https://s3.{options.region}.amazonaws.com" if options.region else None)
-    settings += [f"url={url}"] if url else []
-    settings += ["use_path_request_style"] if options.endpoint_url else []
-    settings += ["public_bucket=1"] if options.unsigned else []
-    settings += ["iam_role=auto"] if options.instance_role else []  # the other clients look for it by themselves
-    source = f"{bucket}:/{prefix}" if prefix else bucket
-    return ["s3fs", source, point, "-o", ",".join(settings)], {}
 
 
 _BY_HOST = "mount it on the host and bind it to {}"

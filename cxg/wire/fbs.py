@@ -12,10 +12,8 @@ every vector starts at a multiple of 8, so that any typed array can be laid over
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,29 +51,6 @@ _PADDING = tuple(bytes(n) for n in range(8))
 
 ColumnData = NDArray[Any] | JSONColumn
 """One column as `encode_matrix` takes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedMatrix:
-    """A Matrix taken apart again.
-
-    Attributes
-    ----------
-    n_rows, n_cols : int
-        As the buffer states them.
-    types : list of int
-        Number of each column's array type in the union.
-    columns : list of arrays or lists
-        Numeric columns as arrays that share the buffer's memory, JSON columns as lists.
-    col_index : (n_cols,) array, list or None
-        One label for each column; None if the buffer has none.
-    """
-
-    n_rows: int
-    n_cols: int
-    types: list[int]
-    columns: list[Any]
-    col_index: Any
 
 
 def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDArray[Any], n_rows: int) -> list[Bytes]:
@@ -176,65 +151,3 @@ def _tables(n_rows: int, wires: Sequence[int], tables_at: int, data_at: Sequence
             )
         )
     return b"".join([matrix, struct.pack(f"<{len(offsets)}I", *offsets), *tables])
-
-
-def decode_matrix(buf: bytes) -> DecodedMatrix:
-    """Take a Matrix FlatBuffer apart, whoever wrote it.
-
-    Meant for tests and tools: the buffer is trusted.
-
-    Parameters
-    ----------
-    buf : bytes
-        The parts that `encode_matrix` makes, joined.
-
-    Returns
-    -------
-    DecodedMatrix
-        Numeric columns share memory with `buf`.
-
-    Raises
-    ------
-    ValueError, struct.error
-        Not a Matrix.
-    """
-    root = _u32(buf, 0)
-    types, columns = [], []
-    field = _field(buf, root, 2)
-    if field:
-        vector = field + _u32(buf, field)
-        for k in range(_u32(buf, vector)):
-            at = vector + 4 + 4 * k
-            wire, values = _decode_union(buf, at + _u32(buf, at), 0)
-            types.append(wire)
-            columns.append(values)
-    n_rows, n_cols = (_u32(buf, at) if at else 0 for at in (_field(buf, root, 0), _field(buf, root, 1)))
-    return DecodedMatrix(n_rows, n_cols, types, columns, _decode_union(buf, root, 3)[1])
-
-
-def _u32(buf: bytes, at: int) -> int:
-    return int(struct.unpack_from("<I", buf, at)[0])
-
-
-def _field(buf: bytes, table: int, slot: int) -> int:
-    """Where a field of a table stands in the buffer; 0 if it is absent."""
-    vtable = table - struct.unpack_from("<i", buf, table)[0]
-    if 4 + 2 * slot >= struct.unpack_from("<H", buf, vtable)[0]:
-        return 0
-    offset = struct.unpack_from("<H", buf, vtable + 4 + 2 * slot)[0]
-    return int(table + offset) if offset else 0
-
-
-def _decode_union(buf: bytes, table: int, slot: int) -> tuple[int, Any]:
-    type_at, value_at = _field(buf, table, slot), _field(buf, table, slot + 1)
-    if not type_at or not value_at or buf[type_at] == 0:
-        return 0, None
-    wire = buf[type_at]
-    if wire not in _WIRE_DTYPES:
-        raise ValueError(f"Unknown array type {wire}.")
-    data_at = _field(buf, value_at + _u32(buf, value_at), 0)
-    if not data_at:
-        raise ValueError("An array without data.")
-    vector = data_at + _u32(buf, data_at)
-    values = np.frombuffer(buf, _WIRE_DTYPES[wire], _u32(buf, vector), vector + 4)
-    return wire, json.loads(values.tobytes()) if wire == JSON else values

@@ -23,7 +23,6 @@ from cxg.worker.limits import Limits
 from cxg.worker.pace import Pace
 
 _STEP_S = 0.1
-_LARGEST_READ = 1 << 20
 _MOST_PARTS = 16
 # After the version.
 _REFUSAL = b" 429 "

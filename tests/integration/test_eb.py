@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -83,19 +82,17 @@ def run(program, *arguments):
     return finished.stdout
 
 
-def test_init_create_and_deploy_send_our_artifact(eb, account, project, capsys):
-    run(eb, "init", "atlas", "-p", "Docker running on 64bit Amazon Linux 2023", "-r", eb_lookalike.REGION)
+def test_init_create_and_deploy_send_our_artifact(eb, account, project):
+    run(eb, "init", "atlas", "-p", eb_lookalike.BRANCH, "-r", eb_lookalike.REGION)
     config = project / ".elasticbeanstalk" / "config.yml"
-    before = config.read_text()
-    assert yaml.safe_load(before)["global"]["default_platform"] == "Docker running on 64bit Amazon Linux 2023"
+    before = yaml.safe_load(config.read_text())
+    assert before["global"]["default_platform"] == eb_lookalike.BRANCH
+    guide = (ROOT / "docs" / "deploy.md").read_text().splitlines()
+    name_the_bundle = next(line for line in guide if line.startswith("printf "))
+    subprocess.run(["sh", "-c", name_the_bundle], check=True)
+    assert yaml.safe_load(config.read_text()) == {**before, "deploy": {"artifact": "artifact.zip"}}
 
-    assert build.main(["bundle", "--image", IMAGE]) == 0
-    assert "now names artifact.zip as deploy.artifact" in capsys.readouterr().out
-    after = config.read_text()
-    assert yaml.safe_load(after) == {**yaml.safe_load(before), "deploy": {"artifact": "artifact.zip"}}
-    assert after.replace("deploy:\n  artifact: artifact.zip\n", "") == before
-    artifact = (project / "artifact.zip").read_bytes()
-
+    first = bundle(project, IMAGE)
     run(
         eb,
         "create",
@@ -108,25 +105,29 @@ def test_init_create_and_deploy_send_our_artifact(eb, account, project, capsys):
         "CXG_DATAROOT=s3://atlas/cxg",
     )
     environment = account.environments[0]
-    assert account.bundle(environment["VersionLabel"]) == artifact
+    assert account.bundle(environment["VersionLabel"]) == first
     chosen = {(one["Namespace"], one["OptionName"]): one.get("Value") for one in account.options}
     assert chosen["aws:elasticbeanstalk:environment", "LoadBalancerType"] == "application"
     assert chosen["aws:elasticbeanstalk:application:environment", "CXG_DATAROOT"] == "s3://atlas/cxg"
 
-    assert build.main(["bundle", "--image", IMAGE.replace("1.0.0", "1.0.1"), "--mode", "fsx"]) == 0
-    second = (project / "artifact.zip").read_bytes()
-    assert second != artifact
+    second = bundle(project, IMAGE.replace("1.0.0", "1.0.1"), "--mode", "fsx")
+    assert second != first
     run(eb, "deploy", "atlas-site", "--label", "second")
     assert environment["VersionLabel"] == "second"
     assert account.bundle("second") == second
-    assert zipfile.ZipFile(project / "artifact.zip").testzip() is None
 
 
-def test_a_second_build_leaves_the_configuration_of_eb_alone(eb, account, project, capsys):
-    run(eb, "init", "atlas", "-p", "Docker running on 64bit Amazon Linux 2023", "-r", eb_lookalike.REGION)
-    assert build.main(["bundle", "--image", IMAGE]) == 0
-    once = (project / ".elasticbeanstalk" / "config.yml").read_bytes()
-    first = (project / "artifact.zip").read_bytes()
-    assert build.main(["bundle", "--image", IMAGE]) == 0
-    assert (project / ".elasticbeanstalk" / "config.yml").read_bytes() == once
-    assert (project / "artifact.zip").read_bytes() == first
+def test_an_archive_is_sent_without_a_line_in_the_configuration(eb, account, project):
+    run(eb, "init", "atlas", "-p", eb_lookalike.BRANCH, "-r", eb_lookalike.REGION)
+    run(eb, "create", "atlas-site")
+    sent = bundle(project, IMAGE)
+    archive = ("--region", eb_lookalike.REGION, "--archive", "artifact.zip", "--label", "archived")
+    run(eb, "deploy", "atlas-site", *archive)
+    assert account.environments[0]["VersionLabel"] == "archived"
+    assert account.bundle("archived") == sent
+
+
+def bundle(project, image, *options):
+    """Write artifact.zip; its bytes."""
+    assert build.main(["bundle", "--image", image, *options]) == 0
+    return (project / "artifact.zip").read_bytes()

@@ -15,8 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from cxg.wire.fbs import decode_matrix
 from tests import cxgs
+from tests.decode import decode
 from tests.integration import minio
 from tests.served import serve
 
@@ -92,7 +92,7 @@ def expression(client: FlaskClient, api: str, schema: dict[str, Any]) -> list[Re
     n_obs, n_var = schema["dataframe"]["nObs"], schema["dataframe"]["nVar"]
     index = schema["annotations"]["var"]["index"]
     answer = client.get(f"{api}annotations/var?annotation-name={quote(index)}")
-    genes = decode_matrix(answer.data).columns[0] if answer.status_code == 200 else []
+    genes = decode(answer.data).columns[0].values if answer.status_code == 200 else []
     step = max(1, len(genes) // 12)
     filters = [f"var:{quote(quote(index))}={quote(quote(gene, safe=''), safe='')}" for gene in genes[::step]]
     found = [get(f"data/var?{one}") for one in (*filters, "&".join(filters[:3]), "var:no-such=x", "")]

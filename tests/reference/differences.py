@@ -10,7 +10,7 @@ import copy
 import math
 from typing import Any
 
-from tests.reference.decode import JSON, UINT32, WireColumn
+from tests.decode import JSON, UINT32, WireColumn
 
 DIFFERENCES = {
     "numeric-categories": "numeric labels of a categorical column are sent as text, with a list of categories",

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flask.testing import FlaskClient
 
-from tests.reference.decode import Matrix, decode
+from tests.decode import Matrix, decode
 from tests.reference.server import Answer
 
 BINARY = "application/octet-stream"

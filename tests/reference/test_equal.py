@@ -13,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from tests.decode import FLOAT32, INT32, Matrix, decode
 from tests.reference import differences
-from tests.reference.decode import FLOAT32, INT32, Matrix, decode
 from tests.reference.pair import BINARY, Ours, Pair, gene_filter
 from tests.reference.server import launch
 from tests.served import serve

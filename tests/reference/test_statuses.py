@@ -7,7 +7,7 @@ from http.client import IncompleteRead
 
 import pytest
 
-from tests.reference.decode import decode
+from tests.decode import decode
 from tests.reference.pair import BINARY, Pair, twice
 
 pytestmark = pytest.mark.reference

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from cxg.wire.fbs import decode_matrix
 from tests.cxgs import Truth
+from tests.decode import decode
 from tests.integration.launched import Launched, launched
 from tests.soak.client import Client, address, digest_of
 from tests.soak.datasets import DAMAGES, questions_of
@@ -94,18 +94,20 @@ def check(truth: Truth, question: Question, body: bytes) -> None:
     """
     where = f"{truth.path.name}, {question.key}"
     if question.kind == GENE:
-        _same(decode_matrix(body).columns[0], truth.X[:, truth.genes.index(question.key)], where)
+        _same(decode(body).columns[0].values, truth.X[:, truth.genes.index(question.key)], where)
     elif question.kind == MEAN:
         genes = mean_genes(int(question.key.split()[1]))
         mean = truth.X[:, genes].astype(np.float64).mean(axis=1).astype(np.float32)
-        np.testing.assert_allclose(decode_matrix(body).columns[0], mean, rtol=1e-5, atol=1e-6, err_msg=where)
+        np.testing.assert_allclose(decode(body).columns[0].values, mean, rtol=1e-5, atol=1e-6, err_msg=where)
     elif question.kind == EMBEDDING:
-        _check_embedding(np.column_stack(decode_matrix(body).columns), truth.embeddings[question.key], where)
+        _check_embedding(
+            np.column_stack([column.values for column in decode(body).columns]), truth.embeddings[question.key], where
+        )
     elif question.kind == COMPARISON:
         _check_comparison(truth, int(question.key.split()[1]), json.loads(body), where)
     elif question.key.startswith(("obs ", "var ")):
         axis, name = question.key.split()
-        _check_column(decode_matrix(body).columns[0], getattr(truth, axis)[name].values, where)
+        _check_column(decode(body).columns[0].values, getattr(truth, axis)[name].values, where)
 
 
 def _same(found: Any, wanted: Any, where: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from cxg.wire.fbs import DecodedMatrix, decode_matrix
+from tests.decode import Matrix, decode
 from tests.served import serve
 
 BINARY = {"Accept": "application/octet-stream"}
@@ -42,12 +42,12 @@ def schema_of(client: FlaskClient, dataset: str) -> dict:
     return json.loads(api(client, dataset, "schema").data)["schema"]
 
 
-def matrix(client: FlaskClient, dataset: str, route: str) -> DecodedMatrix:
-    return decode_matrix(api(client, dataset, route).data)
+def matrix(client: FlaskClient, dataset: str, route: str) -> Matrix:
+    return decode(api(client, dataset, route).data)
 
 
 def column(client: FlaskClient, dataset: str, axis: str, name: str):
-    return matrix(client, dataset, f"annotations/{axis}?annotation-name={quote(name, safe='')}").columns[0]
+    return matrix(client, dataset, f"annotations/{axis}?annotation-name={quote(name, safe='')}").columns[0].values
 
 
 def genes(client: FlaskClient, dataset: str) -> list[str]:
@@ -99,8 +99,8 @@ def test_every_column_decodes_and_agrees_with_the_schema(client: FlaskClient, da
 def test_every_embedding_lies_in_the_unit_square(client: FlaskClient, dataset: str) -> None:
     for embedding in schema_of(client, dataset)["layout"]["obs"]:
         answer = matrix(client, dataset, f"layout/obs?layout-name={quote(embedding['name'])}")
-        assert list(answer.col_index) == embedding["dims"]
-        xy = np.stack(answer.columns)
+        assert list(answer.labels) == embedding["dims"]
+        xy = np.stack([column.values for column in answer.columns])
         assert xy.shape == (2, DATASETS[dataset][0])
         assert np.nanmin(xy) >= -1e-6
         assert np.nanmax(xy) <= 1 + 1e-6
@@ -125,12 +125,12 @@ def test_genes_means_and_differential_expression(client: FlaskClient, dataset: s
     columns = []
     for gene in (names[0], names[-1], names[n_var // 2]):
         answer = matrix(client, dataset, gene_route(client, dataset, gene))
-        assert names[answer.col_index[0]] == gene
-        columns.append(answer.columns[0])
+        assert names[answer.labels[0]] == gene
+        columns.append(answer.columns[0].values)
         assert columns[-1].dtype == np.float32
         assert len(columns[-1]) == n_obs
     routes = [gene_route(client, dataset, gene).partition("?")[2] for gene in (names[0], names[-1])]
-    mean = matrix(client, dataset, f"summarize/var?method=mean&{'&'.join(routes)}").columns[0]
+    mean = matrix(client, dataset, f"summarize/var?method=mean&{'&'.join(routes)}").columns[0].values
     np.testing.assert_allclose(mean, (columns[0] + columns[1]) / 2, rtol=1e-6)
     half = n_obs // 2
     request = {"mode": "topN", "count": 50}
@@ -150,7 +150,7 @@ def test_the_same_matrix_dense_and_sparse_gives_the_same_bytes(client: FlaskClie
         route = gene_route(client, "nan_a.cxg", gene)
         body = api(client, "nan_a.cxg", route).data
         assert body == api(client, "nan_b.cxg", route).data
-        holes += int(np.isnan(decode_matrix(body).columns[0]).sum())
+        holes += int(np.isnan(decode(body).columns[0].values).sum())
     assert holes == 2556
 
 
@@ -178,8 +178,8 @@ def test_a_dataset_without_expression_draws_and_says_so(client: FlaskClient) -> 
     assert column(client, dataset, "obs", "percent_mito")[:2] == pytest.approx([0.030177759, 0.037935957])
     assert genes(client, dataset)[:5] == ["TNFRSF4", "CPSF3L", "ATAD3C", "C1orf86", "RER1"]
     umap = matrix(client, dataset, "layout/obs?layout-name=umap")
-    assert umap.columns[0][:3] == pytest.approx([0.75757861, 0.63898337, 0.81024277], abs=1e-6)
-    assert umap.columns[1][:3] == pytest.approx([0.50606281, 0.86952668, 0.34341675], abs=1e-6)
+    assert umap.columns[0].values[:3] == pytest.approx([0.75757861, 0.63898337, 0.81024277], abs=1e-6)
+    assert umap.columns[1].values[:3] == pytest.approx([0.50606281, 0.86952668, 0.34341675], abs=1e-6)
     assert json.loads(api(client, dataset, "colors").data)["louvain"]["B cells"] == "#2ca02c"
     assert json.loads(api(client, dataset, "config").data)["config"]["parameters"]["disable-diffexp"] is True
 

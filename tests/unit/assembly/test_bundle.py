@@ -203,3 +203,11 @@ def test_a_dry_run_prints_every_file_and_writes_none(tmp_path, monkeypatch):
     assert all(path in text for path in paths(plan))
     finish_bundle(plan, tmp_path / "artifact.zip", said.append)
     assert [path.name for path in tmp_path.iterdir()] == ["artifact.zip"]
+
+
+def test_a_written_bundle_says_how_eb_comes_to_send_it(tmp_path, monkeypatch):
+    """With the command that the documentation gives."""
+    monkeypatch.chdir(tmp_path)
+    said = []
+    finish_bundle(plan_bundle(ROOT, image=IMAGE), Path("artifact.zip"), said.append)
+    assert said[-1].strip() in (ROOT / "docs" / "deploy.md").read_text().splitlines()

@@ -101,18 +101,6 @@ def test_blocks_of_every_kind_add_up_to_the_same(log1p: bool, monkeypatch: pytes
         np.testing.assert_allclose(variance, truth.var(axis=0, ddof=1), rtol=1e-9, atol=1e-15)
 
 
-def test_shifted_equals_adding_to_every_value() -> None:
-    x = expression(40, 25)
-    shift = np.random.default_rng(0).normal(size=25)
-    moved = moments(x).shifted(shift)
-    truth = x + shift
-    np.testing.assert_allclose(moved.total, truth.sum(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(moved.total_squares, (truth**2).sum(axis=0), rtol=1e-9)
-    assert moved.n == 40
-    with pytest.raises(ValueError, match="logarithms"):
-        moments(x, log1p=True).shifted(shift)
-
-
 def test_minus_equals_the_complement() -> None:
     x = expression(200, 40)
     x[:120, 7] = 0  # expressed only in the part that is taken away

@@ -220,21 +220,6 @@ def test_a_mounted_bucket_gets_the_region_endpoint_and_signing_of_the_configurat
     assert s3.calls == [("credentials", "CXG_DATAROOT s3://data/p")]
 
 
-@pytest.mark.parametrize(
-    "env, unsigned, role", [({}, "false", True), ({"AWS_ACCESS_KEY_ID": "k"}, "false", False), ({}, "true", False)]
-)
-def test_a_bucket_is_mounted_with_the_instance_role_when_there_are_no_keys(
-    s3, dataroot, monkeypatch, tmp_path, env, unsigned, role
-):
-    options = []
-    monkeypatch.setattr(mounts, "ensure_mounted", lambda wanted, point, how, env: options.append(how) or str(dataroot))
-    s3.credentials = "env" if env else "iam-role"
-    path = tmp_path / "config.yaml"
-    path.write_text(f"data_locator: {{s3: {{no_sign_request: {unsigned}, region_name: r1}}}}\n")
-    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_CONFIG_FILE": str(path), **env})
-    assert options == [mounts.S3Options("r1", unsigned=unsigned == "true", instance_role=role)]
-
-
 def test_a_mount_point_with_a_slash_at_its_end_is_looked_at(s3, dataroot, monkeypatch):
     """What the host has mounted there needs no credentials in the container."""
     found = (mounts.Mounted("/data/cxg", "/", "fuse", "mountpoint-s3"),)

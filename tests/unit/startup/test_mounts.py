@@ -194,10 +194,9 @@ def test_the_first_installed_client_is_taken_in_order_of_preference():
     def first(*names):
         return mount_command(bucket(), POINT, S3Options(), only(*names))[0][0]
 
-    assert first("s3fs", "rclone", "mount-s3") == "mount-s3"
-    assert first("s3fs", "rclone") == "rclone"
-    assert first("s3fs") == "s3fs"
-    with pytest.raises(ConfigError, match="none of mount-s3, rclone, s3fs is installed"):
+    assert first("rclone", "mount-s3") == "mount-s3"
+    assert first("rclone") == "rclone"
+    with pytest.raises(ConfigError, match="neither mount-s3 nor rclone is installed"):
         first("mount")
 
 
@@ -224,24 +223,6 @@ def test_rclone_gets_its_settings_from_the_environment():
     assert extra["RCLONE_CONFIG_CXG_ENV_AUTH"] == "false"
     signed = mount_command(bucket(), POINT, S3Options("eu-west-1"), only("rclone"))[1]
     assert (signed["RCLONE_CONFIG_CXG_ENV_AUTH"], signed["RCLONE_CONFIG_CXG_PROVIDER"]) == ("true", "AWS")
-
-
-def test_s3fs_command():
-    command, extra = mount_command(bucket(), POINT, STORE, only("s3fs"))
-    assert command[:3] == ["s3fs", "data:/a/b", POINT]
-    options = command[4].split(",")
-    assert {"ro", "allow_other", "url=http://minio:9000", "use_path_request_style", "public_bucket=1"} <= set(options)
-    assert extra == {}
-    aws = mount_command(bucket("s3://data"), POINT, S3Options("eu-west-1"), only("s3fs"))[0]
-    assert aws[1] == "data"
-    assert "url=https://s3.eu-west-1.amazonaws.com" in aws[4].split(",")
-
-
-def test_s3fs_takes_the_instance_role_when_told():
-    """Unlike the others it does not look for one by itself."""
-    role = S3Options("eu-west-1", instance_role=True)
-    assert "iam_role=auto" in mount_command(bucket(), POINT, role, only("s3fs"))[0][4].split(",")
-    assert "iam_role" not in mount_command(bucket(), POINT, S3Options("eu-west-1"), only("s3fs"))[0][4]
 
 
 def test_output_of_a_client_that_stays_behind_is_not_waited_for():

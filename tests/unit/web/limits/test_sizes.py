@@ -18,8 +18,8 @@ from cxg.format.text import Text
 from cxg.web.answers.cache import GZIP, Answer, AnswerCache
 from cxg.web.limits.admission import Admission
 from cxg.web.services import Services
-from cxg.wire.fbs import decode_matrix
 from tests import cxgs
+from tests.decode import decode
 from tests.served import serve
 
 N_OBS, N_VAR = 2000, 30
@@ -68,7 +68,7 @@ def _with(site: Services, work: Admission) -> Services:
 @pytest.mark.parametrize("query", ["var:number=-1000000,*", "var:number=*,1000000"])
 def test_a_range_is_reserved_for_as_many_genes_as_it_selects(client: FlaskClient, work: Recorder, query: str) -> None:
     answer = client.get(f"{API}data/var?{query}")
-    selected = decode_matrix(answer.data).n_cols
+    selected = len(decode(answer.data).columns)
     assert max(work.reserved) >= 4 * N_OBS * selected + 36 * N_OBS
 
 
@@ -187,7 +187,7 @@ def test_as_many_genes_as_are_said_to_fit_do(client: FlaskClient, monkeypatch: p
     sentence = client.put(f"{API}data/var", json={"filter": {"var": {"index": [[0, 30]]}}}).json["message"]
     assert "up to 5 at a time" in sentence
     answer = client.put(f"{API}data/var", json={"filter": {"var": {"index": [[0, 5]]}}})
-    assert decode_matrix(answer.data).n_cols == 5
+    assert len(decode(answer.data).columns) == 5
     assert client.put(f"{API}data/var", json={"filter": {"var": {"index": [[0, 6]]}}}).status_code == 400
 
 

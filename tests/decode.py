@@ -1,6 +1,6 @@
-"""A second decoder of the client's binary format, by way of the `flatbuffers` package.
+"""Decode the client's binary format with the `flatbuffers` package.
 
-It shares nothing with `cxg.wire`, so an error there cannot hide itself. Layout: table `Matrix`
+This shares nothing with `cxg.wire`, so an error there cannot hide itself. Layout: table `Matrix`
 (n_rows, n_cols, columns, col_index type, col_index), table `Column` (type, array); a union takes two slots.
 """
 
@@ -18,10 +18,11 @@ NUMPY_TYPES = {FLOAT32: "<f4", INT32: "<i4", UINT32: "<u4", FLOAT64: "<f8", JSON
 
 
 class WireColumn(NamedTuple):
-    """One column: the number of its wire type and its values (an array, or a list from JSON)."""
+    """One column: its wire type, its values (an array, or a list from JSON), and the byte where they start."""
 
     kind: int
     values: Any
+    start: int = 0
 
     def listed(self) -> list[Any]:
         """The values as a list, NaN as the text "NaN", so that lists can be compared with ==."""
@@ -56,6 +57,8 @@ def decode(body: bytes) -> Matrix:
     if len(columns) != n_cols:
         raise ValueError(f"{n_cols} columns announced, {len(columns)} sent")
     index = _typed_array(root, 3)
+    if _offset(root, 5):
+        raise ValueError("the answer has a row index, which the client refuses")
     if len(index.values) != n_cols:
         raise ValueError(f"{n_cols} columns but {len(index.values)} labels")
     if any(len(column.values) != n_rows for column in columns):
@@ -83,11 +86,13 @@ def _typed_array(owner: Table, slot: int) -> WireColumn:
     if not data_offset:
         raise ValueError("an array has no data vector")
     start, length = array.Vector(data_offset), array.VectorLen(data_offset)
+    if kind not in NUMPY_TYPES:
+        raise ValueError(f"{kind} is not an array type")
     dtype = np.dtype(NUMPY_TYPES[kind])
     if kind != JSON and start % dtype.itemsize:
         raise ValueError(f"a vector of {dtype} starts at byte {start}")
     values = np.frombuffer(bytes(array.Bytes), dtype, length, start)
-    return WireColumn(kind, _strict_json(values.tobytes()) if kind == JSON else values)
+    return WireColumn(kind, _strict_json(values.tobytes()) if kind == JSON else values, start)
 
 
 def _strict_json(raw: bytes) -> Any:
