@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from assembly.errors import AssemblyError
 
 # Only the module of the verb that was asked for is imported: `client` has to work without any package installed.
-_VERBS = {
+VERBS = {
     "client": "assembly.client",
     "sample": "assembly.sample",
     "customize": "assembly.customize",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in given if not word.startswith("-")), None)
     try:
-        for module in [_VERBS[asked]] if asked in _VERBS else _VERBS.values():
+        for module in [VERBS[asked]] if asked in VERBS else VERBS.values():
             importlib.import_module(module).add_verb(verbs)
     except ModuleNotFoundError as fault:
         mend = "use .venv/bin/python, which `make env` makes"

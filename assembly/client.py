@@ -36,7 +36,7 @@ _TEMPLATE = _PACKAGE / "server/common/web/templates/index.html"
 _STATIC = _PACKAGE / "server/common/web/static"
 _LICENSE = Path(__file__).with_name("client-license.txt")
 _PUBLISHED = {"kind": "published", "name": CELLXGENE.name, "version": CELLXGENE.version, "sha256": CELLXGENE.sha256}
-_MAX_BYTES = 100 << 20  # the 1.3.0 client is 10 MB; far more than that is not a client
+MAX_BYTES = 100 << 20  # the 1.3.0 client is 10 MB; far more than that is not a client
 
 Say = Callable[[str], None]
 
@@ -119,7 +119,7 @@ def check_client(build: Path) -> None:
         )
 
 
-def unpack_client(sdist: Path, work: Path) -> None:
+def unpack_client(sdist: Path, work: Path, most_bytes: int = MAX_BYTES) -> None:
     """Take page template, static files and licence out of the source package into the empty folder `work`.
 
     Raises
@@ -127,7 +127,7 @@ def unpack_client(sdist: Path, work: Path) -> None:
     AssemblyError
         The package lacks the client, or holds a link, an unsafe path or an absurd amount of data.
     """
-    left = _MAX_BYTES
+    left = most_bytes
     with tarfile.open(sdist, "r:gz") as package:
         for member in package:
             name = _target_name(member)
@@ -136,7 +136,7 @@ def unpack_client(sdist: Path, work: Path) -> None:
             left -= member.size
             content = package.extractfile(member)
             if left < 0 or content is None:
-                raise AssemblyError(f"{sdist.name}: the client in it is larger than {_MAX_BYTES >> 20} MiB")
+                raise AssemblyError(f"{sdist.name}: the client in it is larger than {most_bytes >> 20} MiB")
             path = work / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.read())

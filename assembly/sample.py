@@ -93,7 +93,7 @@ def ensure_cxg(h5ad: Path, dataroot: Path, say: Say) -> Path:
         return target
     say(f"sample: converting {h5ad.name} to {target}")
     dataroot.mkdir(parents=True, exist_ok=True)
-    command = [_cxg_command(), "convert", str(h5ad), str(target), *_OPTIONS, "--overwrite"]
+    command = [cxg_command(), "convert", str(h5ad), str(target), *_OPTIONS, "--overwrite"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssemblyError(f"`{' '.join(command[:4])}` failed:\n{(done.stderr or done.stdout).strip()}")
@@ -101,7 +101,7 @@ def ensure_cxg(h5ad: Path, dataroot: Path, say: Say) -> Path:
     return target
 
 
-def _cxg_command() -> str:
+def cxg_command() -> str:
     """The `cxg` command of the environment we run in, else of the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = shutil.which("cxg", path=path)

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 _WAIT_S = 60.0
 _H5AD = Path("/sample/10x_pbmc68k_reduced.h5ad")
 # Name in the bucket, and the options of `cxg convert`.
-_SAMPLES = {
+SAMPLES = {
     "pbmc68k_reduced.cxg": ("--title", "Blood cells (PBMC), expression scaled to z-scores"),
     "pbmc68k_unscaled.cxg": ("--title", "Blood cells (PBMC), expression before scaling", "--raw"),
 }
@@ -35,7 +35,7 @@ def main() -> int:
     store = boto3.client("s3")
     try:
         _make_bucket(store, bucket)
-        for name, options in _SAMPLES.items():
+        for name, options in SAMPLES.items():
             # The converter uploads this part last: without it there is at most what an interrupted upload left.
             if _is_there(store, bucket, f"{prefix}/{name}/obs/__schema/".lstrip("/")):
                 _say(f"{name} is there")

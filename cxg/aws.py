@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _CONNECT_S = 3
 _READ_S = 5
 _IMDS = "http://169.254.169.254"
-_IMDS_S = 1.0
-_MAX_CONFIG_BYTES = 1 << 20
+IMDS_S = 1.0
+MAX_CONFIG_BYTES = 1 << 20
 HOP_LIMIT_HINT = (
     "the instance metadata service takes the request but its answer never arrives, which is what a hop limit of 1 "
     "does to a container: set HttpPutResponseHopLimit to 2 (aws ec2 modify-instance-metadata-options "
@@ -125,7 +125,7 @@ def metadata_state(env: Mapping[str, str]) -> str:
     if env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return "off"
     address = urlsplit(env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _IMDS)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=_IMDS_S)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=IMDS_S)
     try:
         connection.connect()
     except OSError:
@@ -185,8 +185,8 @@ def read_object(uri: str, region: str | None, endpoint_url: str | None, unsigned
     bucket, key = split_s3(uri)
     with readable_errors(uri):
         answer = client("s3", region, endpoint_url, unsigned).get_object(Bucket=bucket, Key=key)
-        content: bytes = answer["Body"].read(_MAX_CONFIG_BYTES + 1)
-    if len(content) > _MAX_CONFIG_BYTES:
+        content: bytes = answer["Body"].read(MAX_CONFIG_BYTES + 1)
+    if len(content) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{uri} is larger than 1 MB, which no configuration file is; check the URI.")
     return content
 

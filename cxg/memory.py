@@ -7,7 +7,7 @@ its size from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from cxg.memory_bounds import (
 
 # Left to the operating system's page cache, which serves every read from disk.
 PAGE_CACHE_SHARE = 0.35
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUP_CPU = "/sys/fs/cgroup/cpu.max"
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,20 @@ def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
     return MemoryPlan(total_mb, workers, threads, answers_mb)
 
 
-def available_bytes() -> int:
-    """Memory this process may use: the container's limit, else that of the machine."""
+def available_bytes(limits: Sequence[str] = CGROUP_LIMITS) -> int:
+    """Memory this process may use: the container's limit, which the first of some files says, else the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in _CGROUP_LIMITS:
+    for path in limits:
         text = _read(path)
         if text.isdigit():
             return min(machine, int(text))
     return machine
 
 
-def available_cpus() -> int:
-    """Processors this process may use: its affinity, cut by the container's quota."""
+def available_cpus(quota_file: str = CGROUP_CPU) -> int:
+    """Processors this process may use: its affinity, cut by the container's quota, which a file says."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    quota, _, period = _read(_CGROUP_CPU).partition(" ")
+    quota, _, period = _read(quota_file).partition(" ")
     if quota.isdigit() and period.isdigit() and int(period):
         cpus = min(cpus, max(1, round(int(quota) / int(period))))
     return cpus

@@ -199,8 +199,8 @@ def _write_annotations(
         column.name: column.hint for column in columns if hinted is None or column.hint["type"] in hinted
     }
     schema["index"] = index
-    _write_dense(uri, {column.name: column.array for column in columns})
-    _write_meta(uri, {"cxg_schema": json.dumps(schema), **meta})
+    write_dense(uri, {column.name: column.array for column in columns})
+    write_meta(uri, {"cxg_schema": json.dumps(schema), **meta})
     truth.update({column.name: column.truth for column in columns})
 
 
@@ -214,7 +214,7 @@ def _write_genesets_meta(truth: Truth) -> dict[str, str]:
 # Arrays
 
 
-def _write_dense(uri: Path, columns: dict[str, Array]) -> None:
+def write_dense(uri: Path, columns: dict[str, Array]) -> None:
     """Write a dense array: 1-D with one attribute for each column, or 2-D with the attribute ''."""
     first = next(iter(columns.values()))
     names = ("__dim_0",) if first.ndim == 1 else ("obs", "var")
@@ -228,7 +228,7 @@ def _write_dense(uri: Path, columns: dict[str, Array]) -> None:
         array[:] = columns if list(columns) != [""] else first
 
 
-def _write_meta(uri: Path, meta: Mapping[str, str | bytes]) -> None:
+def write_meta(uri: Path, meta: Mapping[str, str | bytes]) -> None:
     with tiledb.open(str(uri), "w") as array:
         for key, value in meta.items():
             array.meta[key] = value
@@ -236,14 +236,14 @@ def _write_meta(uri: Path, meta: Mapping[str, str | bytes]) -> None:
 
 def _write_metadata_array(uri: Path, meta: Mapping[str, str | bytes]) -> None:
     tiledb.from_numpy(str(uri), np.zeros(1)).close()
-    _write_meta(uri, meta)
+    write_meta(uri, meta)
 
 
 def _write_x(rng: np.random.Generator, truth: Truth, form: str, *, written: bool, generations: int) -> None:
     root = truth.path
     if form == "shift":
         shift = rng.normal(0, 0.5, truth.n_var)
-        _write_dense(root / "X_col_shift", {"": shift})
+        write_dense(root / "X_col_shift", {"": shift})
         stored, truth.X = truth.X, truth.X + shift.astype(np.float32)
     else:
         stored = truth.X
@@ -255,7 +255,7 @@ def _write_x(rng: np.random.Generator, truth: Truth, form: str, *, written: bool
         for generation in range(generations if written else 0):
             # Earlier generations differ, so that reading them as well gives a wrong answer.
             values = stored * np.float32(generations - generation)
-            _fill_x(root / name, name, values, sparse=form != "dense", timestamp=1000 * (generation + 1))
+            fill_x(root / name, name, values, sparse=form != "dense", timestamp=1000 * (generation + 1))
 
 
 def _create_x(uri: Path, name: str, shape: tuple[int, ...], *, sparse: bool) -> None:
@@ -271,7 +271,7 @@ def _create_x(uri: Path, name: str, shape: tuple[int, ...], *, sparse: bool) -> 
     tiledb.Array.create(str(uri), schema)
 
 
-def _fill_x(uri: Path, name: str, values: NDArray[np.float32], *, sparse: bool, timestamp: int) -> None:
+def fill_x(uri: Path, name: str, values: NDArray[np.float32], *, sparse: bool, timestamp: int) -> None:
     with tiledb.open(str(uri), "w", timestamp=timestamp) as array:
         if not sparse:
             array[:] = values
@@ -288,7 +288,7 @@ def _fill_x(uri: Path, name: str, values: NDArray[np.float32], *, sparse: bool, 
 
 def _write_totals(truth: Truth, *, log1p: bool) -> None:
     values = np.log1p(truth.X.astype(np.float64)) if log1p else truth.X.astype(np.float64)
-    _write_dense(truth.path / "X_totals", {"sum": values.sum(axis=0), "sum_squares": (values**2).sum(axis=0)})
+    write_dense(truth.path / "X_totals", {"sum": values.sum(axis=0), "sum_squares": (values**2).sum(axis=0)})
     finite = truth.X[np.isfinite(truth.X)]
     with tiledb.open(str(truth.path / "X_totals"), "w") as array:
         array.meta["transform"] = "log1p" if log1p else "none"
@@ -304,7 +304,7 @@ def _write_embeddings(rng: np.random.Generator, truth: Truth, names: tuple[str, 
         elif name != "pca":
             values = values.astype(np.float32)
             values[truth.n_obs // 3] = np.nan
-        _write_dense(truth.path / "emb" / name, {"": values})
+        write_dense(truth.path / "emb" / name, {"": values})
         truth.embeddings[name] = values[:, :2].astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from cxg.timeouts.process_end import end_process_despite_stuck_calls, note_exit_
 
 # Each command is a module with `add_arguments(parser)` and `run(args) -> exit code`; only the one
 # that was asked for is imported, so that `cxg launch` does not load the converter.
-_COMMANDS = {
+COMMANDS = {
     "launch": ("cxg.cli.launch", "serve a folder of datasets, or one dataset"),
     "convert": ("cxg.cli.convert", "turn an .h5ad file into a CXG"),
     "inspect": ("cxg.cli.inspect", "tell what a CXG holds, and what is wrong with it"),
@@ -40,7 +40,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser.add_argument("--version", action="version", version=f"cellxgene-eb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for name, (module, summary) in _COMMANDS.items():
+    for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == chosen:
             importlib.import_module(module).add_arguments(command)
@@ -48,7 +48,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every letter of a dataset
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = importlib.import_module(_COMMANDS[args.command][0]).run(args)
+        code: int = importlib.import_module(COMMANDS[args.command][0]).run(args)
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"cxg: {problem}\n")

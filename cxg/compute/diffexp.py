@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 Entry = tuple[int, float, float, float]
 """Gene position, difference of means, p, adjusted p; all finite."""
 
-_SLICE = 250_000
+SLICE_VALUES = 250_000
 """Elements handled per call into numpy: they fit the cache, and other threads soon get a turn."""
 _ROUNDING = 1e-12
 """Differences below this, relative to the sums they come from, are rounding and count as zero."""
@@ -37,6 +37,8 @@ class Moments:
         Number of cells in the set; known beforehand, not counted here.
     log1p : bool
         Collect ln(1 + x) instead of x, as is done for data that look like counts.
+    slice_values : int
+        Values that are added up at a time.
 
     Attributes
     ----------
@@ -44,7 +46,8 @@ class Moments:
         The sums so far; cells without a stored value count as zero.
     """
 
-    def __init__(self, n_var: int, n: int = 0, log1p: bool = False) -> None:
+    def __init__(self, n_var: int, n: int = 0, log1p: bool = False, slice_values: int = SLICE_VALUES) -> None:
+        self._slice_values = slice_values
         self.n_var = n_var
         self.n = n
         self.log1p = log1p
@@ -66,13 +69,13 @@ class Moments:
         DatasetInvalid
             A gene that does not exist.
         """
-        for start in range(0, len(var), _SLICE):
-            genes = var[start : start + _SLICE]
+        for start in range(0, len(var), self._slice_values):
+            genes = var[start : start + self._slice_values]
             # Before bincount, which would allocate as much as the largest number asks for.
             if int(genes.max()) >= self.n_var or int(genes.min()) < 0:
                 raise DatasetInvalid(f"X has a value for a gene beyond the {self.n_var} that var lists.")
             genes = genes.astype(np.intp)
-            values = self._transformed(value[start : start + _SLICE])
+            values = self._transformed(value[start : start + self._slice_values])
             with np.errstate(all="ignore"):
                 self.total += np.bincount(genes, values, self.n_var)
                 self.total_squares += np.bincount(genes, values * values, self.n_var)
@@ -85,7 +88,7 @@ class Moments:
         block : (rows, n_var) float32
             Every value of some cells.
         """
-        rows = max(1, _SLICE // max(1, self.n_var))
+        rows = max(1, self._slice_values // max(1, self.n_var))
         for start in range(0, len(block), rows):
             values = self._transformed(block[start : start + rows])
             with np.errstate(all="ignore"):

@@ -17,15 +17,14 @@ the old. When the storage is slow to list them, visitors go on with what is open
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from cachetools import TTLCache
 
-from cxg.datasets.opening import Entry, Look, Opener, Root
+from cxg.datasets.opening import USUAL_TIMES, Entry, Look, Opener, Root, Times
 from cxg.errors import CxgError, DatasetError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.storage.listing import is_s3
@@ -33,23 +32,20 @@ from cxg.storage.storage import Storage
 from cxg.timeouts.calls import about, stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 
-NAMES_TTL_S = 10.0
-FAILURE_TTL_S = 3.0
 _MAX_FAILURES = 512
-# Listing a dataset may take at most about this share of the time.
-_CHECK_SHARE = 0.02
-_CHECK_INTERVAL_S = 1.0
-_CHECK_INTERVAL_S3_S = 5.0
-_CHECK_INTERVAL_MAX_S = 30.0
-# Whoever comes first after an interval waits this long for the listing.
-_CHECK_WAIT_S = 1.0
 _CHECK_THREADS = 4
-# What was not used for so long is closed rather than opened anew when TileDB contexts are replaced.
-_RENEW_USED_S = 60.0
 
 
 class Catalog:
-    """Open datasets of one root, bounded and counted; safe to share between threads, not between processes."""
+    """Open datasets of one root, bounded and counted; safe to share between threads, not between processes.
+
+    Parameters
+    ----------
+    max_datasets : open at a time, beside those that are leased
+    timelimit_s : what was not used for so long is closed
+    times : how often it looks for changes
+    looks : runs what takes long in the background; by default threads of its own
+    """
 
     def __init__(
         self,
@@ -57,23 +53,28 @@ class Catalog:
         root: Root,
         max_datasets: int,
         timelimit_s: float | None = None,
+        times: Times = USUAL_TIMES,
+        looks: Executor | None = None,
     ) -> None:
         self.root = root
         self.storage = storage
-        self._opener = Opener(storage, root)
+        self._times, self._clock = times, times.clock
+        self._opener = Opener(storage, root, times.clock)
         self._max_datasets = max(1, max_datasets)
         self._timelimit_s = timelimit_s
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._name_locks = KeyedLocks()
-        self._failures: TTLCache[str, tuple[type[CxgError], str]] = TTLCache(_MAX_FAILURES, FAILURE_TTL_S)
+        self._failures: TTLCache[str, tuple[type[CxgError], str]] = TTLCache(
+            _MAX_FAILURES, times.failure_s, times.clock
+        )
         self._names_lock = threading.Lock()
         self._names: tuple[float, tuple[str, ...]] | None = None
-        self._looks = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="recheck")
+        self._looks = looks or ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="recheck")
         storage.contexts.on_replaced(self._renew_all)
 
     def names(self) -> tuple[str, ...]:
-        """Names of all datasets, no older than `NAMES_TTL_S` seconds.
+        """Names of all datasets, no older than `Times.names_s`.
 
         Raises
         ------
@@ -81,11 +82,11 @@ class Catalog:
             The dataroot cannot be listed.
         """
         known = self._names
-        if known is not None and time.monotonic() - known[0] < NAMES_TTL_S:
+        if known is not None and self._clock() - known[0] < self._times.names_s:
             return known[1]
         with stalls.hold(self._names_lock, self.root.uri):
-            if self._names is None or time.monotonic() - self._names[0] >= NAMES_TTL_S:
-                self._names = (time.monotonic(), self.root.names())
+            if self._names is None or self._clock() - self._names[0] >= self._times.names_s:
+                self._names = (self._clock(), self.root.names())
             return self._names[1]
 
     @contextmanager
@@ -121,7 +122,7 @@ class Catalog:
         entry = self._entries.get(name)
         if entry is None or not entry.is_fresh():
             return None
-        entry.used_s = time.monotonic()
+        entry.used_s = self._clock()
         return entry.dataset.identity
 
     def recheck(self, name: str) -> None:
@@ -197,12 +198,11 @@ class Catalog:
                 entry.leases += 1
                 if is_use:
                     self._entries.move_to_end(name)
-                    entry.used_s = time.monotonic()
+                    entry.used_s = self._clock()
             return entry
 
     def _entry(self, dataset: Dataset, cost_s: float) -> Entry:
-        least = _CHECK_INTERVAL_S3_S if is_s3(dataset.uri) else _CHECK_INTERVAL_S
-        return Entry(dataset, min(_CHECK_INTERVAL_MAX_S, max(least, cost_s / _CHECK_SHARE)))
+        return Entry(dataset, self._times.interval_s(dataset.uri, cost_s), self._clock)
 
     def _open(self, name: str) -> Entry:
         try:
@@ -228,7 +228,7 @@ class Catalog:
             began_s, uri, listing = self._opener.look(name, known) if wait else self._look_for_a_moment(name, entry)
         except (StorageUnavailable, TimeoutError):
             # What is open stays usable; ask again after the usual interval.
-            entry.checked_s = time.monotonic()
+            entry.checked_s = self._clock()
             return entry
         except DatasetError:
             self._drop(name, entry)
@@ -244,7 +244,7 @@ class Catalog:
         """What `Opener.look` finds; TimeoutError while it takes too long, and it goes on in the background."""
         if entry.look is None:
             entry.look = self._looks.submit(self._opener.look, name, entry.dataset.fingerprint)
-        entry.look.exception(_CHECK_WAIT_S)  # waits
+        entry.look.exception(self._times.check_wait_s)  # waits
         # What took too long for one visitor is there for the next.
         look, entry.look = entry.look, None
         return look.result()
@@ -268,7 +268,7 @@ class Catalog:
             generation = self.storage.contexts.generation
             if old.dataset.generation == generation:
                 self._release(old)
-            elif time.monotonic() - old.used_s > _RENEW_USED_S:
+            elif self._clock() - old.used_s > self._times.renew_used_s:
                 self._drop(name, old)
             else:
                 try:
@@ -305,7 +305,7 @@ class Catalog:
         names = list(self._entries)
         over = names[: max(0, len(names) - self._max_datasets)]
         if self._timelimit_s:
-            oldest = time.monotonic() - self._timelimit_s
+            oldest = self._clock() - self._timelimit_s
             over += [name for name in names[len(over) : -1] if self._entries[name].used_s < oldest]
         return [self._entries.pop(name) for name in over]
 

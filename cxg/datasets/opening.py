@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
-from cxg.storage.listing import Listing
+from cxg.storage.listing import Listing, is_s3
 from cxg.storage.storage import Storage
 from cxg.timeouts.calls import about, stalls
 
@@ -34,29 +36,63 @@ class Root(Protocol):
         """Raise StorageUnavailable when the root cannot be reached."""
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How often a catalog looks at what may have changed, in seconds, and the clock for that.
+
+    Attributes
+    ----------
+    names_s : names of datasets are no older
+    failure_s : why a dataset could not be opened is remembered for so long
+    check_s, check_s3_s, most_check_s : least and most time between two listings of an open dataset
+    check_share : listing a dataset may take at most about this share of the time
+    check_wait_s : whoever comes first after that time waits so long for the listing
+    renew_used_s : what was not used for so long is closed rather than opened anew when TileDB contexts are replaced
+    """
+
+    names_s: float = 10.0
+    failure_s: float = 3.0
+    check_s: float = 1.0
+    check_s3_s: float = 5.0
+    most_check_s: float = 30.0
+    check_share: float = 0.02
+    check_wait_s: float = 1.0
+    renew_used_s: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+
+    def interval_s(self, uri: str, cost_s: float) -> float:
+        """Time between two listings of the dataset at `uri`, one of which takes `cost_s`."""
+        least = self.check_s3_s if is_s3(uri) else self.check_s
+        return min(self.most_check_s, max(least, cost_s / self.check_share))
+
+
+USUAL_TIMES = Times()
+
+
 class Entry:
     """An open dataset in a catalog, and what is known of its use. The catalog's lock guards the counts."""
 
-    __slots__ = ("checked_s", "dataset", "interval_s", "leases", "look", "retired", "used_s")
+    __slots__ = ("checked_s", "clock", "dataset", "interval_s", "leases", "look", "retired", "used_s")
 
-    def __init__(self, dataset: Dataset, interval_s: float) -> None:
+    def __init__(self, dataset: Dataset, interval_s: float, clock: Callable[[], float]) -> None:
         self.dataset = dataset
         self.leases = 0
         self.retired = False
         self.interval_s = interval_s
         self.look: Future[Look] | None = None
-        self.checked_s = self.used_s = time.monotonic()
+        self.clock = clock
+        self.checked_s = self.used_s = clock()
 
     def is_fresh(self) -> bool:
         """Whether its files were listed a moment ago."""
-        return time.monotonic() - self.checked_s <= self.interval_s
+        return self.clock() - self.checked_s <= self.interval_s
 
 
 class Opener:
     """Opens the datasets of one root, and looks whether they changed."""
 
-    def __init__(self, storage: Storage, root: Root) -> None:
-        self._storage, self._root = storage, root
+    def __init__(self, storage: Storage, root: Root, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage, self._root, self._clock = storage, root, clock
 
     def about(self, name: str) -> str:
         """What a dataset is called where calls that hang are counted."""
@@ -88,7 +124,7 @@ class Opener:
             return stalls.call(self._root.uri, partial(self._look_now, name, known))
 
     def _look_now(self, name: str, known: str) -> Look:
-        began_s, uri = time.monotonic(), self._root.dataset_uri(name)
+        began_s, uri = self._clock(), self._root.dataset_uri(name)
         listing = self._storage.listing(uri)
         if listing.fingerprint != known:
             # If the root went away meanwhile, files are missing that have not changed.
@@ -98,10 +134,10 @@ class Opener:
     def _open_now(self, name: str) -> tuple[Dataset, float]:
         for _ in range(_OPEN_TRIES):
             uri = self._root.dataset_uri(name)
-            started = time.monotonic()
+            started = self._clock()
             listing = self._storage.listing(uri)
             identity = self._storage.identity(uri, listing)
-            cost_s = time.monotonic() - started
+            cost_s = self._clock() - started
             if not listing.entries:
                 self._root.dataset_uri(name)
             try:

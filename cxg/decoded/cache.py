@@ -15,7 +15,6 @@ import contextlib
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -29,31 +28,17 @@ from numpy.typing import NDArray
 from cxg.datasets.catalog import Catalog
 from cxg.decoded.columns import ColumnStore, write_columns
 from cxg.decoded.expression import Expression
-from cxg.decoded.matrix import DecodedMatrix, ReadRange, build
+from cxg.decoded.matrix import DecodedMatrix, build
+from cxg.decoded.pace import USUAL_PACE, Pace, ProcessEnds, Visits
 from cxg.errors import CxgError
 from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
 from cxg.storage.cache_folder import CacheFolder, folder_bytes
 from cxg.storage.checksums import CopyDamaged, CopyWriter, Stamp, manifest_stamp, sync_folder
-from cxg.timeouts.threads import be_nice
 
 log = logging.getLogger(__name__)
 
-_DELAY_S = 2.0
-# What another dataset pushed out is made again, but not at every request.
-_AGAIN_AFTER_S = 600.0
-# How often the use of a copy is noted.
-_TOUCH_S = 60.0
 _MOST_REMEMBERED = 1024
-_NICE = 10
-_TICK_S = 0.05
-# Threads of one process share one interpreter: visitors come first, as long as they are not there all the time.
-_QUIET_S = 0.25
-_PATIENCE_S = 0.5
-
-
-class _ProcessEnds(Exception):
-    """The main thread is gone, and the process waits for this one."""
 
 
 class DecodedCache:
@@ -64,6 +49,7 @@ class DecodedCache:
     catalog : leases the dataset while it is decoded
     cache : where the copies are, and what they may take together; None keeps none
     reading : entered for each part that is read, so that it does not take memory beside other long reads
+    pace : when copies are made, and how often their use is noted
     """
 
     def __init__(
@@ -71,24 +57,26 @@ class DecodedCache:
         catalog: Catalog,
         cache: CacheFolder | None,
         reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        pace: Pace = USUAL_PACE,
     ) -> None:
         self._catalog = catalog
         self._cache = cache
         self._reading = reading
+        self._pace, self._visits = pace, Visits(pace)
         self._lock = threading.Lock()
         self._kept = catalog.storage.open_objects
         self._wanted: deque[str] = deque(maxlen=64)
-        self._asked: TTLCache[str, bool] = TTLCache(_MOST_REMEMBERED, _AGAIN_AFTER_S)
+        self._asked: TTLCache[str, bool] = TTLCache(_MOST_REMEMBERED, pace.again_after_s, pace.clock)
         # Copies found damaged; those that were made since have other stamps.
         self._damaged: LRUCache[str, Stamp] = LRUCache(_MOST_REMEMBERED)
         self._touched_s: LRUCache[str, float] = LRUCache(_MOST_REMEMBERED)
         self._told: LRUCache[tuple[object, ...], bool] = LRUCache(_MOST_REMEMBERED)
-        self._thread: threading.Thread | None = None
-        self._visited_s = float("-inf")
+        # What works off the wishes now.
+        self._worker: object | None = None
 
     def visited(self) -> None:
         """Note that a visitor of this process waits for an answer: decoding pauses for a moment."""
-        self._visited_s = time.monotonic()
+        self._visits.note()
 
     def expression(self, dataset: Dataset) -> Expression:
         """Expression of an open dataset, from its copies where that is possible."""
@@ -143,28 +131,40 @@ class DecodedCache:
                 return
             self._asked[dataset.identity] = True
             self._wanted.append(dataset.name)
-            if self._thread is None:
-                # No daemon: those are torn out of TileDB when the process ends, which aborts it.
-                self._thread = threading.Thread(target=self._work, name="decode")
-                self._thread.start()
+            if self._worker is None:
+                self._worker = worker = object()
+                self._pace.start(partial(self._work, worker))
 
-    def _work(self) -> None:
+    def make(self, name: str) -> None:
+        """Decode a dataset now, as far as it is not.
+
+        Raises
+        ------
+        CxgError, OSError, ValueError
+            It cannot be leased or read; there is no place for a copy; it does not suit the decoding.
+        """
+        with self._catalog.lease(name) as dataset:
+            self._make_one(dataset, "columns")
+            if dataset.sparse_expression() is not None:
+                for axis in ("obs", "var"):
+                    self._make_one(dataset, axis)
+
+    def _work(self, worker: object) -> None:
         """Decode what is wanted until nothing is; stop early when the process ends."""
-        be_nice(_NICE)
         try:
             while (name := self._next()) is not None:
-                _pause(_DELAY_S)
+                self._pace.pause(self._pace.delay_s)
                 try:
-                    self._make(name)
+                    self.make(name)
                 except (CxgError, OSError, ValueError) as error:
                     self._tell(name, error)
-        except _ProcessEnds:
+        except ProcessEnds:
             pass
         finally:
             with self._lock:
-                # After the last wish another thread may have begun.
-                if self._thread is threading.current_thread():
-                    self._thread = None
+                # After the last wish another one may have begun.
+                if self._worker is worker:
+                    self._worker = None
 
     def _tell(self, name: str, error: Exception) -> None:
         """Log why a dataset is not decoded, once for each kind of reason: it is tried again every few minutes."""
@@ -177,15 +177,8 @@ class DecodedCache:
         with self._lock:
             if self._wanted:
                 return self._wanted.popleft()
-            self._thread = None
+            self._worker = None
             return None
-
-    def _make(self, name: str) -> None:
-        with self._catalog.lease(name) as dataset:
-            self._make_one(dataset, "columns")
-            if dataset.sparse_expression() is not None:
-                for axis in ("obs", "var"):
-                    self._make_one(dataset, axis)
 
     def _make_one(self, dataset: Dataset, what: str) -> None:
         if self._cache is None or self._is_made(target := self._cache.path / _folder_name(dataset, what)):
@@ -221,7 +214,7 @@ class DecodedCache:
         if matrix is None:
             return False
         lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
-        read = self._politely(partial(matrix.read_range, what))
+        read = self._visits.politely(partial(matrix.read_range, what), self._reading)
         return build(copy, read, *lengths, budget_bytes * 3 // 8)
 
     def _load(self, dataset: Dataset, load: Callable[[ColumnStore], NDArray[Any] | None]) -> NDArray[Any] | None:
@@ -259,9 +252,9 @@ class DecodedCache:
 
     def _touch(self, folder: Path) -> None:
         """Note that a copy is used, and let go of those that were removed, whose open files take disk; at times."""
-        now = time.monotonic()
+        now = self._pace.clock()
         with self._lock:
-            if now - self._touched_s.get(folder.name, float("-inf")) < _TOUCH_S:
+            if now - self._touched_s.get(folder.name, float("-inf")) < self._pace.touch_s:
                 return
             self._touched_s[folder.name] = now
         with contextlib.suppress(OSError):
@@ -269,31 +262,6 @@ class DecodedCache:
         for name in self._kept.owned(self):
             if not (folder.parent / str(name)).exists():
                 self._kept.drop(self, name)
-
-    def _politely(self, read: ReadRange) -> ReadRange:
-        """The same, but waiting while visitors ask, for a bounded time at each range."""
-
-        def read_range(start: int, stop: int) -> Any:
-            began = time.monotonic()
-            _pause(0)
-            while (now := time.monotonic()) - self._visited_s < _QUIET_S and now - began < _PATIENCE_S:
-                _pause(_TICK_S)
-            with self._reading():
-                return read(start, stop)
-
-        return read_range
-
-
-def _pause(seconds: float) -> None:
-    """Sleep; raises _ProcessEnds as soon as the process wants to end."""
-    until = time.monotonic() + seconds
-    while True:
-        if not threading.main_thread().is_alive():
-            raise _ProcessEnds
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(left, _TICK_S))
 
 
 def _folder_name(dataset: Dataset, what: str) -> str:

@@ -27,9 +27,9 @@ ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.floa
 """From the first line and the one after the last: how many values each has, their other positions, the values."""
 
 # Values in one piece: small enough to stay in the processor's cache while they are added up.
-_PIECE_VALUES = 1 << 20
+PIECE_VALUES = 1 << 20
 # Lines are decoded in groups of about this many values, and of no more lines than could have so many.
-_BUILD_VALUES, _MOST_BUILD_VALUES = 1 << 19, 1 << 23
+_BUILD_VALUES, MOST_BUILD_VALUES = 1 << 19, 1 << 23
 _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")
 _INDPTR = "indptr.npy"
@@ -89,7 +89,7 @@ class DecodedMatrix:
     def parts(self, lines: IndexArray) -> list[IndexArray]:
         """Split `lines` (sorted, unique) so that each part has about a million values."""
         ends = np.cumsum(self._indptr[lines + 1] - self._indptr[lines])
-        cuts = np.searchsorted(ends, np.arange(_PIECE_VALUES, ends[-1] if len(ends) else 0, _PIECE_VALUES))
+        cuts = np.searchsorted(ends, np.arange(PIECE_VALUES, ends[-1] if len(ends) else 0, PIECE_VALUES))
         return [part for part in np.split(lines, np.unique(cuts) + 1) if len(part)]
 
     def piece(self, lines: IndexArray) -> tuple[NDArray[Any], NDArray[np.float32]]:
@@ -181,7 +181,7 @@ def build(copy: CopyWriter, read_range: ReadRange, n_lines: int, n_other: int, m
     name = "other.u2" if n_other <= 1 << 16 else "other.u4"
     indptr = np.zeros(n_lines + 1, np.int64)
     with copy.open(name) as other_file, copy.open(_VALUE) as value_file:
-        most = max(1, _MOST_BUILD_VALUES // max(1, n_other))
+        most = max(1, MOST_BUILD_VALUES // max(1, n_other))
         start, step, written = 0, min(256, most), 0
         while start < n_lines:
             stop = min(n_lines, start + step)

@@ -21,7 +21,7 @@ from cxg.storage.storage import Storage, is_storage_fault
 from cxg.timeouts.calls import stalls
 
 # A column or array larger than this is read in place: TileDB may need a part of it only.
-_MOST_BYTES = 64 << 20
+MOST_BYTES = 64 << 20
 _MOST_OPENING_BYTES = 16 << 20
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class LocalArray:
         # The rows of an embedding of many dimensions are much more than the two that are drawn.
         few = self.schema.ndim == 1 or self.schema.shape[1] == 2
         size = sum(entry.size for entry in entries)
-        return size <= (_MOST_BYTES if few else _MOST_BYTES // 16) and _have(self._copies, entries)
+        return size <= (MOST_BYTES if few else MOST_BYTES // 16) and _have(self._copies, entries)
 
     def read(self, attrs: Sequence[str], read: Callable[[Any], T]) -> T:
         """Read some attributes of the copies, or of the array in place where there are none or TileDB cannot read them.

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _FREE_SHARE = 0.25
 _MB = 1 << 20
 # https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts; other systems have none.
-_MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 # Whoever changes what is kept inside, or how, counts this up: the folders of both releases stand side by side.
 _LAYOUT = 1
@@ -245,7 +245,7 @@ def _is_in_memory(device: int) -> bool:
     """Whether a file system, by the number of its device, is memory."""
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = _MOUNTS.read_text(errors="replace").splitlines()
+        mounts = MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
         return False
     found = (mount.partition(" - ")[2].split()[0] for mount in mounts if mount.split()[2] == number)

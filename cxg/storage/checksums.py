@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 # A random cell lies in one or two blocks; a million cells have some 300,000 blocks.
 BLOCK_BYTES = 32 << 10
 MANIFEST = "manifest"
-_BLOCKS_AT_A_TIME = 128
+BLOCKS_AT_A_TIME = 128
 # Linux reads no more than 2 GB at once.
-_MOST_AT_ONCE = 1 << 30
+MOST_AT_ONCE = 1 << 30
 _MOST_HEAD_BYTES = 1 << 10
 _SUM = np.dtype("<u4")
 # What is short is this process's, not the copy.
@@ -201,8 +201,8 @@ class CheckedFile:
             blocks = np.flatnonzero(np.cumsum(edges[:-1]))
         todo = blocks[~self._sound[blocks]]
         for run in np.split(todo, np.flatnonzero(np.diff(todo) != 1) + 1):
-            for start in range(0, len(run), _BLOCKS_AT_A_TIME):
-                self._check_run(run[start : start + _BLOCKS_AT_A_TIME])
+            for start in range(0, len(run), BLOCKS_AT_A_TIME):
+                self._check_run(run[start : start + BLOCKS_AT_A_TIME])
 
     def check_all(self) -> None:
         """Compare all of it."""
@@ -240,8 +240,8 @@ def load_array(file: CheckedFile) -> NDArray[Any]:
         It was cut short since.
     """
     data = np.empty(file.size, np.uint8)
-    places = list(range(0, file.size, _MOST_AT_ONCE))
-    file.read_into([data.data[place : place + _MOST_AT_ONCE] for place in places], places)
+    places = list(range(0, file.size, MOST_AT_ONCE))
+    file.read_into([data.data[place : place + MOST_AT_ONCE] for place in places], places)
     head = io.BytesIO(data[:_MOST_HEAD_BYTES].tobytes())
     try:
         np.lib.format.read_magic(head)

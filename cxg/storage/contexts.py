@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import tiledb
 
 # Of each use 3.4 kB remain after the statistics were reset, so contexts in use hold some 3.5 MB more than new ones.
-_MOST_USES = 1000
+MOST_USES = 1000
 _USES_PER_RESET = 100
 
 
@@ -34,10 +34,16 @@ class Contexts:
     ----------
     settings : {name: TileDB configuration}
         One context is made for each name.
+
+    Attributes
+    ----------
+    most_uses : int
+        After so many they are replaced.
     """
 
     def __init__(self, settings: Mapping[str, Mapping[str, str]]) -> None:
         self._settings = settings
+        self.most_uses = MOST_USES
         self._lock = threading.Lock()
         self._made: dict[str, Context] = {}
         self._uses = self._allowed = self._generation = 0
@@ -84,7 +90,7 @@ class Contexts:
         """Count one query, or one array that is opened."""
         with self._lock:
             self._uses += 1
-            is_worn = self._uses >= _MOST_USES + self._allowed
+            is_worn = self._uses >= self.most_uses + self._allowed
             is_reset_due = is_worn or self._uses % _USES_PER_RESET == 0
             if is_worn:
                 self._uses, self._allowed, self._made = 0, 0, {}

@@ -105,7 +105,7 @@ def translated(what: str) -> Iterator[None]:
         raise damage from error
 
 
-def _has_room() -> bool:
+def has_room() -> bool:
     """Tell whether what opening any array takes can be allocated now."""
     try:
         return len(np.empty(_OPENING_BYTES, np.uint8)) == _OPENING_BYTES
@@ -266,7 +266,7 @@ class Storage:
             except StorageUnavailable as error:
                 # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
                 cause = error.__cause__
-                if not isinstance(cause, MemoryError) and _NO_MEMORY.search(str(cause)) and _has_room():
+                if not isinstance(cause, MemoryError) and _NO_MEMORY.search(str(cause)) and has_room():
                     subject = what[0].upper() + what[1:]
                     raise DatasetInvalid(
                         f"{subject} cannot be read: damaged. Copy the dataset again from its source."

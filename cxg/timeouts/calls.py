@@ -24,17 +24,8 @@ from cxg.timeouts.threads import Call, Pool, is_handed_over, niceness
 
 T = TypeVar("T")
 
-# A call of a file system that takes so long is slow, and after the limit it hangs.
-SLOW_S, LIMIT_S = 2.0, 15.0
-# Requests to S3 end by themselves, each after 10 seconds and some tries (`cxg.storage.storage.tiledb_settings`).
-_S3_TIMES = 4
 # A worker has eight threads by default; see `create_app`.
 _MOST_SLOW = 4
-# After a call about a dataset hung, one more is made after this time, and the next after four times as long, and so on.
-_TRY_AGAIN_S, _TIMES = 30.0, 4
-# While so many calls of the process hang, nothing is opened, but for one try after this time.
-_MOST_STUCK, _OPEN_AGAIN_S = 32, 300.0
-_TICK_S = 0.25
 _SLOWLY = "The storage answers very slowly; try again soon."
 _AWAY = "The storage has not answered for a while; try again soon."
 
@@ -49,6 +40,41 @@ def about(uri: str) -> Iterator[None]:
         yield
     finally:
         _subject.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a call counts as slow or as hanging, in seconds, and the clock for that.
+
+    Attributes
+    ----------
+    slow_s, limit_s : a call of a file system that takes so long is slow, and after the limit it hangs
+    s3_times : so many times more for S3, where requests end by themselves, each after 10 seconds and some tries
+        (`cxg.storage.storage.tiledb_settings`)
+    try_again_s, times : after a call about a dataset hung, one more is made after this time, and the next after so many
+        times as long, and so on
+    most_stuck, open_again_s : while so many calls of the process hang, nothing is opened, but for one try after this
+        time
+    tick_s : how often who waits looks around
+    """
+
+    slow_s: float = 2.0
+    limit_s: float = 15.0
+    s3_times: int = 4
+    try_again_s: float = 30.0
+    times: int = 4
+    most_stuck: int = 32
+    open_again_s: float = 300.0
+    tick_s: float = 0.25
+    clock: Callable[[], float] = time.monotonic
+
+    def of(self, uri: str) -> tuple[float, float]:
+        """When a call about `uri` is slow, and when it hangs."""
+        times = self.s3_times if uri.startswith("s3://") else 1
+        return self.slow_s * times, self.limit_s * times
+
+
+USUAL_LIMITS = Limits()
 
 
 @dataclass(slots=True)
@@ -67,15 +93,17 @@ class Stalls:
     ----------
     most_slow : int
         Threads that may wait for something slow at a time.
+    limits : Limits
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = USUAL_LIMITS) -> None:
+        self.limits = limits
         self.most_slow = _MOST_SLOW
         self._lock = threading.Lock()
         self._pools: dict[int, Pool] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._slow: dict[str, int] = {}
-        self._opened_s = time.monotonic()
+        self._opened_s = limits.clock()
 
     @property
     def stuck(self) -> int:
@@ -143,12 +171,12 @@ class Stalls:
         if lock.acquire(blocking=False):
             return
         key = None if uri is None else _subject.get() or uri
-        slow_s, _ = _limits(key or "")
+        slow_s, _ = self.limits.of(key or "")
         if not self._is_slow(key) and lock.acquire(timeout=slow_s):
             return
         is_counted = False
         try:
-            while not lock.acquire(timeout=min(_TICK_S, slow_s)):
+            while not lock.acquire(timeout=min(self.limits.tick_s, slow_s)):
                 if not is_counted and self._is_slow(key):
                     is_counted = self._take_slow("")
                     if not is_counted:
@@ -159,23 +187,24 @@ class Stalls:
 
     def _refuse(self, key: str, *, opens: bool) -> None:
         """Raise StorageUnavailable if a call would most likely hang, as others do."""
-        now_s = time.monotonic()
+        now_s = self.limits.clock()
         with self._lock:
             trouble = self._troubles.get(key)
             is_refused = False
             if trouble is not None and not trouble.is_well:
-                is_refused = now_s - trouble.since_s <= _TRY_AGAIN_S * _TIMES ** (trouble.stuck - 1)
+                rest_s = self.limits.try_again_s * self.limits.times ** (trouble.stuck - 1)
+                is_refused = now_s - trouble.since_s <= rest_s
                 if not is_refused:
                     trouble.since_s = now_s  # one try at a time
-            if opens and not is_refused and self.stuck >= _MOST_STUCK:
-                is_refused = now_s - self._opened_s <= _OPEN_AGAIN_S
+            if opens and not is_refused and self.stuck >= self.limits.most_stuck:
+                is_refused = now_s - self._opened_s <= self.limits.open_again_s
                 if not is_refused:
                     self._opened_s = now_s
         if is_refused:
             raise StorageUnavailable(_AWAY)
 
     def _came_back(self, call: Call) -> bool:
-        slow_s, limit_s = _limits(call.key)
+        slow_s, limit_s = self.limits.of(call.key)
         if call.done.acquire(timeout=slow_s):
             return True
         if not self._take_slow(call.key):
@@ -184,7 +213,7 @@ class Stalls:
             until_s = time.monotonic() + limit_s - slow_s
             # When the process ends it waits for no call.
             while (left_s := until_s - time.monotonic()) > 0 and threading.main_thread().is_alive():
-                if call.done.acquire(timeout=min(left_s, _TICK_S)):
+                if call.done.acquire(timeout=min(left_s, self.limits.tick_s)):
                     return True
             return False
         finally:
@@ -198,7 +227,7 @@ class Stalls:
             call.is_abandoned = True
             trouble = self._troubles.setdefault(call.key, _Trouble())
             trouble.stuck += 1
-            trouble.since_s, trouble.is_well = time.monotonic(), False
+            trouble.since_s, trouble.is_well = self.limits.clock(), False
             return True
 
     def _note_well(self, key: str) -> None:
@@ -250,8 +279,3 @@ class Stalls:
 
 stalls = Stalls()
 """Those of this process: whatever reads files shares them."""
-
-
-def _limits(key: str) -> tuple[float, float]:
-    times = _S3_TIMES if key.startswith("s3://") else 1
-    return SLOW_S * times, LIMIT_S * times

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from cxg.datasets.catalog import Catalog
 from cxg.errors import CxgError
 
-_WAIT_S = 3.0
-_TTL_S = 2.0
-
 
 class Readiness:
-    """Whether the dataroot answers; asked at most every two seconds, and never waited for long."""
+    """Whether the dataroot answers; asked now and then, and never waited for long.
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    Parameters
+    ----------
+    wait_s : how long an answer is waited for
+    ttl_s : how long it counts
+    clock : seconds
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        wait_s: float = 3.0,
+        ttl_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog, self._wait_s, self._ttl_s, self._clock = catalog, wait_s, ttl_s, clock
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, "readiness")
         self._asked: Future[None] | None = None
@@ -27,13 +38,13 @@ class Readiness:
     def problem(self) -> str | None:
         """One sentence about what is wrong; None when all is well."""
         with self._lock:
-            if self._known is not None and time.monotonic() - self._known[0] < _TTL_S:
+            if self._known is not None and self._clock() - self._known[0] < self._ttl_s:
                 return self._known[1]
             if self._asked is None:
                 self._asked = self._pool.submit(self._catalog.root.check)
             asked = self._asked
         try:
-            asked.result(_WAIT_S)
+            asked.result(self._wait_s)
             problem = None
         except FutureTimeout:
             return "The dataroot has not answered yet."
@@ -45,5 +56,5 @@ class Readiness:
                 if asked.done() and self._asked is asked:
                     self._asked = None
         with self._lock:
-            self._known = (time.monotonic(), problem)
+            self._known = (self._clock(), problem)
         return problem

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from cxg.format.text import Text
 
 Bytes = bytes | memoryview
-_ROWS = 1 << 16
+# Rows encoded at a time.
+ROWS = 1 << 16
 # Labels are made equally long where that makes the text this many times longer at most.
 _MOST_PADDING = 1.25
 # Labels looked up together in a categorical column, and ways to combine them that are written out for it.
@@ -53,7 +54,9 @@ class JSONColumn:
         return len(self)
 
 
-def json_labels(codes: NDArray[Any], categories: Sequence[str | bool | int | float | None]) -> JSONColumn:
+def json_labels(
+    codes: NDArray[Any], categories: Sequence[str | bool | int | float | None], rows: int = ROWS
+) -> JSONColumn:
     """Encode a categorical column; 100,000 rows take about a millisecond.
 
     Parameters
@@ -62,14 +65,16 @@ def json_labels(codes: NDArray[Any], categories: Sequence[str | bool | int | flo
         Positions in `categories`; below zero or beyond the end gives ``null``.
     categories : sequence of str, bool, int, float or None
         Labels; None and non-finite numbers give ``null``.
+    rows : int
+        Encoded at a time.
     """
     words = _Words([*(_json_label(label) for label in categories), b"null"], len(codes))
-    return _array(map(words.rows, _some_at_a_time(codes)))
+    return _array(map(words.rows, (codes[start : start + rows] for start in range(0, len(codes), rows))))
 
 
-def json_text(text: Text) -> JSONColumn:
-    """Encode a text column; 100,000 rows of plain ASCII take a few milliseconds."""
-    return _array(_text_rows(text.part(start, min(start + _ROWS, len(text)))) for start in range(0, len(text), _ROWS))
+def json_text(text: Text, rows: int = ROWS) -> JSONColumn:
+    """Encode a text column, some rows at a time; 100,000 rows of plain ASCII take a few milliseconds."""
+    return _array(_text_rows(text.part(start, min(start + rows, len(text)))) for start in range(0, len(text), rows))
 
 
 def json_strings(values: Sequence[str | None]) -> JSONColumn:
@@ -81,10 +86,6 @@ def _array(chunks: Iterator[Bytes]) -> JSONColumn:
     """One array of chunks in which every element has a comma before it."""
     first = next(chunks, None)
     return JSONColumn([b"[]"] if first is None else [b"[", memoryview(first)[1:], *chunks, b"]"])
-
-
-def _some_at_a_time(codes: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    return (codes[start : start + _ROWS] for start in range(0, len(codes), _ROWS))
 
 
 class _Words:

@@ -106,7 +106,7 @@ def test_has_objects_lists_below_the_prefix_alone(s3):
 
 
 def test_read_object_is_bounded(s3):
-    small, large = b"server: {}", b"x" * (aws._MAX_CONFIG_BYTES + 1)
+    small, large = b"server: {}", b"x" * (aws.MAX_CONFIG_BYTES + 1)
     for content in (small, large):
         body = StreamingBody(io.BytesIO(content), len(content))
         s3.add_response("get_object", {"Body": body}, {"Bucket": "b", "Key": "c/config.yaml"})
@@ -174,7 +174,7 @@ def metadata(monkeypatch):
 
     thread = threading.Thread(target=serve)
     thread.start()
-    monkeypatch.setattr(aws, "_IMDS_S", 0.2)
+    monkeypatch.setattr(aws, "IMDS_S", 0.2)
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}/")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     state["env"] = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{listener.getsockname()[1]}/"}

@@ -73,14 +73,14 @@ def test_the_table_names_every_share() -> None:
     assert len({len(line) for line in text.splitlines()}) == 1
 
 
-def test_the_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_container(tmp_path: Path) -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_CGROUP_LIMITS", (str(tmp_path / "absent"), str(limit)))
-    assert memory.available_bytes() == machine
+    limits = (str(tmp_path / "absent"), str(limit))
+    assert memory.available_bytes(limits) == machine
     for text, expected in ((f"{64 << 20}\n", 64 << 20), ("max\n", machine), (str(1 << 63), machine), ("", machine)):
         limit.write_text(text)
-        assert memory.available_bytes() == expected
+        assert memory.available_bytes(limits) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,5 @@ def test_the_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_the_processors_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cpus: int) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    monkeypatch.setattr(memory, "_CGROUP_CPU", str(tmp_path / "cpu.max"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-    assert memory.available_cpus() == cpus
+    assert memory.available_cpus(str(tmp_path / "cpu.max")) == cpus

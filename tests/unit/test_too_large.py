@@ -194,7 +194,6 @@ def test_a_sample_of_an_embedding_is_read_in_blocks(tmp_path: Path, monkeypatch:
     dataset = open_dataset(Storage(default()), str(truth.path), "x")
     cells = thumbnail.sample_cells(30, 11)
     whole = dataset.read_embedding("umap")[cells]
-    monkeypatch.setattr(sampling, "_BLOCK_CELLS", 7)
     spans: list[tuple[int, int]] = []
     read = dataset.stored_embedding
 
@@ -203,9 +202,9 @@ def test_a_sample_of_an_embedding_is_read_in_blocks(tmp_path: Path, monkeypatch:
         return read(name, first, last)
 
     monkeypatch.setattr(dataset, "stored_embedding", watched)
-    np.testing.assert_array_equal(sampling.sample_embedding(dataset, "umap", cells), whole)
+    np.testing.assert_array_equal(sampling.sample_embedding(dataset, "umap", cells, 7), whole)
     assert max(last - first + 1 for first, last in spans) == 7
-    assert sampling.sample_embedding(dataset, "umap", cells[:0]).shape == (0, 2)
+    assert sampling.sample_embedding(dataset, "umap", cells[:0], 7).shape == (0, 2)
     dataset.close()
 
 
@@ -218,7 +217,7 @@ def test_an_array_cut_short_is_told_from_a_lack_of_memory(
 
     storage_of = Storage(default())
     monkeypatch.setattr(tiledb, "open", fail)
-    monkeypatch.setattr(storage, "_has_room", lambda: room)
+    monkeypatch.setattr(storage, "has_room", lambda: room)
     expected, said = (DatasetInvalid, "Obs cannot be read") if room else (StorageUnavailable, "not enough memory")
     with pytest.raises(expected, match=said):
         storage_of.open_array(str(tmp_path), storage_of.column_ctx, "obs")

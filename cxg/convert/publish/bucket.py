@@ -44,7 +44,7 @@ class Bucket:
             raise ConversionError(
                 f"{uri}: a name that begins with a dot would never be listed as a dataset; choose another."
             )
-        self._s3 = _client()
+        self._s3 = s3_client()
 
     def keys(self) -> list[str]:
         """Names of all objects below the prefix, relative to it."""
@@ -159,7 +159,8 @@ def stages(keys: Sequence[str]) -> list[list[str]]:
     return out
 
 
-def _client() -> Any:
+def s3_client() -> Any:
+    """Make a client that has as many connections as there are uploads at a time."""
     import boto3  # a third of a second, only for s3:// targets
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError

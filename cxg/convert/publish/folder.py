@@ -56,7 +56,7 @@ class Workplace:
         ConversionError
             Something is at the target that may not be replaced.
         """
-        _flush(self.new)
+        flush(self.new)
         aside = self._folder / _REPLACED
         if os.path.lexists(self._target) and not overwrite:  # a rename would replace an empty folder without a word
             raise ConversionError(f"{self._target} appeared while the conversion ran; it was not touched.")
@@ -188,7 +188,7 @@ def _escaped(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def _flush(root: Path) -> None:
+def flush(root: Path) -> None:
     """Bring every file to the disk, so that a power cut after the rename leaves no hollow dataset."""
     for folder, _, files in os.walk(root):
         for name in files:

@@ -20,11 +20,11 @@ from cxg.errors import ConversionError
 from cxg.format import layout
 
 _PREFIX = "X_"
-_SLICE_CELLS = 16 << 20
+SLICE_CELLS = 16 << 20
 _MOST_SPARSE_COLUMNS = 100
 # Embedding names become folders and object keys.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\#?%:*"<>|]')
-_ROW_TILE = 65_536
+ROW_TILE = 65_536
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Embedding:
 
     def wide_slices(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first row, (k, n_columns) rows) slices of the type they have in the file."""
-        step = max(1, _SLICE_CELLS // self.n_columns // _ROW_TILE) * _ROW_TILE
+        step = max(1, SLICE_CELLS // self.n_columns // ROW_TILE) * ROW_TILE
         for start in range(0, self.n_obs, step):
             yield start, np.asarray(self.values[start : start + step])
 

@@ -25,10 +25,10 @@ from cxg.format.text import Text
 
 ROW_CAPACITY, COLUMN_CAPACITY = 16_384, 8_192
 # Whoever opens a sparse array keeps some 160 bytes for each of its tiles, 20 MB for as many, and the server bounds it.
-_MOST_TILES = 1 << 17
+MOST_TILES = 1 << 17
 FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)
-_SLICE_BYTES = 256 << 20
+SLICE_BYTES = 256 << 20
 
 Column = NDArray[Any] | Text | OnDisk
 
@@ -59,7 +59,7 @@ def writing_context() -> tiledb.Ctx:
 def capacity(major: str, n_values: int) -> int:
     """Values in a tile of `Xr` or `Xc`: small ones for single genes, larger ones where there would be too many."""
     values = ROW_CAPACITY if major == layout.OBS else COLUMN_CAPACITY
-    while n_values > values * _MOST_TILES:
+    while n_values > values * MOST_TILES:
         values *= 2
     return values
 
@@ -142,7 +142,7 @@ def consolidate(uri: str, ctx: tiledb.Ctx) -> None:
             {
                 "sm.consolidation.step_min_frags": "2",
                 "sm.consolidation.step_max_frags": "8",
-                "sm.consolidation.total_buffer_size": str(_SLICE_BYTES),
+                "sm.consolidation.total_buffer_size": str(SLICE_BYTES),
             }
         )
         tiledb.consolidate(uri, ctx=ctx, config=config)
@@ -172,7 +172,7 @@ def write_frame(uri: str, columns: Mapping[str, Column], ctx: tiledb.Ctx) -> Non
 
 
 def _slices(n: int, size: int) -> list[tuple[int, int]]:
-    tiles = max(1, int(_SLICE_BYTES / max(1, size) * n) // FRAME_TILE)
+    tiles = max(1, int(SLICE_BYTES / max(1, size) * n) // FRAME_TILE)
     step = tiles * FRAME_TILE
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
@@ -259,7 +259,7 @@ class DenseWriter:
 
     def write(self, start: int, lines: Any) -> None:
         """Write a scipy CSR matrix whose first line is number `start`."""
-        step = max(self.align, _SLICE_BYTES // (4 * lines.shape[1]) // self.align * self.align)
+        step = max(self.align, SLICE_BYTES // (4 * lines.shape[1]) // self.align * self.align)
         for first in range(0, lines.shape[0], step):
             part = lines[first : first + step].toarray()
             at = slice(start + first, start + first + len(part))
@@ -280,7 +280,7 @@ class DenseWriter:
 def _row_tile(n_var: int) -> int:
     """Rows in a tile of dense X, so that a slab of whole tiles stays within 128 MB."""
     rows = DENSE_TILE[0]
-    while rows > 64 and rows * n_var * 4 > _SLICE_BYTES // 2:
+    while rows > 64 and rows * n_var * 4 > SLICE_BYTES // 2:
         rows //= 2
     return rows
 

@@ -32,7 +32,7 @@ class Dense2D:
     kind = "dense"
 
     def __init__(self, columns: Handle, rows: Handle, n_obs: int, n_var: int) -> None:
-        self._columns, self._rows = columns, rows
+        self.columns, self.rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
@@ -40,7 +40,7 @@ class Dense2D:
         if not len(genes):
             return np.zeros((self._n_obs, 0), np.float32, order="F")
         ranges = [[(0, self._n_obs - 1)], as_ranges(genes)]
-        values = self._read(self._columns.open(), ranges, reading.COLUMN_MAJOR)
+        values = self._read(self.columns.open(), ranges, reading.COLUMN_MAJOR)
         return values.reshape(len(genes), self._n_obs).T
 
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ class Dense2D:
 
     def iter_rows(self, cells: IndexArray) -> Iterator[DenseBlock]:
         """Read rows block by block; see `Matrix`."""
-        array, step = self._rows.open(), max(1, DENSE_BLOCK_VALUES // max(1, self._n_var))
+        array, step = self.rows.open(), max(1, DENSE_BLOCK_VALUES // max(1, self._n_var))
         for start in range(0, len(cells), step):
             ranges = [as_ranges(cells[start : start + step]), [(0, self._n_var - 1)]]
             yield DenseBlock(self._read(array, ranges, reading.ROW_MAJOR).reshape(-1, self._n_var))
@@ -61,7 +61,7 @@ class Dense2D:
 
     def whole_array(self) -> Any:
         """Open the array by rows; see `Matrix`."""
-        return self._rows.open()
+        return self.rows.open()
 
     def _read(self, array: Any, ranges: list[list[Range]], order: int) -> FloatArray:
         attr = value_name(array)
@@ -70,8 +70,8 @@ class Dense2D:
 
     def close(self) -> None:
         """Close the arrays."""
-        self._columns.close()
-        self._rows.close()
+        self.columns.close()
+        self.rows.close()
 
 
 def sum_rows(values: FloatArray) -> NDArray[np.float64]:

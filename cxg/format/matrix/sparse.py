@@ -21,7 +21,7 @@ from cxg.storage.storage import translated
 # Rows of an array that has to be deduplicated, in one block.
 _BLOCK_ROWS = 4096
 # Values summed by cell at a time, or as many as there are cells.
-_SUM_VALUES = 1 << 18
+SUM_VALUES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class SparseBlock:
 
 
 class Sparse:
-    """What the sparse forms share: an array for columns, one for rows, and how cells become blocks."""
+    """What the sparse forms share: `columns` and `rows`, an array for each, and how cells become blocks."""
 
     kind: str
 
     def __init__(self, columns: Handle, rows: Handle, n_obs: int, n_var: int, shift: FloatArray | None) -> None:
-        self._columns, self._rows = columns, rows
+        self.columns, self.rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
         self._shift = shift
 
@@ -55,7 +55,7 @@ class Sparse:
         """Read whole columns; see `Matrix`."""
         out = np.zeros((self._n_obs, len(genes)), np.float32, order="F")
         if len(genes):
-            for array in self._columns.open_each():
+            for array in self.columns.open_each():
                 # Of a single gene the answer need not say which it is.
                 found = self._read(array, "var", as_ranges(genes), ["obs"] if len(genes) == 1 else ["obs", "var"])
                 column = np.searchsorted(genes, found["var"]) if len(genes) > 1 else 0
@@ -66,12 +66,12 @@ class Sparse:
 
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
         """Sum whole columns without making them dense; see `Matrix`."""
-        if not len(genes) or self._columns.may_repeat:
+        if not len(genes) or self.columns.may_repeat:
             return sum_rows(self.read_columns(genes))
-        found = self._read(self._columns.open(), "var", as_ranges(genes), ["obs"])
+        found = self._read(self.columns.open(), "var", as_ranges(genes), ["obs"])
         total = np.zeros(self._n_obs)
         # As numbers that `bincount` takes they are several times as large.
-        step = max(self._n_obs, _SUM_VALUES)
+        step = max(self._n_obs, SUM_VALUES)
         for start in range(0, len(found["obs"]), step):
             part = slice(start, start + step)
             total += np.bincount(found["obs"][part], found[VALUE][part], self._n_obs)
@@ -106,12 +106,12 @@ class Sparse:
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
         """Read rows block by block; see `Matrix`."""
-        if self._rows.may_repeat:
+        if self.rows.may_repeat:
             for start in range(0, len(cells), _BLOCK_ROWS):
                 _, var, value = self._read_lines("obs", as_ranges(cells[start : start + _BLOCK_ROWS]))
                 yield SparseBlock(var, value)
         elif len(cells):
-            for found in self._blocks(self._rows.open(), as_ranges(cells), ["var"]):
+            for found in self._blocks(self.rows.open(), as_ranges(cells), ["var"]):
                 yield SparseBlock(found["var"], found[VALUE])
 
     def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
@@ -131,7 +131,7 @@ class Sparse:
 
         Sorted by the former, then by the latter; each place once.
         """
-        handle = self._rows if axis == "obs" else self._columns
+        handle = self.rows if axis == "obs" else self.columns
         name, n_other = ("var", self._n_var) if axis == "obs" else ("obs", self._n_obs)
         parts = []
         for array in handle.open_each():
@@ -151,22 +151,22 @@ class Sparse:
 
     def whole_array(self) -> Any:
         """Open the array by rows, unless cells repeat in it or a number is added to them; see `Matrix`."""
-        return None if self._rows.may_repeat or self.is_shifted else self._rows.open()
+        return None if self.rows.may_repeat or self.is_shifted else self.rows.open()
 
     def iter_values(self) -> Iterator[FloatArray]:
         """Read every stored value; see `Matrix`."""
-        if self._rows.may_repeat:
+        if self.rows.may_repeat:
             for block in self.iter_rows(np.arange(self._n_obs)):
                 if isinstance(block, SparseBlock):
                     yield block.value
             return
-        for found in self._blocks(self._rows.open(), [(0, self._n_obs - 1)], []):
+        for found in self._blocks(self.rows.open(), [(0, self._n_obs - 1)], []):
             yield found[VALUE]
 
     def close(self) -> None:
         """Close the arrays."""
-        self._columns.close()
-        self._rows.close()
+        self.columns.close()
+        self.rows.close()
 
 
 class RowsAndColumns(Sparse):

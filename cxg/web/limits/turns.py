@@ -17,8 +17,6 @@ from cxg.errors import Busy
 
 # Whoever finds no place waits so long for one, if reads are so short that there will be one.
 PATIENCE_S = 1.0
-# With a place, a turn comes within this time or not at all.
-_WAIT_S = 60.0
 # Shares are not changed for less than this, except for one that comes new.
 _SLICE_S = 0.01
 # Reads that gave way; what they found so far stays in memory.
@@ -60,10 +58,11 @@ class Turns:
     ----------
     most_places : visitors that read or wait to read; with more, no thread would be left for the others
     clock : seconds; replaced in tests
+    wait_s : with a place, a turn comes within this time or not at all
     """
 
-    def __init__(self, most_places: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most_places, self._clock = max(1, most_places), clock
+    def __init__(self, most_places: int, clock: Callable[[], float] = time.monotonic, wait_s: float = 60.0) -> None:
+        self._most_places, self._clock, self._wait_s = max(1, most_places), clock, wait_s
         self._changed = threading.Condition()
         self._running: Turn | None = None
         self._waiting: list[Turn] = []
@@ -104,7 +103,7 @@ class Turns:
             self._begin_share(turn)
             self._waiting.append(turn)
             self._next()
-            self._changed.wait_for(lambda: turn.is_running or turn.is_refused, _WAIT_S if is_visitor else None)
+            self._changed.wait_for(lambda: turn.is_running or turn.is_refused, self._wait_s if is_visitor else None)
             if not turn.is_running:
                 if turn in self._waiting:
                     self._waiting.remove(turn)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 RECHECK_S = 60.0
 RETRY_S = 10.0
 # Up to so many datasets are read as fast as possible while a page waits for them, and so many pages may wait.
-_FEW, _MOST_WAITING = 50, 2
+FEW, MOST_WAITING = 50, 2
 # Otherwise a thread rests this many times as long as its reading took of a processor, and this many times as long as
 # listing files took: one request to S3 after the other would take all its time, and cost money.
 _READ_REST, _LIST_REST = 7.0, 19.0
@@ -128,6 +128,11 @@ class Summaries:
         self._listed: Listed | None = None
         self._pool: ThreadPoolExecutor | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many pages wait for datasets that are being read."""
+        return self._waiting
+
     def read(self, wait_s: float = 1.5) -> Listed:
         """Return what is known of every dataset, and the names of those not read yet.
 
@@ -146,7 +151,7 @@ class Summaries:
             self._names = names
             self._queue_due()
             self._start()
-            if 0 < len(self._unread) <= _FEW and self._waiting < _MOST_WAITING:
+            if 0 < len(self._unread) <= FEW and self._waiting < MOST_WAITING:
                 self._waiting += 1
                 try:
                     self._changed.wait_for(lambda: not self._unread, timeout=wait_s)
@@ -211,7 +216,7 @@ class Summaries:
         finally:
             with self._changed:
                 self._keep(name, entry)
-                is_crowded = len(self._first) > _FEW
+                is_crowded = len(self._first) > FEW
             if known is not None:
                 pause_s = _LIST_REST * (time.perf_counter() - began_s)
             else:

@@ -87,12 +87,11 @@ def test_a_strange_package_is_refused(tmp_path, files, links, sentence):
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_huge_package_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "_MAX_BYTES", 10)
+def test_a_huge_package_is_refused(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(AssemblyError, match="larger than"):
-        client.unpack_client(write_sdist(tmp_path / "p.tar.gz", GOOD), work)
+        client.unpack_client(write_sdist(tmp_path / "p.tar.gz", GOOD), work, 10)
 
 
 def test_the_second_call_downloads_nothing(tmp_path, downloads):

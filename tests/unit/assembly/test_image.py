@@ -96,7 +96,7 @@ def test_no_engine_is_one_sentence(monkeypatch, capsys):
 
 
 def test_a_python_without_our_packages_is_one_sentence(monkeypatch, capsys):
-    monkeypatch.setattr(build, "_VERBS", {"image": "assembly_that_is_not_there"})
+    monkeypatch.setattr(build, "VERBS", {"image": "assembly_that_is_not_there"})
     assert build.main(["image"]) == 2
     said = "build.py: this Python has no package assembly_that_is_not_there; use .venv/bin/python, which `make env` makes\n"
     assert capsys.readouterr().err == said

@@ -41,7 +41,7 @@ def command(tmp_path, monkeypatch):
         "pathlib.Path(sys.argv[3]).mkdir(exist_ok=True)\n"
     )
     path.chmod(0o755)
-    monkeypatch.setattr(sample, "_cxg_command", lambda: str(path))
+    monkeypatch.setattr(sample, "cxg_command", lambda: str(path))
     return path.parent
 
 

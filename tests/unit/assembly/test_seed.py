@@ -12,7 +12,7 @@ import pytest
 
 from assembly import seed
 
-NAMES = tuple(seed._SAMPLES)
+NAMES = tuple(seed.SAMPLES)
 Start = Callable[..., tuple[int, list[list[str]]]]
 
 

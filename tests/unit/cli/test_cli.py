@@ -42,7 +42,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Instead of becoming gunicorn, remember the command and the environment."""
     calls: list[Any] = []
-    monkeypatch.setattr(launch, "_become", lambda command, env: calls.append((command, env)) or 0)
+
+    def execve(path: str, command: list[str], env: dict[str, str]) -> None:
+        calls.append((command, env))
+        sys.exit(0)  # it does not come back
+
+    monkeypatch.setattr(os, "execve", execve)
     return calls
 
 

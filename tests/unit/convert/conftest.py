@@ -11,7 +11,7 @@ from cxg.cli.convert import add_arguments, run
 @pytest.fixture(autouse=True)
 def no_flush(monkeypatch):
     """Bringing every file to the disk takes longer than all the rest of a small conversion; one test does it."""
-    monkeypatch.setattr("cxg.convert.publish.folder._flush", lambda root: None)
+    monkeypatch.setattr("cxg.convert.publish.folder.flush", lambda root: None)
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ def test_text_is_read_and_numbered_in_slices(tmp_path, monkeypatch):
 @pytest.mark.parametrize("held", [0, 1 << 20], ids=["from disk", "from memory"])
 def test_large_tables_are_written_in_slices(tmp_path, converted, monkeypatch, held):
     monkeypatch.setattr("cxg.convert.write.arrays.FRAME_TILE", 16)
-    monkeypatch.setattr("cxg.convert.write.arrays._SLICE_BYTES", 300)
+    monkeypatch.setattr("cxg.convert.write.arrays.SLICE_BYTES", 300)
     monkeypatch.setattr("cxg.convert.write.tables.HELD_BYTES", held)
     n = 50
     obs = {"text": np.array(["é" * (i % 3) + str(i) for i in range(n)], object), "n": np.arange(n)}

@@ -78,8 +78,8 @@ NEAR = {
 @pytest.mark.parametrize("name", FAR)
 def test_converted(tmp_path, converted, monkeypatch, name):
     """float32 with the offset in the metadata: readers that know nothing of it draw the same."""
-    monkeypatch.setattr("cxg.convert.read.embeddings._ROW_TILE", 16)
-    monkeypatch.setattr("cxg.convert.read.embeddings._SLICE_CELLS", 40)
+    monkeypatch.setattr("cxg.convert.read.embeddings.ROW_TILE", 16)
+    monkeypatch.setattr("cxg.convert.read.embeddings.SLICE_CELLS", 40)
     xy = FAR[name]
     path = make_h5ad(tmp_path / "in.h5ad", np.ones((N, 2)), obsm={"X_umap": xy})
     root, report = converted(path)
@@ -128,7 +128,7 @@ def test_in_the_cxgs_of_others(tmp_path, name):
     xy = {**NEAR, **FAR}[name]
     path = cxgs.build(tmp_path / "a.cxg", n_obs=N, embeddings=("umap",)).path
     shutil.rmtree(path / "emb" / "umap")
-    cxgs._write_dense(path / "emb" / "umap", {"": xy})
+    cxgs.write_dense(path / "emb" / "umap", {"": xy})
     assert_drawn(path, xy)
 
 

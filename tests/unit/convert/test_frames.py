@@ -324,8 +324,8 @@ def test_embedding_without_prefix_when_there_is_no_other(tmp_path, converted):
 
 
 def test_embeddings_in_slices(tmp_path, converted, monkeypatch):
-    monkeypatch.setattr("cxg.convert.read.embeddings._ROW_TILE", 16)
-    monkeypatch.setattr("cxg.convert.read.embeddings._SLICE_CELLS", 40)
+    monkeypatch.setattr("cxg.convert.read.embeddings.ROW_TILE", 16)
+    monkeypatch.setattr("cxg.convert.read.embeddings.SLICE_CELLS", 40)
     monkeypatch.setattr("cxg.convert.write.arrays.FRAME_TILE", 16)
     places = np.random.default_rng(0).normal(size=(50, 3))
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", np.ones((50, 2), np.float32), obsm={"X_pca": places}))

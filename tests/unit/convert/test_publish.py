@@ -91,7 +91,7 @@ def test_killed_at_random_moments(tmp_path):
 
 @pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize(
-    "where", ["cxg.convert.write.transpose.ExternalTranspose.add", "cxg.convert.publish.folder._flush"]
+    "where", ["cxg.convert.write.transpose.ExternalTranspose.add", "cxg.convert.publish.folder.flush"]
 )
 def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, where):
     # A script's background job is started with some signals ignored, and so would be this test.
@@ -110,7 +110,7 @@ def test_signal_cleans_up(tmp_path, convert, capsys, monkeypatch, number, code, 
 
 def test_hangup_is_ignored_under_nohup(tmp_path, convert, monkeypatch):
     path = make_h5ad(tmp_path / "in.h5ad")
-    monkeypatch.setattr("cxg.convert.publish.folder._flush", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr("cxg.convert.publish.folder.flush", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert convert(path)[0] == 0

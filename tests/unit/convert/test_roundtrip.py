@@ -110,7 +110,7 @@ def test_totals_of_counts_are_of_the_logarithm(tmp_path, converted, cls):
 @pytest.mark.parametrize("threshold,dense", [(0, True), (5, True), (90, False)])
 def test_sparse_threshold(tmp_path, converted, monkeypatch, cls, threshold, dense):
     monkeypatch.setattr(arrays, "DENSE_TILE", (16, 4))
-    monkeypatch.setattr(arrays, "_SLICE_BYTES", 4 * 23 * 20)
+    monkeypatch.setattr(arrays, "SLICE_BYTES", 4 * 23 * 20)
     truth = random_matrix()
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", cls(truth)), "--sparse-threshold", threshold)
     assert (root / "X").exists() is dense
@@ -256,6 +256,6 @@ def test_unknown_group_is_not_a_matrix(tmp_path, convert, capsys):
 @pytest.mark.parametrize("most, tiles", [(1 << 17, (16_384, 8_192)), (0.02, (32_768, 32_768))])
 def test_tiles_are_small_unless_there_would_be_too_many(tmp_path, converted, monkeypatch, cls, most, tiles):
     """What is known of each tile stays in a server's memory, so a matrix may not have any number of them."""
-    monkeypatch.setattr(arrays, "_MOST_TILES", most)
+    monkeypatch.setattr(arrays, "MOST_TILES", most)
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", cls(random_matrix())))
     assert tuple(tiledb.ArraySchema.load(str(root / name)).capacity for name in ("Xr", "Xc")) == tiles

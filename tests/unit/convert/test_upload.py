@@ -58,7 +58,7 @@ class FakeS3:
 @pytest.fixture
 def s3(monkeypatch):
     fake = FakeS3()
-    monkeypatch.setattr(upload, "_client", lambda: fake)
+    monkeypatch.setattr(upload, "s3_client", lambda: fake)
     return fake
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,19 @@ from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot
 from cxg.decoded import cache as decoded
 from cxg.decoded.cache import DecodedCache
+from cxg.decoded.pace import Pace, Visits, start_thread
 from cxg.errors import UnknownColumn
+from cxg.format.dataset import Dataset
 from cxg.storage.cache_folder import CacheFolder
 from cxg.storage.storage import Storage
 from tests import cxgs
+from tests.background import Background, Clock
 
 COPIES = ("columns", "obs", "var")
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
-    monkeypatch.setattr(decoded, "_DELAY_S", 0.0)
+def catalog(tmp_path: Path) -> Catalog:
     root = tmp_path / "root"
     root.mkdir()
     for name in ("a.cxg", "b.cxg", "dense.cxg"):
@@ -45,11 +48,6 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-def make(cache: DecodedCache, name: str) -> None:
-    """What the background thread does, now."""
-    cache._make(name)
-
-
 def folders(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir() if item.is_dir())
 
@@ -58,12 +56,12 @@ def test_made_once_and_found_by_others(catalog: Catalog, own: Path) -> None:
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
         assert cache.find(dataset, "obs") is None
-        make(cache, "a.cxg")
+        cache.make("a.cxg")
         assert cache.find(dataset, "obs") is not None
         assert DecodedCache(catalog, CacheFolder(own, 1 << 20)).find(dataset, "obs") is not None
         copies = [own / f"{dataset.identity}-{axis}" for axis in ("obs", "var")]
         before = [copy.stat().st_ino for copy in copies]
-        make(cache, "a.cxg")
+        cache.make("a.cxg")
         assert [copy.stat().st_ino for copy in copies] == before
         genes = cache.find(dataset, "var")
         assert genes is not None
@@ -73,53 +71,91 @@ def test_made_once_and_found_by_others(catalog: Catalog, own: Path) -> None:
         assert np.count_nonzero(column) == len(cells)
 
 
-def test_asking_for_it_starts_the_work(catalog: Catalog, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = threading.Event()
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    monkeypatch.setattr(cache, "_make", lambda name: done.set())
+def decodes(own: Path, dataset: Dataset) -> bool:
+    """Whether there is a copy of a dataset."""
+    return (own / f"{dataset.identity}-columns").is_dir()
+
+
+def test_asking_for_it_starts_the_work(catalog: Catalog, own: Path) -> None:
+    ended = threading.Event()
+
+    def start(work: Callable[[], None]) -> None:
+        start_thread(lambda: (work(), ended.set()))
+
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=Pace(delay_s=0.0, start=start))
     with catalog.lease("a.cxg") as dataset:
         cache.want(dataset)
-    assert done.wait(10)
+        assert ended.wait(30)
+        assert decodes(own, dataset)
 
 
-def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, own: Path, monkeypatch) -> None:
-    monkeypatch.setattr(decoded, "_DELAY_S", 0.0)
-    monkeypatch.setattr(decoded, "_AGAIN_AFTER_S", 1.0)
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    asked = threading.Semaphore(0)
-    monkeypatch.setattr(cache, "_make", lambda name: asked.release())
+def test_it_begins_a_while_after_the_visit(catalog: Catalog, own: Path) -> None:
+    clock, background, waited = Clock(), Background(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        clock.now += seconds
+        assert not any(own.glob("*-columns"))
+
+    pace = Pace(delay_s=2.0, clock=clock, sleep=sleep, start=background)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
     with catalog.lease("a.cxg") as dataset:
         cache.want(dataset)
-        assert asked.acquire(timeout=10)
-        cache.want(dataset)
-        assert not asked.acquire(timeout=0.2)
-        time.sleep(1.0)
-        cache.want(dataset)
-        assert asked.acquire(timeout=10)
+        background.run()
+        assert sum(waited) == pytest.approx(2.0)
+        assert decodes(own, dataset)
 
 
-def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, own: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
-    monkeypatch.setattr(cache, "_make", lambda name: 1 // 0)
-    cache._wanted.append("a.cxg")
-    cache._thread = threading.current_thread()
+def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, own: Path) -> None:
+    clock, background = Clock(), Background()
+    pace = Pace(delay_s=0.0, again_after_s=600.0, clock=clock, start=background)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
+    with catalog.lease("a.cxg") as dataset:
+        cache.want(dataset)
+        background.run()
+        shutil.rmtree(own / f"{dataset.identity}-columns")
+        clock.now += 599
+        cache.want(dataset)
+        background.run()
+        assert not decodes(own, dataset)
+        clock.now += 2
+        cache.want(dataset)
+        background.run()
+        assert decodes(own, dataset)
+
+
+def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, own: Path) -> None:
+    background, faults = Background(), [ZeroDivisionError()]
+
+    @contextlib.contextmanager
+    def reading() -> Iterator[None]:
+        if faults:
+            raise faults.pop()
+        yield
+
+    pace = Pace(delay_s=0.0, start=background)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), reading, pace)
+    with catalog.lease("a.cxg") as dataset:
+        cache.want(dataset)
     with pytest.raises(ZeroDivisionError):
-        cache._work()
-    done = threading.Event()
-    monkeypatch.setattr(cache, "_make", lambda name: done.set())
+        background.run()
     with catalog.lease("b.cxg") as dataset:
         cache.want(dataset)
-    assert done.wait(10)
+        background.run()
+        assert decodes(own, dataset)
 
 
-def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, monkeypatch, caplog) -> None:
+def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, caplog) -> None:
     (own / "lock").touch()
-    cache = DecodedCache(catalog, CacheFolder(own / "lock" / "missing", 1 << 20))
-    monkeypatch.setattr(decoded.os, "setpriority", lambda *_: None)
-    for _ in range(3):
-        cache._wanted.append("a.cxg")
-        cache._work()
+    clock, background = Clock(), Background()
+    pace = Pace(delay_s=0.0, clock=clock, start=background)
+    cache = DecodedCache(catalog, CacheFolder(own / "lock" / "missing", 1 << 20), pace=pace)
+    for round_ in range(1, 4):
+        with catalog.lease("a.cxg") as dataset:
+            cache.want(dataset)
+        assert background.started == round_
+        background.run()
+        clock.now += pace.again_after_s + 1
     # It is tried again, but told once.
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "a.cxg" in caplog.text
@@ -127,7 +163,7 @@ def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, mon
 
 def test_dense_data_are_not_copied(catalog: Catalog, own: Path) -> None:
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    make(cache, "dense.cxg")
+    cache.make("dense.cxg")
     # Their columns are.
     assert [name.rpartition("-")[2] for name in folders(own)] == ["columns"]
 
@@ -137,7 +173,7 @@ def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, own: Pa
     with catalog.lease("a.cxg") as dataset:
         before = [cache.obs_column(dataset, column.name) for column in dataset.obs.columns]
         places = [cache.embedding(dataset, name) for name in dataset.embeddings]
-        make(cache, "a.cxg")
+        cache.make("a.cxg")
         numeric = [column.name for column in dataset.obs.columns if dataset.obs.is_numeric(column.name)]
         assert numeric
         with monkeypatch.context() as patch:
@@ -160,7 +196,7 @@ def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, own: Pa
 def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, own: Path, damage) -> None:
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     with catalog.lease("a.cxg") as dataset:
-        make(cache, "a.cxg")
+        cache.make("a.cxg")
         for file in (own / f"{dataset.identity}-columns").iterdir():
             damage(file)
         for name in dataset.embeddings:
@@ -172,8 +208,8 @@ def test_a_damaged_copy_of_a_column_is_not_used(catalog: Catalog, own: Path, dam
 def test_the_least_recently_used_goes_first(catalog: Catalog, own: Path) -> None:
     folder = own
     cache = DecodedCache(catalog, CacheFolder(folder, 1 << 20))
-    make(cache, "a.cxg")
-    make(cache, "b.cxg")
+    cache.make("a.cxg")
+    cache.make("b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
         kept = [f"{one.identity}-columns" for one in (first, second)]
         kept += [f"{first.identity}-obs", f"{first.identity}-var", f"{second.identity}-var"]
@@ -186,9 +222,10 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, own: Path) -> None
 
 
 @pytest.mark.parametrize("what", COPIES)
-def test_what_is_used_stays_young(catalog: Catalog, own: Path, monkeypatch, what: str) -> None:
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    make(cache, "a.cxg")
+def test_what_is_used_stays_young(catalog: Catalog, own: Path, what: str) -> None:
+    clock = Clock()
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=Pace(clock=clock))
+    cache.make("a.cxg")
     with catalog.lease("a.cxg") as dataset:
         folder = own / f"{dataset.identity}-{what}"
 
@@ -204,19 +241,20 @@ def test_what_is_used_stays_young(catalog: Catalog, own: Path, monkeypatch, what
 
         assert use()
         assert not use()
-        monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
+        clock.now += 61
         assert use()
 
 
-def test_what_another_process_removed_is_let_go(catalog: Catalog, own: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    make(cache, "a.cxg")
-    make(cache, "b.cxg")
+def test_what_another_process_removed_is_let_go(catalog: Catalog, own: Path) -> None:
+    clock = Clock()
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=Pace(clock=clock))
+    cache.make("a.cxg")
+    cache.make("b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
         assert cache.find(first, "obs") is not None
         assert cache.find(second, "obs") is not None
         shutil.rmtree(own / f"{first.identity}-obs")
-        monkeypatch.setattr(decoded, "_TOUCH_S", 0.0)
+        clock.now += 61
         # Whoever uses any copy sees to all of them: a file that is open keeps its place on disk.
         assert cache.find(second, "obs") is not None
         assert catalog.storage.open_objects.owned(cache) == [f"{second.identity}-obs"]
@@ -228,7 +266,7 @@ def test_the_copies_of_one_dataset_fit_beside_each_other(catalog: Catalog, own: 
     cache = DecodedCache(catalog, CacheFolder(own, 800))
     monkeypatch.setattr(decoded, "build", lambda *given: shares.append(given[-1]))
     monkeypatch.setattr(decoded, "write_columns", lambda *given: shares.append(given[-1]))
-    make(cache, "a.cxg")
+    cache.make("a.cxg")
     assert (len(shares), sum(shares)) == (3, 800)
 
 
@@ -236,7 +274,7 @@ def test_files_copied_from_s3_count_and_stay(catalog: Catalog, own: Path) -> Non
     folder = own
     cache = DecodedCache(catalog, CacheFolder(folder, 1 << 20))
     (folder / "s3-abc").mkdir(parents=True)
-    make(cache, "a.cxg")
+    cache.make("a.cxg")
     (folder / "s3-abc" / "file").write_bytes(bytes(1 << 20))
     CacheFolder(folder, 1 << 20).make_room(10)
     assert folders(folder) == ["s3-abc"]
@@ -244,14 +282,14 @@ def test_files_copied_from_s3_count_and_stay(catalog: Catalog, own: Path) -> Non
 
 def test_too_large_a_dataset_leaves_nothing(catalog: Catalog, own: Path) -> None:
     folder = own
-    make(DecodedCache(catalog, CacheFolder(folder, 200)), "a.cxg")
+    DecodedCache(catalog, CacheFolder(folder, 200)).make("a.cxg")
     assert folders(folder) == []
 
 
 def test_leftovers_of_a_killed_process_are_removed(catalog: Catalog, own: Path) -> None:
     folder = own
     (folder / "partial-dead").mkdir(parents=True)
-    make(DecodedCache(catalog, CacheFolder(folder, 1 << 20)), "a.cxg")
+    DecodedCache(catalog, CacheFolder(folder, 1 << 20)).make("a.cxg")
     assert "partial-dead" not in folders(folder)
 
 
@@ -269,9 +307,9 @@ def test_a_full_disk_leaves_nothing(catalog: Catalog, own: Path, monkeypatch, ca
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
-        make(cache, "a.cxg")
+        cache.make("a.cxg")
     assert not [name for name in folders(own) if name.startswith("partial-")]
-    make(cache, "a.cxg")
+    cache.make("a.cxg")
     assert sorted(name.rpartition("-")[2] for name in folders(own)) == list(COPIES)
     with catalog.lease("a.cxg") as dataset:
         assert cache.find(dataset, "obs") is not None
@@ -294,74 +332,83 @@ def test_a_copy_is_on_the_disk_before_it_has_its_name(catalog: Catalog, own: Pat
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "rename", rename)
-    make(DecodedCache(catalog, CacheFolder(own, 1 << 20)), "a.cxg")
+    DecodedCache(catalog, CacheFolder(own, 1 << 20)).make("a.cxg")
     assert len(named) == len(COPIES)
     assert synced == {str(own)}
 
 
-def test_one_process_at_a_time(catalog: Catalog, own: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    asked = threading.Event()
-    with CacheFolder(own, 1).locked() as held, catalog.lease("a.cxg") as dataset:
-        assert held
-        cache._asked[dataset.identity] = True
-        make(cache, "a.cxg")
-        assert cache.find(dataset, "obs") is None
-        # That one may be busy with another dataset, so the wish stays.
-        monkeypatch.setattr(cache, "_make", lambda name: asked.set())
+def test_one_process_at_a_time(catalog: Catalog, own: Path) -> None:
+    background = Background()
+    pace = Pace(delay_s=0.0, start=background)
+    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
+    with catalog.lease("a.cxg") as dataset:
+        with CacheFolder(own, 1).locked() as held:
+            assert held
+            cache.want(dataset)
+            background.run()
+            assert cache.find(dataset, "obs") is None
+        # That one may have been busy with another dataset, so it may be asked for again.
         cache.want(dataset)
-    assert asked.wait(10)
+        background.run()
+        assert cache.find(dataset, "obs") is not None
     with CacheFolder(own, 1).locked(), catalog.lease("b.cxg") as dataset:
         for what in COPIES:
             (own / f"{dataset.identity}-{what}").mkdir()
-        other = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-        other._asked[dataset.identity] = True
-        make(other, "b.cxg")
-        assert dataset.identity in other._asked
+        other = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
+        other.want(dataset)
+        background.run()
+        # It is there, so nothing is asked for again.
+        started = background.started
+        other.want(dataset)
+        assert background.started == started
 
 
-def test_decoding_lets_visitors_go_first(catalog: Catalog, own: Path, monkeypatch) -> None:
-    cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
-    waited: list[float] = []
-    monkeypatch.setattr(decoded.time, "sleep", waited.append)
-    monkeypatch.setattr(decoded, "_PATIENCE_S", 0.02)
-    monkeypatch.setattr(decoded, "_TICK_S", 0.005)
+@pytest.mark.parametrize("stay_s, waits_s", [(0.0, 0.25), (10.0, 0.5)], ids=["one visit", "visits without end"])
+def test_decoding_lets_visitors_go_first_for_a_bounded_time(stay_s: float, waits_s: float) -> None:
+    clock = Clock()
+    began_s = clock.now
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now - began_s < stay_s:
+            visits.note()
+
+    visits = Visits(Pace(clock=clock, sleep=sleep))
     ranges: list[tuple[int, int]] = []
-    read = cache._politely(lambda start, stop: ranges.append((start, stop)))
+    read = visits.politely(lambda start, stop: ranges.append((start, stop)), contextlib.nullcontext)
     read(0, 5)
-    assert not waited
-    cache.visited()
+    assert clock.now == began_s
+    visits.note()
     read(5, 9)
-    assert waited
+    assert clock.now - began_s == pytest.approx(waits_s, abs=0.06)
     assert ranges == [(0, 5), (5, 9)]
 
 
 def test_a_process_ends_although_it_decodes(tmp_path: Path) -> None:
     cxgs.build(tmp_path / "root" / "a.cxg", "Xr/Xc", n_obs=50, n_var=20)
     program = f"""
-import pathlib, time
-from cxg.decoded import cache as decoded
+import pathlib, threading, time
 from cxg.storage.cache_folder import CacheFolder
 from cxg.datasets.catalog import Catalog
 from cxg.config import default
 from cxg.datasets.dataroot import Dataroot
+from cxg.decoded.cache import DecodedCache
+from cxg.decoded.pace import Pace, Visits, start_thread
+from cxg.decoded.pace import Pace
 from cxg.storage.storage import Storage
-decoded._DELAY_S = 0.0
 storage = Storage(default())
 catalog = Catalog(storage, Dataroot(storage, {str(tmp_path / "root")!r}), 8)
-cache = decoded.DecodedCache(catalog, CacheFolder(pathlib.Path({str(tmp_path / "own")!r}), 1 << 20))
-politely, began = cache._politely, []
-def endless(read):
-    def read_range(start, stop):
-        began.append(start)
-        while True:
-            politely(read)(start, stop)
-    return read_range
-cache._politely = endless
+waits = threading.Event()
+def sleep(seconds):
+    waits.set()
+    time.sleep(seconds)
+# Somebody visits all the time, and has all the time there is.
+pace = Pace(delay_s=0.0, quiet_s=1e9, patience_s=1e9, sleep=sleep)
+cache = DecodedCache(catalog, CacheFolder(pathlib.Path({str(tmp_path / "own")!r}), 1 << 20), pace=pace)
+cache.visited()
 with catalog.lease("a.cxg") as dataset:
     cache.want(dataset)
-while not began:
-    time.sleep(0.01)
+assert waits.wait(30)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

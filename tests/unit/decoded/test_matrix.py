@@ -54,7 +54,7 @@ def written(folder: Path) -> CopyWriter:
 @pytest.mark.parametrize("piece_values", [7, 1 << 20])
 def test_cells_equal_the_matrix(made, tmp_path: Path, monkeypatch, piece_values: int) -> None:
     truth, dataset = made
-    monkeypatch.setattr(runs, "_PIECE_VALUES", piece_values)
+    monkeypatch.setattr(runs, "PIECE_VALUES", piece_values)
     assert decode(dataset, "obs", tmp_path / "copy")
     store = DecodedMatrix(tmp_path / "copy", "copy")
     for cells in ([0], [59], [3, 4, 5, 20, 58], list(range(60))):
@@ -115,7 +115,7 @@ def test_what_is_read_at_a_time_is_bounded(tmp_path: Path, first: int) -> None:
 
     assert build(copy, read_range, n_lines, n_other, 1 << 30)
     assert sum(asked) == n_lines
-    assert max(asked) * n_other <= runs._MOST_BUILD_VALUES
+    assert max(asked) * n_other <= runs.MOST_BUILD_VALUES
 
 
 def test_building_stops_at_the_budget(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from tests import cxgs
 
 def annotations(path: Path, columns: dict[str, Any], **hints: Any) -> Annotations:
     arrays = {"name_0": np.array(["a", "b", "c"]), **{name: np.array(values) for name, values in columns.items()}}
-    cxgs._write_dense(path / "obs", arrays)
-    cxgs._write_meta(path / "obs", {"cxg_schema": json.dumps({"index": "name_0", **hints})})
+    cxgs.write_dense(path / "obs", arrays)
+    cxgs.write_meta(path / "obs", {"cxg_schema": json.dumps({"index": "name_0", **hints})})
     return Annotations(tiledb.open(str(path / "obs")), "obs")
 
 
@@ -114,7 +114,7 @@ def test_the_index(tmp_path: Path, hints: dict[str, Any], columns: dict[str, Any
 
 
 def test_an_index_that_is_not_named_is_guessed_with_a_warning(tmp_path: Path) -> None:
-    cxgs._write_dense(
+    cxgs.write_dense(
         tmp_path / "var", {"n": np.zeros(3), "gene": np.array(["a", "b", "c"]), "more": np.array(["a", "b", "c"])}
     )
     found = Annotations(tiledb.open(str(tmp_path / "var")), "var")

@@ -34,7 +34,7 @@ def rewritten(path, kind, x, *, dtype=np.float32):
         )
         tiledb.Array.delete_array(str(uri))
         tiledb.Array.create(str(uri), made)
-        cxgs._fill_x(uri, name, x.astype(dtype), sparse=bool(schema.sparse), timestamp=1000)
+        cxgs.fill_x(uri, name, x.astype(dtype), sparse=bool(schema.sparse), timestamp=1000)
     return path
 
 
@@ -108,7 +108,7 @@ def test_only_the_last_generation_is_looked_at(tmp_path, storage, kind, old, new
     path = rewritten(tmp_path / "a.cxg", kind, counts() * old)
     for name in ("Xr", "Xc", "X"):
         if (path / name).exists():
-            cxgs._fill_x(path / name, name, counts() * new, sparse="dense" not in kind, timestamp=2000)
+            cxgs.fill_x(path / name, name, counts() * new, sparse="dense" not in kind, timestamp=2000)
     assert is_counts(storage, path) is expected
 
 
@@ -136,7 +136,7 @@ def test_sums_of_logarithms_of_negative_values_are_not_used(tmp_path, storage, m
     path = rewritten(tmp_path / "a.cxg", "Xr/Xc", x)
     with np.errstate(all="ignore"):
         logs = np.log1p(x)
-    cxgs._write_dense(path / "X_totals", {"sum": logs.sum(axis=0), "sum_squares": (logs**2).sum(axis=0)})
+    cxgs.write_dense(path / "X_totals", {"sum": logs.sum(axis=0), "sum_squares": (logs**2).sum(axis=0)})
     with tiledb.open(str(path / "X_totals"), "w") as array:
         array.meta["transform"] = "log1p"
         if minimum is not None:
@@ -153,7 +153,7 @@ def test_sums_of_counts_with_infinite_values_are_looked_into(tmp_path, storage):
     path = rewritten(tmp_path / "a.cxg", "Xr/Xc", x)
     with np.errstate(all="ignore"):
         logs = np.log1p(x)
-    cxgs._write_dense(path / "X_totals", {"sum": logs.sum(axis=0), "sum_squares": (logs**2).sum(axis=0)})
+    cxgs.write_dense(path / "X_totals", {"sum": logs.sum(axis=0), "sum_squares": (logs**2).sum(axis=0)})
     with tiledb.open(str(path / "X_totals"), "w") as array:
         array.meta["transform"], array.meta["min"] = "log1p", 0.0
     assert not is_counts(storage, path)

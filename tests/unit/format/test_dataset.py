@@ -229,7 +229,7 @@ def test_values_beyond_obs_or_var_are_told(tmp_path: Path, storage: Storage) -> 
 
 
 def test_sums_are_added_up_in_slices(made, opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse, "_SUM_VALUES", 1)
+    monkeypatch.setattr(sparse, "SUM_VALUES", 1)
     genes = np.arange(made["Xr-Xc"].n_var)
     total = opened["Xr-Xc"].sum_X_columns(genes)
     np.testing.assert_allclose(total, made["Xr-Xc"].X.sum(axis=1, dtype=np.float64), rtol=1e-12)
@@ -293,7 +293,7 @@ def rewrite_hint(truth: cxgs.Truth, axis: str, column: str, **hint: Any) -> None
 
 def replace_array(path: Path, columns: dict[str, np.ndarray]) -> None:
     shutil.rmtree(path)
-    cxgs._write_dense(path, columns)
+    cxgs.write_dense(path, columns)
 
 
 # What is done to a CXG, and the sentence about it: an error if it begins with "!", else a warning.
@@ -420,7 +420,7 @@ def test_what_open_datasets_keep_is_bounded(tmp_path: Path) -> None:
             assert dataset.gene_positions.find(truth.genes[3]) == [3]
             assert dataset.totals is not None
             arrays += [
-                weakref.ref(handle.open()) for handle in (dataset.expression()._columns, dataset.expression()._rows)
+                weakref.ref(handle.open()) for handle in (dataset.expression().columns, dataset.expression().rows)
             ]
             assert 0 < storage.open_objects.used_bytes <= 300_000
     assert sum(array() is not None for array in arrays) <= 4
@@ -435,15 +435,15 @@ def test_a_matrix_opened_after_the_dataset_was_replaced_is_not_read(
     tmp_path: Path, storage: Storage, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it had been open before, and made room for another."""
-    fill = cxgs._fill_x
+    fill = cxgs.fill_x
     old = cxgs.build(tmp_path / "a.cxg", kind, seed=1)
     genes = np.arange(len(old.genes))
     with closing(open_dataset(storage, str(old.path), "a.cxg")) as dataset:
         np.testing.assert_array_equal(dataset.read_X_columns(genes), old.X)
-        for handle in (dataset.expression()._columns, dataset.expression()._rows):
+        for handle in (dataset.expression().columns, dataset.expression().rows):
             storage.open_objects.drop(handle)
         shutil.rmtree(old.path)
-        monkeypatch.setattr(cxgs, "_fill_x", lambda *args, **kw: fill(*args, **kw | {"timestamp": 5000}))
+        monkeypatch.setattr(cxgs, "fill_x", lambda *args, **kw: fill(*args, **kw | {"timestamp": 5000}))
         cxgs.build(old.path, kind, seed=2)
         with pytest.raises(DatasetInvalid, match="not the one that was here"):
             dataset.read_X_columns(genes)
@@ -456,7 +456,7 @@ def test_fragments_opened_apart_take_the_room_of_one_array(tmp_path: Path) -> No
     storage = Storage(default())
     truth = cxgs.build(tmp_path / "a.cxg", generations=2)
     with closing(open_dataset(storage, str(truth.path), "a.cxg")) as dataset:
-        columns = dataset.expression()._columns
+        columns = dataset.expression().columns
         dataset.read_X_columns(np.arange(3))
         apart = storage.open_objects.used_bytes
         storage.open_objects.drop(columns)

@@ -91,7 +91,7 @@ def test_large_values_are_read_in_place(tmp_path: Path, monkeypatch: pytest.Monk
     case = Case(tmp_path)
     near = case.open("obs")
     opening = len(case.fetched)
-    monkeypatch.setattr(nearby, "_MOST_BYTES", 10)
+    monkeypatch.setattr(nearby, "MOST_BYTES", 10)
     assert Annotations(near, "obs").read("name_0").strings() == case.truth.obs["name_0"].values
     assert len(case.fetched) == opening
     near.close()

@@ -61,7 +61,7 @@ def test_blocks_are_bounded_and_complete(root: Path) -> None:
 
 def test_text(tmp_path: Path) -> None:
     rows = ["a", "", "é" * 3, "last"]
-    cxgs._write_dense(tmp_path / "obs", {"name": np.array(rows)})
+    cxgs.write_dense(tmp_path / "obs", {"name": np.array(rows)})
     with tiledb.open(str(tmp_path / "obs")) as array:
         data, offsets = reading.read_text(array, "name", 0, 3)
         part, ends = reading.read_text(array, "name", 1, 2)

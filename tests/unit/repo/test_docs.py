@@ -67,7 +67,7 @@ def test_every_hook_is_in_customize_md(hook):
     assert f"`{hook}" in page("docs/customize.md") or f"def {hook}(" in page("docs/customize.md")
 
 
-@pytest.mark.parametrize("verb", cli._COMMANDS)
+@pytest.mark.parametrize("verb", cli.COMMANDS)
 def test_every_command_is_shown(verb):
     assert any(f"cxg {verb}" in path.read_text(encoding="utf-8") for path in PAGES)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,9 +29,8 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mount:
             f"31 28 {os.major(device)}:{os.minor(device)} / /tmp rw,noatime - {kind} some\xffthing rw",
         )
         (tmp_path / "mountinfo").write_bytes("\n".join(lines).encode("latin-1"))
-        monkeypatch.setattr(cachefolder, "_MOUNTS", tmp_path / "mountinfo")
+        monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "mountinfo")
 
-    cachefolder._warn.cache_clear()
     say("ext4")
     return say
 
@@ -71,7 +71,7 @@ def test_without_a_budget_memory_is_not_used(
 
 
 def test_where_the_system_does_not_say_it_is_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cachefolder, "_MOUNTS", tmp_path / "missing")
+    monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
     assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is not None
 
 
@@ -182,8 +182,8 @@ def test_our_own_folder_must_be_private_too(tmp_path: Path, mount: Mount, caplog
 
 
 def test_what_others_keep_beside_it_is_not_measured(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(cachefolder, "_MOUNTS", tmp_path / "missing")
-    monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 60, 40))
+    monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
+    monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: SimpleNamespace(free=40))
     (tmp_path / "theirs").write_bytes(bytes(1 << 20))
     found = cache_folder({"CXG_CACHE_DIR": str(tmp_path)})
     assert found is not None
@@ -224,8 +224,8 @@ def test_the_lock_may_be_anything(tmp_path: Path, spoil) -> None:
 
 
 def test_a_full_disk_is_not_used(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(cachefolder, "_MOUNTS", tmp_path / "missing")
-    monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
+    monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
+    monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     monkeypatch.setattr(cachefolder, "folder_bytes", lambda _: 0)
     assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is None
 

@@ -15,7 +15,7 @@ from cxg.storage.checksums import CheckedFile, CopyDamaged, CopyWriter, load_arr
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checksums, "BLOCK_BYTES", 8)
-    monkeypatch.setattr(checksums, "_BLOCKS_AT_A_TIME", 2)
+    monkeypatch.setattr(checksums, "BLOCKS_AT_A_TIME", 2)
 
 
 def write(folder: Path, pieces: list[bytes]) -> CheckedFile:
@@ -97,7 +97,7 @@ def test_a_copy_under_another_name_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(0,), (5,), (5, 2), (40, 3)])
 def test_arrays_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], order) -> None:
-    monkeypatch.setattr(checksums, "_MOST_AT_ONCE", 50)
+    monkeypatch.setattr(checksums, "MOST_AT_ONCE", 50)
     copy = CopyWriter(tmp_path)
     values = np.asarray(np.random.default_rng(0).random(shape), np.float32, order=order)
     copy.save("values.npy", values)

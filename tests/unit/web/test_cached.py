@@ -517,7 +517,7 @@ def test_one_process_does_not_remove_what_another_made_again(damaged: Damaged, c
 
 def test_a_comparison_goes_on_where_its_copy_ends(damaged: Damaged, caplog, monkeypatch) -> None:
     """Of many pieces some are read before the damage is met; no cell may count twice or not at all."""
-    monkeypatch.setattr(runs, "_PIECE_VALUES", 7)
+    monkeypatch.setattr(runs, "PIECE_VALUES", 7)
     monkeypatch.setattr(checksums, "BLOCK_BYTES", 64)
     shutil.rmtree(damaged.copies["obs"])
     damaged.server.decode("a.cxg")

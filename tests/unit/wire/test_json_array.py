@@ -72,11 +72,10 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("rows", [json_array._ROWS, 64])
+@pytest.mark.parametrize("rows", [json_array.ROWS, 64])
 @pytest.mark.parametrize("name", TEXTS)
-def test_json_text(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_array, "_ROWS", rows)
-    assert strict(json_text(Text.of(TEXTS[name]))) == TEXTS[name]
+def test_json_text(name: str, rows: int) -> None:
+    assert strict(json_text(Text.of(TEXTS[name]), rows)) == TEXTS[name]
 
 
 def test_text_that_is_no_utf8_is_mended() -> None:
@@ -86,8 +85,7 @@ def test_text_that_is_no_utf8_is_mended() -> None:
 
 
 @pytest.mark.parametrize("lengths", [[3, 3, 3], [3, 40, 1]])
-def test_json_labels_in_pieces(lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_array, "_ROWS", 64)
+def test_json_labels_in_pieces(lengths: list[int]) -> None:
     categories = [chr(97 + i) * n for i, n in enumerate(lengths)]
     codes = np.random.default_rng(1).integers(0, 4, 1001).astype(np.int8)
-    assert strict(json_labels(codes, categories)) == [[*categories, None][code] for code in codes.tolist()]
+    assert strict(json_labels(codes, categories, rows=64)) == [[*categories, None][code] for code in codes.tolist()]
