@@ -6,8 +6,9 @@ from html import unescape
 
 import pytest
 
+from cxg.memory_bounds import PAGES_BYTES
 from cxg.web.start_page import page as startpage
-from cxg.web.start_page.page import KEPT_BYTES, StartPage
+from cxg.web.start_page.page import StartPage
 from cxg.web.start_page.reader import Listed
 from cxg.web.start_page.summaries import DatasetSummary, summarize
 from tests.listed import FakeCatalog, Page, list_page, make_client, make_dataset
@@ -146,7 +147,7 @@ def test_pages_kept_are_bounded_whatever_is_filtered_for():
     page, state = StartPage("d", (), "no-cache"), Listed(summaries_of(500), ())
     for k in range(60):
         page.answer(state, f"{k} lung", "identity")
-        assert page._kept.used_bytes <= KEPT_BYTES
+        assert page._kept.used_bytes <= PAGES_BYTES
 
 
 def test_what_is_filtered_for_is_cut_short():
