@@ -1,17 +1,17 @@
 """The gunicorn worker that serves the site: slow clients wait in its loop, never in a thread.
 
-gunicorn's threaded worker gives a thread to a connection as soon as bytes arrive, and the thread waits
-for the rest of the request and until the answer is taken. A few dozen clients that do either slowly leave
-no thread for anybody else. Here one loop receives requests and sends what a socket does not take at once;
-a thread parses nothing and waits for nobody, it only makes answers.
+gunicorn's threaded worker gives a thread to a connection as soon as bytes arrive. The thread then waits for
+the rest of the request, and until the client has taken the answer, so a few dozen slow clients occupy all
+threads. Here one loop receives the requests and sends the answers that a socket does not accept at once;
+threads only make answers.
 
-- `limits`: how long and how much a client may take, each with its reason
-- `client_socket`: a connection as gunicorn's parser and response see it
-- `connection`: what has been received of a request, and what is left of an answer
-- `pace`: how fast bytes move
-- `receiving`, `sending`: how much of requests and answers is in memory
-- `connections`: the connections by address, and whom to close when there are too many
-- `loop`, `worker`: how connections come and go, and what is done with their bytes
+- `limits`: the time and the bytes that a client may use, each with its reason
+- `client_socket`: the socket that gunicorn's parser and response see
+- `connection`: the received part of a request, and the rest of its answer
+- `pace`: measures how fast bytes move
+- `receiving`, `sending`: count the bytes of requests and answers in memory
+- `connections`: the connections by address; chooses one to close when there are too many
+- `loop`, `worker`: accept and close connections; receive, dispatch and send
 """
 
 from cxg.worker.worker import BufferingWorker

@@ -1,7 +1,7 @@
 """A connection's socket as gunicorn's parser and response see it.
 
-Reading gives what the loop has received, writing keeps what the socket does not take. Only what does not
-fit into memory makes a thread wait: the rest of a long body, the next piece of an answer made in pieces.
+Reading returns bytes that the loop has received, and writing keeps bytes that the socket does not accept. A
+thread waits only for data that does not fit into memory: the rest of a long body, or of a streamed answer.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from cxg.worker.pace import Pace
 
 _STEP_S = 0.1
 _MOST_PARTS = 16
-# After the version.
+# The status, as it follows the HTTP version.
 _REFUSAL = b" 429 "
-# The system keeps nothing of what waits to be sent.
+# SO_LINGER on, for 0 seconds: the system drops all unsent bytes.
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -35,7 +35,8 @@ class ClientSocket:
 
     Parameters
     ----------
-    held : connections for which a thread waits, of the whole worker
+    held : set of ClientSocket
+        Connections of the whole worker for which a thread waits.
     """
 
     def __init__(self, sock: socket.socket, limits: Limits, held: set[ClientSocket]) -> None:
@@ -52,14 +53,14 @@ class ClientSocket:
         self._paced = select.POLLIN
 
     def start_answer(self) -> None:
-        """A request goes to a thread: its head will be sent together with what follows."""
+        """Prepare for an answer from a thread: its head is kept, to be sent together with the next bytes."""
         self.in_thread = self._corked = True
         self._draining, self._paced, self.is_refusal = False, select.POLLIN, False
 
     # Reading
 
     def receive(self, size: int) -> bytes:
-        """Take what has arrived; b"" when the client sends no more.
+        """Receive bytes that have arrived; b"" when the client sends no more.
 
         Raises
         ------
@@ -73,7 +74,7 @@ class ClientSocket:
         return data
 
     def recv(self, size: int) -> bytes:
-        """What has been received, for gunicorn's parser. A thread waits for more; the loop must not.
+        """Return received bytes to gunicorn's parser; in a thread, wait for them, which the loop must not.
 
         Raises
         ------
@@ -94,9 +95,9 @@ class ClientSocket:
                 self.buffer += self.receive(max(size, 1 << 16))
             except BlockingIOError:
                 if self._draining:
-                    raise TimeoutError("the rest of the body is not waited for") from None
+                    raise TimeoutError("the worker does not wait for the rest of the body") from None
                 if not self._wait(select.POLLIN, lambda: self.received):
-                    self.ended = True  # as if it had hung up
+                    self.ended = True  # as if the client had hung up
             except OSError:
                 self.ended = True
 
@@ -107,12 +108,12 @@ class ClientSocket:
         return self.raw.send(data)
 
     def sendall(self, data: bytes) -> None:
-        """Send, or keep, all of `data`, which must not change.
+        """Send all of `data`, or keep it to be sent; it must not change.
 
         Raises
         ------
         OSError
-            The client has gone, or takes pieces too slowly.
+            The client is gone, or takes the pieces too slowly.
         """
         self._make_room()
         self._out.append(memoryview(data))
@@ -124,19 +125,19 @@ class ClientSocket:
             self.flush()
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int = 0) -> None:
-        """Send, or keep to be sent, part of a file."""
+        """Send part of a file, or keep it to be sent."""
         self._make_room()
         self._out.append(FilePart(file, offset, count))
         self.pending += count
         self.flush()
 
     def flush(self) -> None:
-        """Send what the socket takes.
+        """Send as much as the socket accepts.
 
         Raises
         ------
         OSError
-            The client has gone.
+            The client is gone.
         """
         try:
             while self._out:
@@ -148,14 +149,14 @@ class ClientSocket:
             raise
 
     def flush_waiting(self) -> None:
-        """Send what the client takes within `patience_s`.
+        """Send as much as the client takes within `patience_s`.
 
-        One call of the system sends megabytes that way, where the loop would need many.
+        One system call sends megabytes this way, where the loop would need many.
 
         Raises
         ------
         OSError
-            The client has gone.
+            The client is gone.
         """
         seconds, rest = divmod(self._limits.patience_s, 1)
         self.raw.setsockopt(
@@ -189,7 +190,7 @@ class ClientSocket:
             return
         while sent or (self._out and not self._size(self._out[0])):
             part = self._out.popleft()
-            assert isinstance(part, memoryview)  # noqa: S101 - narrowing: what is sent together has no file in it
+            assert isinstance(part, memoryview)  # noqa: S101 - narrowing: parts sent together contain no file
             if sent < len(part):
                 self._out.appendleft(part[sent:])
                 return
@@ -200,7 +201,7 @@ class ClientSocket:
         return part.count if isinstance(part, FilePart) else len(part)
 
     def _make_room(self) -> None:
-        """Wait, in a thread, until not too many pieces of an answer are waiting."""
+        """Wait, in a thread, until the client has taken enough of the earlier pieces of an answer."""
         while self.pending > self._limits.stream_bytes and not self.failed:
             if not self._wait(select.POLLOUT, self.taken):
                 self.forget()
@@ -209,7 +210,7 @@ class ClientSocket:
             raise BrokenPipeError(errno.EPIPE, "the client takes no more")
 
     def forget(self) -> None:
-        """Drop what waits to be sent: nobody will take it."""
+        """Drop the unsent bytes; the client will not take them."""
         self.failed = True
         for part in self._out:
             if isinstance(part, FilePart):
@@ -218,20 +219,20 @@ class ClientSocket:
         self.pending = 0
 
     def taken(self) -> int:
-        """Bytes that the client's side has confirmed, of all that were sent."""
+        """Return how many of the sent bytes the client's system has acknowledged."""
         try:
             return self.sent - int(struct.unpack("i", fcntl.ioctl(self.raw, termios.TIOCOUTQ, b"\0" * 4))[0])
-        except OSError:  # not told by this system
+        except OSError:  # this system does not report it
             return self.sent
 
     def body_in_memory(self) -> tuple[int, int]:
-        """Identity and size of the largest piece that waits to be sent; pieces cut from the same bytes are one."""
+        """Return identity and size of the largest unsent piece; pieces cut from the same bytes count as one."""
         sizes = [(len(part.obj), id(part.obj)) for part in self._out if isinstance(part, memoryview)]  # type: ignore[arg-type]
         size, identity = max(sizes, default=(0, 0))
         return identity, size
 
     def hang_up(self) -> None:
-        """Reset the connection, from any thread; whoever reads or sends finds out."""
+        """Reset the connection, from any thread; a thread that reads or sends gets an error."""
         with contextlib.suppress(OSError):
             self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.raw.shutdown(socket.SHUT_RDWR)
@@ -239,7 +240,7 @@ class ClientSocket:
     # Waiting in a thread
 
     def _wait(self, event: int, moved: Callable[[], int]) -> bool:
-        """Wait until the socket is ready; False when the client is too slow for a thread to wait longer."""
+        """Wait until the socket is ready; return False if the client is too slow for a thread to wait longer."""
         poller = select.poll()
         poller.register(self.raw, event)
         if self.pace is None or self._paced != event:
@@ -260,32 +261,32 @@ class ClientSocket:
         own = self.pace.rate if self.pace else 0.0
         return all(own <= other.pace.rate for other in list(self._held) if other.pace is not None)
 
-    # What gunicorn asks of a socket and is without meaning here
+    # Other methods of a socket that gunicorn calls
 
     def setblocking(self, flag: bool) -> None:
-        """Nothing: the socket never blocks."""
+        """Do nothing: the socket never blocks."""
 
     def gettimeout(self) -> float | None:
-        """None."""
+        """Return None: there is no timeout."""
         return None
 
     def settimeout(self, seconds: float | None) -> None:
-        """Note that gunicorn sets a time to read what a body has left over: only what is there is read."""
+        """Note that gunicorn drains the rest of a body: it then gets only the bytes that are there."""
         self._draining = seconds is not None
 
     def shutdown(self, how: int) -> None:
-        """Fail: the loop ends connections.
+        """Refuse: only the loop closes connections.
 
         Raises
         ------
         OSError
             Always.
         """
-        raise OSError(errno.ENOTCONN, "the loop ends connections")
+        raise OSError(errno.ENOTCONN, "only the loop closes connections")
 
     def close(self) -> None:
-        """Nothing: the loop ends connections."""
+        """Do nothing: only the loop closes connections."""
 
     def fileno(self) -> int:
-        """Descriptor of the socket."""
+        """Return the socket's file descriptor."""
         return self.raw.fileno()

@@ -1,4 +1,4 @@
-"""One connection: what has been received of a request, and how far its answer is."""
+"""One connection: the received part of its request, and the state of its answer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cxg.worker.limits import Limits
 from cxg.worker.pace import Pace
 
 _HEADER_END = b"\r\n\r\n"
-# Looks for the end of a body in chunks; each decodes all of it.
+# Searches for the end of a chunked body; each search decodes all of the body.
 _MOST_TRIES = 16
 
 
 class State(Enum):
-    """What the loop waits for."""
+    """The event that the loop waits for."""
 
     IDLE = auto()  # the first byte of a request
     HEADER = auto()
@@ -38,7 +38,7 @@ class State(Enum):
 
 
 class _ParsedRequest:
-    """What gunicorn's worker takes for a parser: gives the request that the loop has parsed."""
+    """Stands in for a parser in gunicorn's worker: returns the request that the loop has parsed."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -51,12 +51,14 @@ class _ParsedRequest:
 
 
 class Connection:
-    """A client's connection. `sock`, `client`, `server`, `parser` and the flags are what gunicorn's worker asks for.
+    """A client's connection; gunicorn's worker reads `sock`, `client`, `server`, `parser` and the flags.
 
     Parameters
     ----------
-    client, server : addresses, as the socket tells them
-    held : connections for which a thread waits, of the whole worker
+    client, server : tuple or str
+        Addresses, as the socket reports them.
+    held : set of ClientSocket
+        Connections of the whole worker for which a thread waits.
     """
 
     initialized = data_ready = True
@@ -66,7 +68,7 @@ class Connection:
         self, cfg: Any, sock: socket.socket, client: Any, server: Any, limits: Limits, held: set[ClientSocket]
     ) -> None:
         self.sock, self.client, self.server = ClientSocket(sock, limits, held), client, server
-        self.address = str(client[0]) if isinstance(client, tuple) and client else ""  # one for all on a UNIX socket
+        self.address = str(client[0]) if isinstance(client, tuple) and client else ""  # shared on a UNIX socket
         self.parsing = http.get_parser(cfg, self.sock, client)
         self.parser = _ParsedRequest(self)
         self.state = State.IDLE
@@ -80,12 +82,12 @@ class Connection:
         self._has_line = False
 
     def init(self) -> None:
-        """Nothing: gunicorn's worker asks for it."""
+        """Do nothing; gunicorn's worker calls it."""
 
     # Receiving
 
     def has_header(self) -> bool:
-        """Whether gunicorn's parser can say something about what has been received: a request, or a refusal."""
+        """Return whether the received bytes are enough for gunicorn's parser to accept or refuse a request."""
         buffer = self.sock.buffer
         if not buffer or self.sock.ended:
             return True
@@ -95,7 +97,7 @@ class Connection:
         self._scanned = len(buffer)
         if buffer.find(_HEADER_END, max(0, start - 3)) >= 0:
             return True
-        # A line feed without a carriage return is refused before the header is complete.
+        # The parser refuses a line feed without a carriage return before the header is complete.
         if start and buffer[start - 1] == 13:
             start -= 1
         if buffer.count(b"\n", start) != buffer.count(b"\r\n", start):
@@ -106,12 +108,12 @@ class Connection:
         return len(buffer) > self._most_header_bytes()
 
     def parse(self) -> bool:
-        """Parse the header; False when more of it is needed after all. What follows it stays in the buffer.
+        """Parse the header, leaving the bytes after it in the buffer; return False if it is incomplete.
 
         Raises
         ------
         gunicorn.http.errors.ParseException, StopIteration
-            It is none; nothing more will come.
+            The bytes are not a header; the client sends no more.
         """
         buffer = self.sock.buffer
         if buffer and buffer[0] < 32 and buffer[0] not in _HEADER_END:
@@ -129,20 +131,20 @@ class Connection:
         return True
 
     def forget_request(self) -> None:
-        """Its answer is made; what has been received beyond it is the next one."""
+        """Forget a request that is answered; bytes received after it begin the next one."""
         self.take_back()
         self.request = self.sock.pace = None
         self.sock.in_thread = False
         self._scanned, self._has_line = 0, False
 
     def take_back(self) -> None:
-        """Put what the parser has read ahead back before what has been received since."""
+        """Put the bytes that the parser has read ahead back at the front of the buffer."""
         ahead = self.parsing.unreader.take_buffered()
         if ahead:
             self.sock.buffer[:0] = ahead
 
     def has_body(self) -> bool:
-        """Whether a thread can read the body without waiting, or must, as it is too long to be received before."""
+        """Return whether a thread gets the body now: it is complete, or too long to be received beforehand."""
         buffer = self.sock.buffer
         if self.sock.ended or len(buffer) >= self._limits.spool_bytes:
             return True
@@ -152,14 +154,14 @@ class Connection:
         return self._chunks_end()
 
     def missing_bytes(self) -> int:
-        """Most that is still to be received before a thread gets the request."""
+        """Return the most bytes to receive before a thread gets the request."""
         reader = self.request.body.reader if self.request is not None else None
         if isinstance(reader, LengthReader):
             return min(int(reader.length), self._limits.spool_bytes) - len(self.sock.buffer)
         return self._limits.spool_bytes - len(self.sock.buffer)
 
     def expects_continue(self) -> bool:
-        """Whether the client waits for `100 Continue` before it sends the body; told once."""
+        """Return whether the client waits for `100 Continue` before it sends the body; True only once."""
         expects = bool(self.request._expected_100_continue)
         self.request._expected_100_continue = False
         return expects
@@ -180,7 +182,7 @@ class Connection:
             while reader.read(1 << 20):
                 pass
         except (NoMoreData, ChunkMissingTerminator) as error:
-            # What is wrong, not only cut short, is for the application to find.
+            # The application finds and reports a body that is malformed, not only incomplete.
             return isinstance(error, ChunkMissingTerminator) and error.args[:1] not in ((), (b"",), (b"\r",))
         except Exception:  # noqa: BLE001 - as above
             return True
@@ -194,16 +196,16 @@ class Connection:
     # Rates
 
     def start_pace(self, now: float) -> None:
-        """Measure from now on how fast the body comes or the answer goes."""
+        """Start to measure how fast the body arrives or the answer leaves."""
         self.sock.pace = Pace(self._limits, now, self._moved())
 
     def observe(self, now: float) -> None:
-        """Look at how far it is."""
+        """Note how many bytes have moved by now."""
         if self.sock.pace is not None and not self.paused:
             self.sock.pace.observe(now, self._moved())
 
     def rate(self, now: float) -> float:
-        """Bytes a second lately; infinite when nothing is measured, or not for long enough."""
+        """Return the recent rate in bytes a second; infinite while there is no measurement."""
         self.observe(now)
         pace = self.sock.pace
         return math.inf if pace is None or self.paused else pace.rate
@@ -223,5 +225,5 @@ class Connection:
             self.sock.raw.close()
 
     def wait_until(self, seconds: float, state: State) -> None:
-        """Go into a state that may last so long."""
+        """Enter a state, with a deadline `seconds` from now."""
         self.state, self.deadline = state, time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""All connections of a worker, and which of them goes when another one needs its place."""
+"""All connections of a worker, and the choice of one to close when a new one needs its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Connections:
 
     Parameters
     ----------
-    most : connections that may be open at a time
+    most : int
+        Connections that may be open at a time.
     """
 
     def __init__(self, limits: Limits, most: int) -> None:
@@ -27,20 +28,20 @@ class Connections:
         self._idle: dict[str, dict[Connection, None]] = {}
 
     def add_idle(self, conn: Connection) -> None:
-        """It waits for a request."""
+        """Note that a connection waits for a request."""
         self._idle.setdefault(conn.address, {})[conn] = None
 
     def remove_idle(self, conn: Connection) -> None:
-        """It does no longer."""
+        """Note that a connection no longer waits for a request."""
         siblings = self._idle.get(conn.address)
         if siblings is not None and siblings.pop(conn, self) is None and not siblings:
             del self._idle[conn.address]
 
     def victim(self, now: float) -> Connection | None:
-        """Connection to close for another; None when all are being served.
+        """Choose a connection to close for a new one; None when all are being served.
 
-        Of the idle ones the oldest of the address that has most; else the oldest refusal that is held back; else the
-        header that has been awaited longest; else the body or answer that moves slowest, when it is slow.
+        The first choice is the oldest idle connection of the address that has the most of them; then the oldest
+        refusal that is held back; then the header awaited longest; then the slowest body or answer, if it is slow.
         """
         if self._idle:
             most = max(self._idle.values(), key=len)
@@ -52,7 +53,7 @@ class Connections:
         return self.slowest(now, State.BODY, State.SENDING)
 
     def slow_request(self, now: float, least_bytes: int) -> Connection | None:
-        """Connection to close so that others can send requests, of those from which so many bytes are kept."""
+        """Choose a slow request to close for others; a late header only if `least_bytes` of it are in memory."""
         slow = self.slowest(now, State.BODY)
         if slow is not None:
             return slow
@@ -61,14 +62,14 @@ class Connections:
         return max((conn for conn in late if conn.counted >= least_bytes), key=lambda conn: conn.counted, default=None)
 
     def slowest(self, now: float, *states: State) -> Connection | None:
-        """Slowest body or answer, if it is slow enough to be closed for others."""
+        """Find the slowest connection in these states, if it is slow enough to be closed for others."""
         rates = {conn: conn.rate(now) for conn in self.all if conn.state in states}
         found = min(rates, key=rates.__getitem__, default=None)
         return found if found is not None and rates[found] < self._limits.pressed_rate else None
 
 
 def most_connections(wanted: int, limits: Limits) -> int:
-    """As many as `wanted`, or as the process has descriptors for."""
+    """Return how many connections may be open: `wanted`, or fewer if the process has too few descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted

@@ -1,4 +1,4 @@
-"""Part of a file, on its way to a client."""
+"""Part of a file that is being sent to a client."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import IO
 
 
 class FilePart:
-    """Sends part of a file without reading it; keeps a descriptor of its own."""
+    """Sends part of a file without reading it, through its own file descriptor."""
 
     def __init__(self, file: IO[bytes], offset: int, count: int) -> None:
         self.descriptor, self.offset, self.count = os.dup(file.fileno()), offset, count
 
     def send(self, sock: socket.socket) -> int:
-        """Send what the socket takes; the number of bytes.
+        """Send as much as the socket accepts; return the number of bytes.
 
         Raises
         ------
         OSError
-            The socket takes nothing now; the client, or the rest of the file, is gone.
+            The socket accepts nothing now, or the client or the rest of the file is gone.
         """
         sent = os.sendfile(sock.fileno(), self.descriptor, self.offset, self.count)
         if sent == 0:
@@ -30,5 +30,5 @@ class FilePart:
         return sent
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.descriptor)

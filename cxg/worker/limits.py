@@ -1,4 +1,4 @@
-"""How long and how much one client may take, and all of them together."""
+"""The time and the bytes that one client, and all clients together, may use."""
 
 from __future__ import annotations
 
@@ -13,30 +13,48 @@ class Limits:
 
     Attributes
     ----------
-    header_s : from the first byte of a request to the end of its header. A browser takes milliseconds, a poor line
-        seconds; nginx and Apache allow 20 to 60
-    stall_s, least_rate : a body or an answer that has not moved by `stall_s * least_rate` bytes within that time ends;
-        1 kB/s is less than a modem takes
-    recent_s : over which the present rate is measured; nobody is called slow before
-    pressed_rate : bytes a second below which a client is closed while others need what it takes
-    crowded_rate : the same while more than half of the threads wait for room for their answers
-    spool_bytes : of a body that are received before a thread is given; more than comparisons of 200,000 cells send
-    receiving_bytes : of requests that are incomplete or wait for a thread, all connections together. One request at a
-        time may go on beyond it, so that not all wait for each other: `receiving_bytes + 2 * spool_bytes` at most
-    sending_bytes : of answers that wait for their clients, each body counted once
-    patience_s : a thread stays with an answer that its client is taking; a quarter of the threads at most
-    stream_bytes : of an answer made in pieces that may wait before the next piece is asked for
-    held_threads : threads that may wait for slow clients: bodies beyond `spool_bytes`, answers made in pieces
-    linger_s, linger_bytes : what a client may still send after the last answer. A connection closed at once would be
-        reset, and the answer lost with it
-    refused_s, most_refused : how long a refusal (429) is held back, and how many are at a time; beyond, the oldest is
-        sent. Who asks again at once would otherwise keep the processors busy with being refused
-    stopping_s : what kept-alive connections get when the worker stops
-    unsent_bytes : of each answer that the system keeps beyond what the client has said it takes; its own bound is
-        megabytes for every connection
-    unacknowledged_s : after which the system drops a peer that has vanished
-    spare_descriptors : for files, datasets and S3
-    tick_s : between two looks at all connections
+    header_s : float
+        From the first byte of a request to the end of its header. A browser takes milliseconds, a poor line seconds;
+        nginx and Apache allow 20 to 60.
+    stall_s, least_rate : float, int
+        The worker gives up a body or an answer that moves fewer than `stall_s * least_rate` bytes within `stall_s`;
+        1 kB/s is less than a modem carries.
+    recent_s : float
+        Window in which the recent rate is measured; no client counts as slow before it is over.
+    pressed_rate : int
+        Bytes a second below which a client is closed while others need its place or memory.
+    crowded_rate : int
+        The same while more than half of the threads wait for room for their answers.
+    spool_bytes : int
+        Bytes of a body received before a thread gets it; more than comparisons of 200,000 cells send.
+    receiving_bytes : int
+        Bytes of requests that are incomplete or wait for a thread, all connections together. One request at a time may
+        exceed it, so that not all wait for each other: `receiving_bytes + 2 * spool_bytes` at most.
+    sending_bytes : int
+        Bytes of answers that wait for their clients, each body counted once.
+    patience_s : float
+        Time that a thread stays with an answer that its client is taking; a quarter of the threads at most.
+    stream_bytes : int
+        Bytes of a streamed answer that may wait before the next piece is made.
+    held_threads : int
+        Threads that may wait for slow clients: bodies beyond `spool_bytes`, streamed answers.
+    linger_s, linger_bytes : float, int
+        Time and bytes in which a client may still send after the last answer. Closing at once would reset the
+        connection and lose the answer.
+    refused_s, most_refused : float, int
+        Time that a refusal (429) is held back, and most refusals held back at a time; beyond, the oldest is sent.
+        Clients that ask again at once would otherwise keep the processors busy with refusals.
+    stopping_s : float
+        Time that kept-alive connections get when the worker stops.
+    unsent_bytes : int
+        Bytes of each answer that the system keeps beyond the client's receive window; its own bound is megabytes for
+        every connection.
+    unacknowledged_s : int
+        Time after which the system drops a peer that has vanished.
+    spare_descriptors : int
+        File descriptors left for files, datasets and S3.
+    tick_s : float
+        Time between two checks of all connections.
     """
 
     header_s: float = 20.0

@@ -1,4 +1,4 @@
-"""The loop of the worker: connections come, are watched, and go."""
+"""The loop of the worker: accepts, watches and closes connections."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from cxg.worker.threads import Threads
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ACCEPT_AT_ONCE = 32
-# The master ends workers itself after the graceful timeout.
+# gunicorn's master ends a worker after the graceful timeout; the loop stops this much earlier.
 _BEFORE_THE_MASTER_S = 2.0
-# Answered by a thread of their own, whatever the others do: the process lives, the dataroot answers.
+# Health checks, each kind with a thread of its own: the process lives, the dataroot answers.
 _RESERVED = (("/health/live",), ("/health", "/health/ready"))
 
 
 class Loop(ThreadWorker):  # type: ignore[misc]
-    """Accepts, watches and ends connections; a subclass says what is done with their bytes."""
+    """Accepts, watches and closes connections; a subclass handles their bytes."""
 
     limits = Limits()
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse what this worker cannot do.
+        """Refuse settings that this worker does not support.
 
         Raises
         ------
         RuntimeError
-            gunicorn was told to speak TLS, HTTP/2 or uwsgi.
+            gunicorn is configured for TLS, HTTP/2 or uwsgi.
         """
         if cfg.is_ssl or cfg.http2_cleartext != "off" or cfg.protocol != "http":
             raise RuntimeError("The server speaks plain HTTP/1.1: let a proxy in front of it do TLS and HTTP/2.")
 
     def init_process(self) -> None:
-        """Set up what belongs to the process, and run."""
+        """Set up the state of this process, and run the loop."""
         self._connections = Connections(self.limits, most_connections(self.cfg.worker_connections, self.limits))
         self._sending = Sending(self.limits, self.cfg.threads)
         self._lingering = LingeringThreads(self.cfg.threads // 4 or 1)
@@ -62,14 +62,14 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def get_thread_pool(self) -> Threads:
-        """Threads for answers, and those that may wait for slow clients."""
+        """Make the threads for answers, including those that may wait for slow clients."""
         self._pool = Threads(self.cfg.threads + self.limits.held_threads, "answers")
         return self._pool
 
     # The loop
 
     def run(self) -> None:
-        """Serve until told to stop, then finish what has begun."""
+        """Serve until gunicorn stops the worker, then finish the requests under way."""
         self.poller.register(self.method_queue.fileno(), READ, self.method_queue.run_callbacks)
         self.set_accept_enabled(True)
         while self.alive and self._turn():
@@ -93,7 +93,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             listener.close()
 
     def _turn(self) -> bool:
-        """Handle what has happened; False when the master is gone."""
+        """Handle the events of up to `tick_s`; return False when gunicorn's master is gone."""
         self.wait_for_and_dispatch_events(self.limits.tick_s)
         now = time.monotonic()
         if now - self._looked < self.limits.tick_s:
@@ -127,24 +127,24 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         elif conn.state in (State.IDLE, State.CLOSING) and now > conn.deadline:
             self._close(conn)
 
-    # What a subclass does
+    # For the subclass
 
     def _on_event(self, conn: Connection) -> None:
-        """Handle that something has arrived, or can be sent."""
+        """Receive or send, as the socket is ready."""
         raise NotImplementedError
 
     def _refuse_slow(self, conn: Connection) -> None:
-        """Answer a request that does not arrive in time."""
+        """Refuse a request that has not arrived in time."""
         raise NotImplementedError
 
     def _send_refusal(self, conn: Connection) -> None:
-        """Send an answer that was held back."""
+        """Send a refusal that was held back."""
         raise NotImplementedError
 
-    # Connections come and go
+    # Accepting and closing
 
     def accept(self, listener: socket.socket) -> None:
-        """Take new connections; when there are too many, old ones go for them."""
+        """Accept new connections; close old ones for them when there are too many."""
         for _ in range(_ACCEPT_AT_ONCE):
             try:
                 sock, client = listener.accept()
@@ -183,7 +183,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         conn.watched = events
 
     def _watch_rest(self, conn: Connection) -> None:
-        """Wait for more of a request, unless there is no room for it."""
+        """Watch for the rest of a request, unless it is paused."""
         if conn.state in (State.HEADER, State.BODY):
             self._watch(conn, 0 if conn.paused else READ)
 
@@ -191,7 +191,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         conn.wait_until(self.cfg.keepalive if self.alive else self.limits.stopping_s, State.IDLE)
         self._connections.add_idle(conn)
         self._watch(conn, READ)
-        if self.alive and not self._accepting:  # there is one to close for another
+        if self.alive and not self._accepting:  # this one can be closed for a new one
             self.set_accept_enabled(True)
 
     def _close(self, conn: Connection, *, reset: bool = False) -> None:
@@ -210,7 +210,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             self.set_accept_enabled(True)
 
     def _end(self, conn: Connection) -> None:
-        """Close a connection so that what was sent arrives (RFC 9112, 9.6)."""
+        """Close a connection in two steps, so that the whole answer arrives (RFC 9112, 9.6)."""
         if conn.sock.failed or conn.sock.ended:
             self._close(conn, reset=conn.sock.failed)
             return
@@ -226,7 +226,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
 
 
 def _set_options(listener: socket.socket, limits: Limits) -> None:
-    """Options that accepted sockets inherit: answers leave at once, peers that vanish are noticed."""
+    """Set options that accepted sockets inherit: answers leave at once, vanished peers are detected."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""How fast the bytes of a body or an answer move."""
+"""The rate at which the bytes of a body or an answer move."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cxg.worker.limits import Limits
 
 
 class _Window:
-    """The rate over the last full window of some length."""
+    """The rate over the last full window of a given length."""
 
     __slots__ = ("_length_s", "_since", "_total", "rate")
 
@@ -23,11 +23,12 @@ class _Window:
 
 
 class Pace:
-    """Bytes moved so far, seen from time to time; until the first window is over nobody is slow.
+    """The rate of one transfer, from byte counts noted now and then; infinite until the first window is over.
 
     Parameters
     ----------
-    total : bytes moved until now
+    total : int
+        Bytes moved until now.
     """
 
     __slots__ = ("_least_rate", "_long", "_recent")
@@ -44,10 +45,10 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Bytes a second lately; infinite for a new one."""
+        """Recent rate in bytes a second; infinite for a new transfer."""
         return self._recent.rate
 
     @property
     def has_stalled(self) -> bool:
-        """Whether it is too slow to be waited for, even when nobody else needs the place."""
+        """Whether the transfer is too slow to wait for, even when no other client needs its place."""
         return self._long.rate < self._least_rate

@@ -1,4 +1,4 @@
-"""How much of requests that are incomplete, or wait for a thread, is in memory."""
+"""The bytes in memory of requests that are incomplete or wait for a thread."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from cxg.worker.connection import Connection, State
 from cxg.worker.connections import Connections
 from cxg.worker.limits import Limits
 
-# Of a request so much is received whatever others take.
+# The first bytes of a request are received even when memory is full.
 ALWAYS_BYTES = 4 << 10
 
 
 class Receiving:
-    """Counts what is received; beyond the bound slow requests are closed, and the others take turns.
+    """Counts received bytes; beyond the bound it closes slow requests, and the others take turns.
 
     Parameters
     ----------
-    held : connections for which a thread waits
-    close, watch : close a connection at once; look at it again when something arrives
+    held : set of ClientSocket
+        Connections for which a thread waits.
+    close, watch : callable
+        `close` closes a connection at once; `watch` waits for it to receive more.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Receiving:
         self._leader: Connection | None = None
 
     def count(self, conn: Connection) -> None:
-        """Count what of a request is in memory."""
+        """Count the bytes of a request that are in memory."""
         size = len(conn.sock.buffer)
         self._bytes += size - conn.counted
         conn.counted = size
@@ -46,7 +48,7 @@ class Receiving:
             self._let_some_go_on()
 
     def may_receive(self, conn: Connection) -> bool:
-        """Whether there is room for more; else slow ones are closed for it, or this one waits."""
+        """Return whether a request may receive more; close slow ones to make room, or pause this one."""
         if not self._is_full() or len(conn.sock.buffer) < ALWAYS_BYTES:
             return True
         self._close_slow()
@@ -63,7 +65,7 @@ class Receiving:
         return False
 
     def release(self, conn: Connection) -> None:
-        """It receives no more."""
+        """Note that a request receives no more."""
         conn.paused = False
         self._paused.discard(conn)
         if self._leader is conn:
@@ -71,7 +73,7 @@ class Receiving:
             self._let_some_go_on()
 
     def relieve(self) -> None:
-        """Look, from time to time, whether those that wait can go on."""
+        """Resume paused requests if there is room; the loop calls this at each tick."""
         if self._paused:
             self._close_slow()
             self._let_some_go_on()
@@ -80,7 +82,7 @@ class Receiving:
         return self._bytes >= self._limits.receiving_bytes
 
     def _may_lead(self) -> bool:
-        """Whether one may go on beyond the bound; without it all would wait for each other."""
+        """Return whether one request may go on beyond the bound; otherwise all would wait for each other."""
         return self._leader is None and self._bytes < self._limits.receiving_bytes + self._limits.spool_bytes
 
     def _close_slow(self) -> None:
@@ -91,13 +93,13 @@ class Receiving:
             self._close(slow)
         else:
             return
-        # Threads wait for these; they end, and give back what they hold, when told that no more will come.
+        # Threads wait for these clients; a reset ends the wait, and the threads release their memory.
         for sock in list(self._held):
             if sock.pace is not None and sock.pace.rate < self._limits.pressed_rate:
                 sock.hang_up()
 
     def _let_some_go_on(self) -> None:
-        """Let those go on that fit, the ones with least to come first; at least one when nothing else would end."""
+        """Resume the paused requests that fit, shortest rest first; one may go beyond the bound."""
         room = self._limits.receiving_bytes - self._bytes
         for conn in sorted(self._paused, key=lambda waiting: waiting.missing_bytes()):
             room -= conn.missing_bytes()

@@ -1,4 +1,4 @@
-"""Answers that wait for their clients: the threads that stay with them, and how much of them is in memory."""
+"""Answers that wait for their clients: the threads that stay with them, and their bytes in memory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ _SMALL_BYTES = 64 << 10
 
 
 class LingeringThreads:
-    """Threads that stay with an answer for a moment: a fast client has taken it before the loop would look.
+    """Lets a thread stay with its answer for a moment, since a fast client takes it before the loop would act.
 
     Parameters
     ----------
-    most : threads at a time
+    most : int
+        Threads that may stay at a time.
     """
 
     def __init__(self, most: int) -> None:
         self._places = threading.Semaphore(most)
 
     def flush(self, sock: ClientSocket) -> None:
-        """Send what the client takes now.
+        """Send as much as the client takes now.
 
         Raises
         ------
         OSError
-            The client has gone.
+            The client is gone.
         """
         sock.flush()
         if not sock.pending or not self._places.acquire(blocking=False):
@@ -43,11 +44,12 @@ class LingeringThreads:
 
 
 class Sending:
-    """Counts answers under way, each body once, and holds back the threads that make more than fits.
+    """Counts answers under way, each body once, and holds back threads while the answers take too much memory.
 
     Parameters
     ----------
-    threads : that make answers; when more than half of them wait for room, a client has to be faster
+    threads : int
+        Threads that make answers; while more than half of them wait for room, a client has to be faster.
     """
 
     def __init__(self, limits: Limits, threads: int) -> None:
@@ -58,7 +60,7 @@ class Sending:
         self._total_bytes = self._waiting = 0
 
     def enter(self, conn: Connection) -> None:
-        """Count the answer of `conn`; nobody waits yet."""
+        """Count the answer of `conn`, without waiting."""
         identity, size = conn.sock.body_in_memory()
         with self._changed:
             self._bodies[conn] = identity, size
@@ -67,7 +69,7 @@ class Sending:
                 self._total_bytes += size
 
     def leave(self, conn: Connection) -> None:
-        """It has been taken, or its client is gone."""
+        """Stop counting an answer: the client has taken it, or is gone."""
         with self._changed:
             known = self._bodies.pop(conn, None)
             if known is None:
@@ -80,9 +82,9 @@ class Sending:
             self._changed.notify_all()
 
     def wait(self, conn: Connection) -> None:
-        """Wait until all answers fit, or this one has gone; those of slow clients are given up for it."""
+        """Wait until all answers fit, or this one is sent; meanwhile reset the slowest clients."""
         with self._changed:
-            # Small ones take less than holding the thread would.
+            # A small answer takes less memory than a waiting thread.
             if self._fits(conn) or self._bodies[conn][1] < _SMALL_BYTES:
                 return
             self._waiting += 1

@@ -16,7 +16,7 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        # An interpreter that ends at once (SIGINT, SIGQUIT) does not wait for them.
+        # Daemons: an interpreter that ends at once (SIGINT, SIGQUIT) does not wait for them.
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
@@ -28,7 +28,7 @@ class Threads:
         self._jobs.put((function, argument))
 
     def shutdown(self, wait: bool = False) -> None:
-        """End the threads after what they have begun."""
+        """End the threads after their current jobs, and drop all other jobs."""
         with contextlib.suppress(Empty):
             while True:
                 self._jobs.get_nowait()
@@ -42,5 +42,5 @@ class Threads:
         while (job := self._jobs.get()) is not None:
             function, argument = job
             function(argument)
-            # Nothing is kept of it while the thread waits for the next one.
+            # Release the job's memory while the thread waits for the next one.
             del job, function, argument

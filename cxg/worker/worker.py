@@ -1,4 +1,4 @@
-"""The worker: what is done with the bytes of a connection."""
+"""The worker: receives requests, hands them to threads, and sends the answers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BODY_READ_BYTES = 256 << 10
 class BufferingWorker(Loop):
     """Serves as gunicorn's threaded worker does, but a connection has a thread only while its answer is made.
 
-    A request is received whole (long bodies: a good part of them) before a thread gets it; what its
-    client does not take of the answer at once is sent by the loop.
+    The loop receives a request whole (of a long body, `spool_bytes`) before a thread gets it, and sends the
+    part of the answer that the client does not take at once.
     """
 
     # Receiving
 
     def _on_event(self, conn: Connection) -> None:
         state = conn.state
-        if state in (State.RUNNING, State.REFUSED):  # the loop reads on when it is answered
+        if state in (State.RUNNING, State.REFUSED):  # the loop reads on after the answer
             self._watch(conn, 0)
         elif state is State.SENDING:
             self._send(conn)
@@ -53,7 +53,7 @@ class BufferingWorker(Loop):
         self._go_on(conn)
 
     def _go_on(self, conn: Connection) -> None:
-        """Do what can be done with the bytes that are there."""
+        """Parse, dispatch, or wait for more, as far as the received bytes allow."""
         if not conn.sock.buffer and conn.state is State.HEADER:
             self._close(conn)
         elif conn.state is not State.HEADER or (conn.has_header() and self._parse(conn)):
@@ -67,12 +67,12 @@ class BufferingWorker(Loop):
             self._watch_rest(conn)
 
     def _parse(self, conn: Connection) -> bool:
-        """Parse the header; False when there is no request, and what that means has been done."""
+        """Parse the header; return False if it is incomplete, or if it is bad and this call has dealt with it."""
         try:
             return conn.parse()
         except (NoMoreData, StopIteration):
             self._close(conn)
-        except Exception as error:  # noqa: BLE001 - whatever a parser finds wrong is answered
+        except Exception as error:  # noqa: BLE001 - gunicorn answers every fault its parser finds
             self.handle_error(None, conn.sock, conn.client, error)
             self._finish(conn)
         return False
@@ -100,7 +100,7 @@ class BufferingWorker(Loop):
     # Answering
 
     def _dispatch(self, conn: Connection) -> None:
-        """Give the request to a thread."""
+        """Hand the request to a thread."""
         conn.state = State.RUNNING
         self._receiving.release(conn)
         conn.sock.start_answer()
@@ -136,7 +136,7 @@ class BufferingWorker(Loop):
             self._send(conn)
 
     def _hold_back(self, conn: Connection) -> None:
-        """Send a refusal later: until then the client, which waits for it, asks for nothing."""
+        """Delay a refusal, so that the client, which waits for it, does not ask again at once."""
         conn.wait_until(self.limits.refused_s, State.REFUSED)
         self._refused[conn] = None
         if len(self._refused) > self.limits.most_refused:
@@ -147,7 +147,7 @@ class BufferingWorker(Loop):
         self._send(conn)
 
     def _finish(self, conn: Connection) -> None:
-        """Send what is left and end the connection."""
+        """Send the remaining bytes and close the connection."""
         conn.keeps = False
         conn.sock.buffer.clear()
         self._receiving.count(conn)
@@ -156,7 +156,7 @@ class BufferingWorker(Loop):
         self._send(conn)
 
     def _send(self, conn: Connection) -> None:
-        """Send what the socket takes; when all is sent, go on with the next request or end."""
+        """Send as much as the socket accepts; after all of it, go on with the next request or close."""
         try:
             conn.sock.flush()
         except OSError:
