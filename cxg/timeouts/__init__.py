@@ -1,1 +1,1 @@
-"""Calls into storage that may hang: each has a time limit, and none takes a thread for good."""
+"""Calls into storage that may hang: each has a time limit, so none blocks a request forever."""

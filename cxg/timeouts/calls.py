@@ -1,12 +1,12 @@
-"""Storage that does not answer at all, as a network file system whose server is gone, takes nobody's thread for good.
+"""Time limits for calls into storage that may never return, as on a network file system whose server is gone.
 
-Whatever may hang (opening an array, reading it, listing a folder) is handed to a thread of its own, and
-whoever wants the outcome waits for a bounded time. Then the waiting ends with `StorageUnavailable`, which
-lets go of every lock, lease and share of memory on its way out; the call itself, which nobody can end, stays
-in its thread. As long as it does, further calls about the same dataset are refused at once, but for one that
-tries again now and then. When the call returns, all is well again.
+A call that may hang (opening an array, reading it, listing a folder) runs in a thread of its own, and its
+caller waits for a bounded time. After that the caller gets `StorageUnavailable`, and so releases every lock,
+lease and share of memory; the call itself, which cannot be cancelled, stays in its thread. While it hangs,
+further calls about the same dataset are refused at once, except one that tries again now and then. When the
+call returns, calls about the dataset are accepted again.
 
-Few threads may wait for something slow at the same time, so that some are always left for other requests.
+Only a few threads may wait for slow calls at a time, so that some are always left for other requests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _subject: ContextVar[str] = ContextVar("subject", default="")
 
 @contextlib.contextmanager
 def about(uri: str) -> Iterator[None]:
-    """All calls of this thread are about the dataset at `uri`, whichever of its files they are for."""
+    """Count all calls of this thread as calls about the dataset at `uri`, whichever of its files they use."""
     token = _subject.set(uri)
     try:
         yield
@@ -44,18 +44,24 @@ def about(uri: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a call counts as slow or as hanging, in seconds, and the clock for that.
+    """The times after which a call counts as slow or as hanging, in seconds, and the clock for them.
 
     Attributes
     ----------
-    slow_s, limit_s : a call of a file system that takes so long is slow, and after the limit it hangs
-    s3_times : so many times more for S3, where requests end by themselves, each after 10 seconds and some tries
-        (`cxg.storage.storage.tiledb_settings`)
-    try_again_s, times : after a call about a dataset hung, one more is made after this time, and the next after so many
-        times as long, and so on
-    most_stuck, open_again_s : while so many calls of the process hang, nothing is opened, but for one try after this
-        time
-    tick_s : how often who waits looks around
+    slow_s, limit_s : float
+        A file system call is slow after the first time, and counts as hanging after the second.
+    s3_times : int
+        S3 gets so many times longer: its requests time out by themselves, each after 10 seconds and some tries
+        (`cxg.storage.storage.tiledb_settings`).
+    try_again_s, times : float, int
+        While a call about a dataset hangs, one more is made after this time, the next after so many times as long,
+        and so on.
+    most_stuck, open_again_s : int, float
+        While so many calls of the process hang, nothing is opened, except for one try after this time.
+    tick_s : float
+        Time between two looks of a waiting thread.
+    clock : callable
+        Returns seconds.
     """
 
     slow_s: float = 2.0
@@ -69,7 +75,7 @@ class Limits:
     clock: Callable[[], float] = time.monotonic
 
     def of(self, uri: str) -> tuple[float, float]:
-        """When a call about `uri` is slow, and when it hangs."""
+        """Return the seconds after which a call about `uri` is slow, and after which it hangs."""
         times = self.s3_times if uri.startswith("s3://") else 1
         return self.slow_s * times, self.limit_s * times
 
@@ -79,7 +85,7 @@ USUAL_LIMITS = Limits()
 
 @dataclass(slots=True)
 class _Trouble:
-    """Calls about one dataset that hang: how many, since when the last one, whether a later one came back."""
+    """The hanging calls about one dataset: how many, since when the last one, whether a later one returned."""
 
     stuck: int = 0
     since_s: float = 0.0
@@ -87,12 +93,12 @@ class _Trouble:
 
 
 class Stalls:
-    """Calls of one process that may hang; safe to share between threads. No thread is started before the first call.
+    """Makes the calls of one process that may hang; safe to share between threads. The first call starts a thread.
 
     Attributes
     ----------
     most_slow : int
-        Threads that may wait for something slow at a time.
+        Threads that may wait for slow calls at a time.
     limits : Limits
     """
 
@@ -107,24 +113,27 @@ class Stalls:
 
     @property
     def stuck(self) -> int:
-        """How many calls hang."""
+        """Number of calls that hang."""
         return sum(trouble.stuck for trouble in list(self._troubles.values()))
 
     def call(
         self, uri: str, function: Callable[[], T], *, opens: bool = False, discard: Callable[[T], None] | None = None
     ) -> T:
-        """What `function` returns or raises, if it does so in time.
+        """Call `function` with a time limit, and return or raise what it does.
 
         Parameters
         ----------
-        uri : of what it is about, where `about` does not say
-        opens : whether something is opened that was not, which is refused while very many calls hang
-        discard : gets what the function returns when nobody waits for it any more
+        uri : str
+            Subject of the call, where `about` does not name one.
+        opens : bool
+            Whether the call opens something new, which is refused while very many calls hang.
+        discard : callable, optional
+            Gets the function's result when the caller no longer waits for it.
 
         Raises
         ------
         StorageUnavailable
-            It did not come back in time, or others about the same dataset did not.
+            The call did not return in time, or others about the same dataset did not.
         """
         if is_handed_over():
             return function()
@@ -143,7 +152,7 @@ class Stalls:
             try:
                 raise call.error
             finally:
-                del call  # the error knows this frame, and so would live until the next garbage collection
+                del call  # the error refers to this frame, so both would live until the next garbage collection
         result: T = call.result
         return result
 
@@ -153,12 +162,13 @@ class Stalls:
 
         Parameters
         ----------
-        uri : of what such a call would be about, where `about` does not say; None for anything
+        uri : str or None
+            Subject of such a call, where `about` does not name one; None for any call.
 
         Raises
         ------
         StorageUnavailable
-            The call is slow, and too many wait for slow ones already.
+            The call is slow, and too many threads wait for slow calls already.
         """
         self.acquire(lock, uri)
         try:
@@ -211,7 +221,7 @@ class Stalls:
             return False
         try:
             until_s = time.monotonic() + limit_s - slow_s
-            # When the process ends it waits for no call.
+            # A process that ends does not wait for calls.
             while (left_s := until_s - time.monotonic()) > 0 and threading.main_thread().is_alive():
                 if call.done.acquire(timeout=min(left_s, self.limits.tick_s)):
                     return True
@@ -220,7 +230,7 @@ class Stalls:
             self._drop_slow(call.key)
 
     def _abandon(self, call: Call) -> bool:
-        """Wait for a call no longer; False if it came back at this moment."""
+        """Stop waiting for a call; return False if it returned at this moment."""
         with self._lock:
             if call.is_over:
                 return False
@@ -236,7 +246,7 @@ class Stalls:
                 self._troubles[key].is_well = True
 
     def _end(self, call: Call) -> None:
-        """Hand back what a call returned, in the thread that made it."""
+        """Hand over the result of a call, in the thread that made it."""
         with self._lock:
             call.is_over = True
             if call.is_abandoned:
@@ -246,12 +256,12 @@ class Stalls:
                     del self._troubles[call.key]
         call.done.release()
         if call.is_abandoned and call.error is None and call.discard is not None:
-            # Nobody is there who could be told.
+            # No caller is left to report an error to.
             with contextlib.suppress(Exception):
                 call.discard(call.result)
 
     def _is_slow(self, key: str | None) -> bool:
-        """Whether a call is slow that is about this, or any."""
+        """Return whether a call about `key` is slow; for None, whether any call is."""
         return bool(self._slow) if key is None else key in self._slow
 
     def _is_full(self) -> bool:
@@ -278,4 +288,4 @@ class Stalls:
 
 
 stalls = Stalls()
-"""Those of this process: whatever reads files shares them."""
+"""The instance of this process, shared by all code that reads files."""

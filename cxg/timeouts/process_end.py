@@ -1,4 +1,4 @@
-"""Ending a process while calls hang that nobody can end (`cxg.timeouts.calls`)."""
+"""Ends a process although calls hang that cannot be cancelled (`cxg.timeouts.calls`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _exit_codes = [0]
 
 
 def end_process_despite_stuck_calls() -> None:
-    """When the process ends, do not wait for what TileDB would wait for: threads in calls that hang."""
+    """Let the process end without waiting, as TileDB would, for threads in calls that hang."""
     atexit.register(_leave)
 
 
 def note_exit_code(code: int) -> int:
-    """Remember with which code the process is going to end."""
+    """Remember the code that the process will exit with, and return it."""
     _exit_codes[0] = code
     return code
 

@@ -1,4 +1,4 @@
-"""Threads that make calls for others, so that those need not wait for good; see `cxg.timeouts.calls`."""
+"""Threads that make calls for other threads, which need not wait forever; see `cxg.timeouts.calls`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _here = threading.local()
 
 
 def is_handed_over() -> bool:
-    """Whether this thread makes a call for another one."""
+    """Return whether this thread makes a call for another one."""
     return getattr(_here, "is_handed_over", False)
 
 
 def niceness() -> int:
-    """How far this thread gives way to others."""
+    """Return the niceness of this thread."""
     return _niceness.get()
 
 
 def be_nice(niceness: int) -> None:
-    """Let this thread, and the threads that its calls are handed to, give way to others."""
+    """Lower the priority of this thread, and of the threads that its calls are handed to."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     _niceness.set(niceness)
 
 
 class Call:
-    """One call that was handed over."""
+    """One call that was handed to another thread."""
 
     __slots__ = ("discard", "done", "error", "function", "is_abandoned", "is_over", "key", "result")
 
@@ -57,7 +57,7 @@ class Pool:
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
 
     def start(self, call: Call) -> None:
-        """Have a call made; `call.done` is released when it is over."""
+        """Make a call in a thread, which releases `call.done` when it is over."""
         with self._lock:
             is_new_needed = self._idle == 0
             if not is_new_needed:
@@ -75,7 +75,7 @@ class Pool:
             call = self._calls.get()
             try:
                 call.result = call.function()
-            except BaseException as error:  # noqa: BLE001  (whatever it is, it is raised where the call came from)
+            except BaseException as error:  # noqa: BLE001  (every error is raised again in the caller's thread)
                 call.error = error
             with self._lock:
                 stays = self._idle < _MOST_IDLE
