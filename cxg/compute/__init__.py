@@ -1,1 +1,1 @@
-"""Statistics on plain numpy arrays; knows nothing of files or requests."""
+"""Statistics on plain numpy arrays, without files or requests."""

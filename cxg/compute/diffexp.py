@@ -1,7 +1,7 @@
-"""Differential expression: which genes separate two sets of cells.
+"""Differential expression: finds the genes that separate two sets of cells.
 
-A t-test for each gene, from sums and sums of squares alone, so that the cells can be read in blocks
-of any size. Method and answer are those of cellxgene 1.3.0, computed in float64 throughout.
+It makes a t-test for each gene from sums and sums of squares alone, so that the cells can be read in
+blocks of any size. Method and answer are those of cellxgene 1.3.0, computed in float64 throughout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Entry = tuple[int, float, float, float]
 """Gene position, difference of means, p, adjusted p; all finite."""
 
 SLICE_VALUES = 250_000
-"""Elements handled per call into numpy: they fit the cache, and other threads soon get a turn."""
+"""Elements per call into numpy: they fit the processor's cache, and other threads soon get a turn."""
 _ROUNDING = 1e-12
 """Differences below this, relative to the sums they come from, are rounding and count as zero."""
 
@@ -27,7 +27,7 @@ _ROUNDING = 1e-12
 class Moments:
     """Sum and sum of squares of each gene over a set of cells, collected block by block.
 
-    NaN and infinite values make the sums of their gene non-finite, which `diffexp` understands.
+    NaN and infinite values make the sums of their gene non-finite, which `diffexp` handles.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Moments:
         self.total_squares: FloatArray = np.zeros(n_var)
 
     def add_sparse(self, var: NDArray[Any], value: NDArray[Any]) -> None:
-        """Add the stored values of some cells; what is not stored is zero.
+        """Add the stored values of some cells; values that are not stored are zero.
 
         Parameters
         ----------
@@ -67,11 +67,11 @@ class Moments:
         Raises
         ------
         DatasetInvalid
-            A gene that does not exist.
+            A value belongs to a gene that does not exist.
         """
         for start in range(0, len(var), self._slice_values):
             genes = var[start : start + self._slice_values]
-            # Before bincount, which would allocate as much as the largest number asks for.
+            # Checked before bincount, which would allocate an array as long as the largest number.
             if int(genes.max()) >= self.n_var or int(genes.min()) < 0:
                 raise DatasetInvalid(f"X has a value for a gene beyond the {self.n_var} that var lists.")
             genes = genes.astype(np.intp)
@@ -105,19 +105,19 @@ class Moments:
     def _transformed(self, values: NDArray[Any]) -> FloatArray:
         numbers = values.astype(np.float64)
         if self.log1p:
-            with np.errstate(all="ignore"):  # below -1 there is no logarithm; the NaN is dealt with later
+            with np.errstate(all="ignore"):  # below -1 there is no logarithm; `diffexp` handles the NaN
                 np.log1p(numbers, out=numbers)
         return numbers
 
     @property
     def is_finite(self) -> bool:
-        """True if no gene met NaN or infinity; only then does `minus` give what adding would."""
+        """True if no gene had NaN or infinity; only then does `minus` give the same as adding."""
         return bool(np.isfinite(self.total).all() and np.isfinite(self.total_squares).all())
 
     def minus(self, other: Moments) -> Moments:
-        """Moments of the cells in this set that are not in another one, a part of it.
+        """Compute the moments of the cells in this set that are not in a subset of it.
 
-        Reading the smaller part and subtracting it from the whole spares reading the larger part.
+        Reading the smaller part and subtracting it from the whole saves reading the larger part.
 
         Parameters
         ----------
@@ -133,14 +133,14 @@ class Moments:
         with np.errstate(invalid="ignore"):
             rest.total = self.total - other.total
             rest.total_squares = self.total_squares - other.total_squares
-        # What a difference of two large sums leaves of an empty gene is rounding.
+        # For a gene without values, the difference of two large sums is only rounding.
         nothing = np.abs(rest.total_squares) <= _ROUNDING * self.total_squares
         rest.total[nothing] = 0
         rest.total_squares[nothing] = 0
         return rest
 
     def mean_and_variance(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of each gene.
+        """Compute mean and variance of each gene.
 
         Returns
         -------
@@ -178,9 +178,9 @@ def diffexp(a: Moments, b: Moments, top_n: int, lfc_cutoff: float) -> DiffexpRes
     own; 1.3.0 overestimates on purpose, and the order of genes depends on it.
 
     Genes whose means differ by no more than `lfc_cutoff` are left out if more than ``2 * top_n``
-    others remain. Of the genes ranked by t, the first `top_n` and the last `top_n` are given,
-    whatever their sign. Differences to 1.3.0: equal t are ordered by position; `top_n` may reach the
-    number of genes; and no gene stands in both lists. If the lists would meet, they are cut where
+    others remain. Of the genes ranked by t, the first `top_n` and the last `top_n` are returned,
+    whatever their sign. Differences from 1.3.0: equal t are ordered by position; `top_n` may reach
+    the number of genes; and no gene is in both lists. If the lists would overlap, they are cut where
     the sign of t changes, or as near to it as `top_n` allows.
 
     Parameters
@@ -214,7 +214,7 @@ def diffexp(a: Moments, b: Moments, top_n: int, lfc_cutoff: float) -> DiffexpRes
 
 
 def _ranked(t: FloatArray, lfc: FloatArray, top_n: int, lfc_cutoff: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Genes with the largest t, and those with the smallest, each list with its extreme first."""
+    """Select the genes with the largest t and those with the smallest, each list with its extreme first."""
     pool = np.flatnonzero(np.abs(lfc) > lfc_cutoff)
     if len(pool) <= 2 * top_n:
         pool = np.arange(len(t))
@@ -229,9 +229,9 @@ def _ranked(t: FloatArray, lfc: FloatArray, top_n: int, lfc_cutoff: float) -> tu
 
 
 def _p_values(t: FloatArray, share_a: FloatArray, share_b: FloatArray, n_a: int, n_b: int) -> FloatArray:
-    """Two-sided p of some genes; only those that are shown, as this is the expensive step."""
+    """Compute the two-sided p of genes; only of those returned, as this is the expensive step."""
     # Imported here because it takes longer than the rest of a server's start (0.1 s, 20 MB) and
-    # many servers are never asked.
+    # many servers never need it.
     from scipy.special import stdtr
 
     with np.errstate(all="ignore"):

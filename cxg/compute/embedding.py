@@ -47,7 +47,7 @@ def scale_embedding(xy: NDArray[Any]) -> FloatArray:
 
 
 def _extent(xy: NDArray[Any]) -> tuple[list[float], list[float], bool]:
-    """Least finite coordinate in each dimension, the distance to the largest, and whether all are finite."""
+    """Find each dimension's least finite coordinate, the distance to the largest, and whether all are finite."""
     low, side, is_finite = [np.nan, np.nan], [np.nan, np.nan], True
     for dimension in (0, 1):
         values = xy[:, dimension]

@@ -1,4 +1,4 @@
-"""A small picture of an embedding: which cells, which colours, and the PNG itself.
+"""A small picture of an embedding: the choice of cells and colours, and the PNG itself.
 
 Works on arrays alone. Pillow is imported when the first picture is drawn: most
 worker processes never draw one, and it costs memory at start.
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 640, 480
 """Size in pixels: shown at half of it, so that it is sharp on dense screens."""
 
 SAMPLE_CELLS = 20_000
-"""More cells than this add nothing that could be seen at this size."""
+"""Most cells in a picture; more add nothing visible at this size."""
 
 MISSING = "#c8c8c8"
 """Colour of cells without a label."""
@@ -48,12 +48,14 @@ _DULL_NAMES = re.compile(r"(_ontology_term_id|uuid|_id|barcode)$", re.IGNORECASE
 
 
 def choose_column(candidates: Sequence[tuple[str, int]], coloured: Collection[str] = ()) -> str | None:
-    """Choose the categorical column that makes the most telling picture.
+    """Choose the categorical column that makes the most informative picture.
 
     Parameters
     ----------
-    candidates : (name, number of labels) of each categorical column, in the dataset's order
-    coloured : names of the columns for which the dataset brings colours
+    candidates : sequence of (name, number of labels)
+        All categorical columns, in the dataset's order.
+    coloured : collection of str
+        Names of the columns for which the dataset has colours.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def choose_column(candidates: Sequence[tuple[str, int]], coloured: Collection[st
 
 
 def palette(n_labels: int) -> list[str]:
-    """Colours for `n_labels` labels, as ``#rrggbb``: safe for the colour-blind up to 16, then again in darker tones."""
+    """Choose `n_labels` colours, as ``#rrggbb``: safe for the colour-blind up to 16, then again in darker tones."""
     tones = (1.0, 0.62, 0.38)
     return [_darker(_SAFE[k % len(_SAFE)], tones[k // len(_SAFE) % len(tones)]) for k in range(n_labels)]
 
@@ -89,7 +91,7 @@ def label_colors(labels: Sequence[object], own: dict[str, str] | None) -> list[s
 
 
 def sample_cells(n_obs: int, limit: int = SAMPLE_CELLS) -> NDArray[np.int64]:
-    """Which cells to draw: (k,) int64, ascending, at most `limit`, the same at every call."""
+    """Choose the cells to draw: (k,) int64, ascending, at most `limit`, the same at every call."""
     if n_obs <= limit:
         return np.arange(n_obs, dtype=np.int64)
     rng = np.random.default_rng(_SEED)
@@ -105,7 +107,7 @@ def draw(xy: NDArray[np.float32], codes: NDArray[np.integer[Any]], colors: Seque
         Places of the cells in any unit, y upwards; the picture is fitted to them with their proportions kept.
         Cells with a NaN or infinite coordinate are left out.
     codes : (n,) integer
-        Which of `colors` each cell has; any other number is a cell without a label, drawn grey and first.
+        Position of each cell's colour in `colors`; any other number is a cell without a label, drawn grey and first.
     colors : sequence of ``#rrggbb``
 
     Returns
@@ -135,7 +137,7 @@ def draw(xy: NDArray[np.float32], codes: NDArray[np.integer[Any]], colors: Seque
 
 
 def _fit(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pixels of the final picture, y downwards, for places in any unit."""
+    """Convert places in any unit to pixels of the final picture, y downwards."""
     if not len(points):
         return points
     low, high = points.min(axis=0), points.max(axis=0)
@@ -147,12 +149,12 @@ def _fit(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _radius(n: int) -> float:
-    """Dots of few cells are large enough to see, those of many small enough to show structure; pixels."""
+    """Choose a radius in pixels: few cells get dots large enough to see, many small enough to show structure."""
     return float(np.clip(0.18 * np.sqrt(WIDTH * HEIGHT / max(n, 1)), 1.3, 6.0))
 
 
 def _encode(picture: Image, fills: Sequence[str]) -> bytes:
-    """PNG with a fixed palette: every label's colour exactly, and its blends with white for smooth edges."""
+    """Encode as PNG with a fixed palette: every label's exact colour, and its blends with white for smooth edges."""
     from PIL import Image
 
     levels = max(1, min(6, 255 // len(fills)))

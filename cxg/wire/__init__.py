@@ -1,1 +1,1 @@
-"""What travels between client and server: parsing of requests, encoding of answers."""
+"""The parsing of requests and the encoding of answers."""

@@ -1,6 +1,6 @@
-"""Lists of cells in a JSON body: taken out while the body is read, so that it is never in memory as a whole.
+"""Lists of cells in a JSON body, taken out while the body is read, so that it is never in memory as a whole.
 
-Reading a block of digits is several times as fast as reading number by number, as the JSON parser does.
+Parsing digits block by block is several times as fast as number by number, as the JSON parser does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cxg.format.selection import BoolArray, IntArray, index_rows
 from cxg.wire.filters import json_index, parse_json
 
 Read = Callable[[int], bytes]
-"""Gives up to so many bytes more of a body; none at its end."""
+"""Returns up to so many more bytes of a body; none at its end."""
 
 # Lists that end within one piece are short.
 PIECE_BYTES = 64 << 10
-# For all that is no long list of cells.
+# Most bytes of a body beside its long lists of cells.
 OTHER_BYTES = 1_000_000
-# A comparison has two. Whatever is called so beyond the second number is left to the JSON parser.
+# A comparison has two long lists. Keys called `index` beyond the second number are left to the JSON parser.
 _MOST_LISTS, _MOST_LOOKED_AT = 2, 16
 _INDEX_LIST = re.compile(rb'"index"\s*:\s*\[')
 _ITEMS = re.compile(rb"(?:\d+|\[\d+,\d+\])(?:,(?:\d+|\[\d+,\d+\]))*")
@@ -33,27 +33,27 @@ _OPEN, _CLOSE, _COMMA = b"[],"
 
 
 def cut_out_lists(read: Read, n_obs: int) -> tuple[bytes, dict[str, IntArray]]:
-    """Read a body, and replace lists of cells under a key ``index`` by texts that nobody can guess.
+    """Read a body, and replace lists of cells under a key ``index`` by texts that no client can guess.
 
     Parameters
     ----------
-    read : callable
+    read : Read
     n_obs : int
-        Number of cells; a list takes memory for each cell, and none for its own length.
+        Number of cells; the memory for a list depends on it, not on the list's length.
 
     Returns
     -------
     body : bytes
-        What is left.
+        The rest of the body.
     lists : {text: (k,) int64}
-        Positions, of long lists ascending and each once.
+        Positions; those of long lists are ascending, each once.
 
     Raises
     ------
     BadFilter
-        A list holds anything else than positions and ranges of cells, or there are too many lists.
+        A list holds something other than positions and ranges of cells, or there are too many lists.
     BodyTooLarge
-        There is too much beside the lists.
+        The body is too long beside its lists.
     """
     body, kept, done, looked = _Body(read), bytearray(), 0, 0
     lists: dict[str, IntArray] = {}
@@ -76,7 +76,7 @@ def cut_out_lists(read: Read, n_obs: int) -> tuple[bytes, dict[str, IntArray]]:
 
 
 class _Body:
-    """What was read of a body and not yet used."""
+    """A body, and the bytes of it that were read but not yet used."""
 
     def __init__(self, read: Read) -> None:
         self._read, self._ended = read, False
@@ -84,7 +84,7 @@ class _Body:
         self.long_lists = 0
 
     def fill(self, size: int) -> bool:
-        """Read on until there are so many bytes; False when the body ends before."""
+        """Read on until there are `size` bytes; return False if the body ends before."""
         while len(self.text) < size and not self._ended:
             part = self._read(PIECE_BYTES)
             self._ended = not part
@@ -93,7 +93,7 @@ class _Body:
 
 
 def _take_list(body: _Body, start: int, n_obs: int) -> IntArray | None:
-    """Take a list out of the text, from behind its opening bracket on; None if it is left for JSON to decide."""
+    """Take out a list that begins after its bracket at `start`; None leaves it to the JSON parser."""
     goes_on = body.fill(start + PIECE_BYTES + 1)
     window = bytes(body.text[start : start + PIECE_BYTES])
     end = _end(window)
@@ -119,7 +119,7 @@ def _read_list(body: _Body, start: int, n_obs: int) -> IntArray:
         end = _end(window)
         cut = _last_comma(window) if end is None else end
         if cut < 0:
-            raise BadFilter("The body is not JSON: a list of cells does not end, or holds what is no number.")
+            raise BadFilter("The body is not JSON: a list of cells does not end, or holds something else than numbers.")
         cells.add(window[:cut])
         del body.text[start : start + cut + 1]
         if end is not None:
@@ -132,7 +132,7 @@ class _Cells:
     def __init__(self, n_obs: int) -> None:
         self._n_obs = n_obs
         self._mask: BoolArray = np.zeros(n_obs, np.bool_)
-        # How many ranges begin at a cell, less those that end before it; made at the first range.
+        # For each cell, the ranges that begin there less those that end before it; made at the first range.
         self._edges: NDArray[np.int32] | None = None
 
     def add(self, text: bytes) -> None:
@@ -149,7 +149,7 @@ class _Cells:
             singles = np.delete(numbers, np.concatenate((starts, starts + 1))) if starts.size else numbers
         if singles.size:
             if int(singles.max()) >= self._n_obs:
-                index_rows(singles, self._n_obs)  # says which one
+                index_rows(singles, self._n_obs)  # raises, and names it
             self._mask[singles] = True
 
     def _add_ranges(self, starts: IntArray, stops: IntArray) -> None:
@@ -169,7 +169,7 @@ class _Cells:
 
 
 def _plain_items(text: bytes) -> tuple[IntArray | None, IntArray]:
-    """Numbers of positions and ranges, and which of them begin a range; None if JSON must decide what it is."""
+    """Parse the numbers of positions and ranges, and find which begin a range; None leaves it to the JSON parser."""
     none = np.zeros(0, np.int64)
     starts = none
     if b"[" in text:
@@ -186,8 +186,8 @@ def _plain_items(text: bytes) -> tuple[IntArray | None, IntArray]:
         numbers = np.fromstring(text, dtype=np.int64, sep=",")
     except ValueError:
         return None, none
-    # numpy forgives a trailing comma and leading zeros and clips what does not fit: none of these
-    # survives counting the commas, and the digits that the numbers need.
+    # numpy accepts a trailing comma and leading zeros, and clips numbers that do not fit. Counting the
+    # commas, and the digits that the numbers need, detects all of these.
     needed = numbers.size + sum(np.count_nonzero(numbers >= power) for power in _needed_powers(numbers))
     is_plain = needed == len(digits) and text.count(b",") == numbers.size - 1
     return (numbers, starts) if is_plain else (None, none)
@@ -199,7 +199,7 @@ def _needed_powers(numbers: IntArray) -> list[int]:
 
 
 def _end(text: bytes) -> int | None:
-    """Where a list ends whose opening bracket was before the text; None when it does not."""
+    """Find the end of a list whose opening bracket is before the text; None when the list goes on."""
     end = text.find(b"]")
     if end < 0 or text.find(b"[", 0, end) < 0:
         return end if end >= 0 else None
@@ -208,7 +208,7 @@ def _end(text: bytes) -> int | None:
 
 
 def _last_comma(text: bytes) -> int:
-    """The last comma that is in no inner list; -1 when there is none."""
+    """Find the last comma outside inner lists; -1 when there is none."""
     if b"[" not in text:
         return text.rfind(b",")
     commas = np.flatnonzero((np.frombuffer(text, np.uint8) == _COMMA) & (_depths(text) == 0))
@@ -216,6 +216,6 @@ def _last_comma(text: bytes) -> int:
 
 
 def _depths(text: bytes) -> NDArray[np.int32]:
-    """How many inner lists are open after each byte."""
+    """Count the inner lists that are open after each byte."""
     codes = np.frombuffer(text, np.uint8)
     return np.cumsum((codes == _OPEN).astype(np.int8) - (codes == _CLOSE), dtype=np.int32)

@@ -20,8 +20,8 @@ class DiffexpRequest:
     Attributes
     ----------
     set1, set2 : Filter
-        On the obs axis. A plain list of positions, which is what the client sends, is an array in
-        the filter's `index`, already checked, ascending and without repeats.
+        On the obs axis. A plain list of positions, as the client sends it, is an array in the
+        filter's `index`, already checked, ascending and without repeats.
     top_n : int
         Number of genes for each of the two lists; 0 or less asks for empty lists.
     """
@@ -33,7 +33,7 @@ class DiffexpRequest:
     def rows(
         self, n_obs: int, read_column: Callable[[str], ColumnValues], cellcount_max: int | None = None
     ) -> tuple[IntArray, IntArray]:
-        """Positions of the cells of both sets.
+        """Find the positions of the cells of both sets.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class DiffexpRequest:
         Raises
         ------
         BadFilter
-            A set without cells, or a condition that does not fit its column.
+            A set has no cells, or a condition does not fit its column.
         LimitExceeded
             The sets have more cells together than `cellcount_max`.
         """
@@ -67,7 +67,7 @@ class DiffexpRequest:
 
 
 def most_body_bytes(n_obs: int) -> int:
-    """Length of the longest body that makes sense: each of `n_obs` cells in both sets, as a range of its own."""
+    """Return the length of the longest useful body: each of `n_obs` cells in both sets, as a range of its own."""
     return OTHER_BYTES + 4 * n_obs * (len(str(n_obs)) + 3)
 
 
@@ -94,9 +94,9 @@ def parse_diffexp(
     Raises
     ------
     BadFilter
-        The body is anything else than described.
+        The body does not have this form.
     NotOffered
-        The mode ``varFilter``.
+        The mode is ``varFilter``.
     """
     obj = parse_json(body)
     if not isinstance(obj, dict):

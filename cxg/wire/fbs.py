@@ -1,13 +1,13 @@
-"""Arrays to Matrix FlatBuffer, the binary answer of API v0.2 (schema: `matrix.fbs`).
+"""Encodes arrays as a Matrix FlatBuffer, the binary answer of API v0.2 (schema: `matrix.fbs`).
 
-Only one table is ever sent, so it is laid out by hand: the few bytes of tables first, then the data
-vectors as they are. The layout, in file order::
+The server sends only this table, so the module lays it out by hand: the few bytes of tables first, then
+the data vectors as they are. The layout, in file order::
 
     root offset | three shared vtables | Matrix | vector of column offsets
     | (array table, Column table) ... | (length, data) ...
 
-FlatBuffers wants offsets to point forward and a vector's length just before its data; the data of
-every vector starts at a multiple of 8, so that any typed array can be laid over it.
+FlatBuffers requires offsets to point forward and a vector's length just before its data; the data of
+every vector starts at a multiple of 8, so that any typed array can view it.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def encode_matrix(columns: Sequence[ColumnData], col_index: Sequence[str] | NDAr
     Raises
     ------
     ValueError
-        A column of another length, or not as many labels as columns.
+        A column has another length, or there are not as many labels as columns.
     TypeError
-        A dtype that the wire does not have.
+        The format has no array type for a column's dtype.
     """
     if len(col_index) != len(columns):
         raise ValueError(f"{len(columns)} columns but {len(col_index)} labels.")
@@ -99,7 +99,7 @@ def _labels(col_index: Sequence[str] | NDArray[Any]) -> ColumnData:
 
 
 def _typed(column: ColumnData) -> tuple[int, JSONColumn | NDArray[Any]]:
-    """Union number and contiguous little-endian data of one column."""
+    """Return the union number and the contiguous little-endian data of one column."""
     if isinstance(column, JSONColumn):
         return JSON, column
     try:
@@ -110,7 +110,7 @@ def _typed(column: ColumnData) -> tuple[int, JSONColumn | NDArray[Any]]:
 
 
 def _place_vectors(end: int, vectors: Sequence[JSONColumn | NDArray[Any]]) -> tuple[list[int], list[Bytes]]:
-    """Where each vector (its length field) goes, and the parts that fill the buffer from `end` on."""
+    """Return the place of each vector (its length field), and the parts that fill the buffer from `end` on."""
     places: list[int] = []
     parts: list[Bytes] = []
     for data in vectors:
@@ -123,7 +123,7 @@ def _place_vectors(end: int, vectors: Sequence[JSONColumn | NDArray[Any]]) -> tu
 
 
 def _tables(n_rows: int, wires: Sequence[int], tables_at: int, data_at: Sequence[int]) -> bytes:
-    """Everything between the vtables and the data; entry 0 of `wires` and `data_at` is the col_index."""
+    """Encode everything between the vtables and the data; entry 0 of `wires` and `data_at` is the col_index."""
     n_cols = len(wires) - 1
     matrix = struct.pack(
         "<i4IB3x",

@@ -1,4 +1,4 @@
-"""Filters as the client writes them: in a query string, or as JSON."""
+"""Parsing of filters, which clients send in a query string or as JSON."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from cxg.format.selection import Axis, Bounds, Filter, Wanted, quoted
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _PART = re.compile("[^&]+")
-# Each takes memory of its own; no dataset has so many.
+# Most columns in one filter: each takes memory, and no dataset has so many.
 _MOST_COLUMNS = 1000
 _ENTRY_KEYS = ("name", "values", "min", "max")
 _MOST_DIGITS = 1000
-"""A number with more characters than this is refused; reading it would only cost time."""
+"""A number with more characters than this is refused, since parsing it would only cost time."""
 
 
 def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key", "nbins")) -> Filter:
-    """Read a filter on genes from a query string, or from a form body in the same writing.
+    """Parse a filter on genes from a query string, or from a form body in the same format.
 
     The client percent-encodes column and value twice, so that ``,`` and ``:`` inside a gene's name
-    never look like the ones that mean something. Names encoded once work as well.
+    are never taken for separators. Names encoded once work as well.
 
     Parameters
     ----------
     raw : bytes or str
         The query as it came, undecoded and without ``?``.
     ignore : collection of str
-        Parameters that are no filters.
+        Parameters that are not filters.
 
     Returns
     -------
@@ -43,7 +43,8 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
     Raises
     ------
     BadFilter
-        Another axis, a parameter that is no filter, a bad range, or values mixed with a range.
+        The query has another axis, a parameter that is not a filter, a bad range, or values mixed
+        with a range.
     """
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     values: dict[str, list[Wanted]] = {}
@@ -54,7 +55,7 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
         name = _column_of(key)
         if len(values) + len(ranges) > _MOST_COLUMNS:
             raise BadFilter(f"The filter has conditions on more than {_MOST_COLUMNS} columns.")
-        # Three parts tell all there is to tell of more.
+        # Three parts are enough to detect too many.
         pieces = value.split(",", 3)
         if len(pieces) > 2:
             raise BadFilter(
@@ -70,13 +71,13 @@ def parse_var_query(raw: bytes | str, ignore: Collection[str] = ("method", "key"
 
 
 def query_values(raw: bytes | str, name: str) -> Iterator[str]:
-    """Values of one parameter of a query string or form body, one after the other."""
+    """Iterate over the values of one parameter of a query string or form body."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     return (value for key, value in _pairs(text) if key == name)
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Names and values, decoded once; one after the other, since a list of them takes many times the text."""
+    """Iterate over names and values, decoded once; a list of them would take many times the memory of the text."""
     for part in _PART.finditer(text):
         key, _, value = part[0].partition("=")
         yield unquote_plus(key), unquote_plus(value)
@@ -87,7 +88,7 @@ def _column_of(key: str) -> str:
     if not colon or ":" in name:
         raise BadFilter(f"Parameter {quoted(key)} is not of the form var:<column>.")
     if axis == "obs":
-        raise BadFilter("A filter on obs is not taken here; filter on var.")
+        raise BadFilter("A filter on obs is not accepted here; filter on var.")
     if axis != "var":
         raise BadFilter(f"Unknown axis {quoted(axis)}; filter on var.")
     return unquote(name)
@@ -116,7 +117,7 @@ def parse_json_filter(obj: Any, axis: Axis) -> Filter:
     obj : object
         ``{axis: {"index": [...], "annotation_value": [...]}}``, both parts optional.
     axis : {"obs", "var"}
-        The only axis that may be named, and must be.
+        The axis that the filter must name, and the only one it may.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def parse_json_filter(obj: Any, axis: Axis) -> Filter:
     Raises
     ------
     BadFilter
-        Anything of another shape.
+        The object has another form.
     """
     if not isinstance(obj, dict):
         raise BadFilter("A filter must be a JSON object.")
@@ -147,7 +148,7 @@ def parse_filter_body(body: bytes, axis: Axis) -> Filter:
     Raises
     ------
     BadFilter
-        It is not JSON, or of another shape.
+        The body is not JSON, or has another form.
     """
     obj = parse_json(body)
     if not isinstance(obj, dict) or "filter" not in obj:
@@ -161,7 +162,7 @@ def parse_json(body: bytes, parse_constant: Callable[[str], Any] | None = None) 
     Raises
     ------
     BadFilter
-        It is not JSON in UTF-8, or nested too deeply to be read.
+        The body is not JSON in UTF-8, or is nested too deeply.
     """
     try:
         return json.loads(body.decode(), parse_constant=parse_constant or _refuse_constant)
@@ -187,7 +188,7 @@ def json_index(items: Any) -> tuple[int | tuple[int, int], ...]:
     Raises
     ------
     BadFilter
-        Anything else.
+        An item is something else.
     """
     if not isinstance(items, list):
         raise BadFilter("A filter's 'index' must be a list.")
@@ -198,7 +199,7 @@ def json_index(items: Any) -> tuple[int | tuple[int, int], ...]:
 
 
 def _position(item: Any) -> int:
-    # bool is a subclass of int, and true is no position
+    # bool is a subclass of int, but true is not a position
     if type(item) is not int:
         raise BadFilter("A filter's 'index' must hold whole numbers and pairs [start, end] of them.")
     if item < 0:

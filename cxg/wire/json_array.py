@@ -1,7 +1,7 @@
-"""Columns of labels and of text as strict JSON arrays, without a Python object for each row where possible.
+"""Encodes columns of labels and of text as strict JSON arrays, without a Python object for each row if possible.
 
-Elements may be followed by spaces, which JSON allows: words made equally long are copied by numpy alone.
-Rows are encoded some at a time, so that little is needed beside the answer itself.
+JSON allows spaces after elements, so numpy alone can copy words that are padded to equal length. Rows are
+encoded in groups, so that encoding takes little memory beside the answer itself.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from cxg.format.text import Text
 Bytes = bytes | memoryview
 # Rows encoded at a time.
 ROWS = 1 << 16
-# Labels are made equally long where that makes the text this many times longer at most.
+# Labels are padded to equal length where that makes the text at most this many times longer.
 _MOST_PADDING = 1.25
-# Labels looked up together in a categorical column, and ways to combine them that are written out for it.
+# Most labels of a categorical column that are looked up together, and most combinations of them that are prepared.
 _MOST_TOGETHER, _MOST_PIECES = 4, 2500
-# No byte of UTF-8. Texts are filled up with it where that takes this many times their length at most, and it is taken
-# out again.
+# UTF-8 never has this byte. Texts are padded with it where that takes at most this many times their length, and it is
+# removed afterwards.
 _FILL, _MOST_FILLED = b"\xff", 4
 _NEEDS_ESCAPE = bytes(range(0x20)) + b'"\\'
 
@@ -50,7 +50,7 @@ class JSONColumn:
 
     @property
     def nbytes(self) -> int:
-        """Number of bytes, as numpy's arrays call it."""
+        """Number of bytes, under the name that numpy's arrays have for it."""
         return len(self)
 
 
@@ -66,7 +66,7 @@ def json_labels(
     categories : sequence of str, bool, int, float or None
         Labels; None and non-finite numbers give ``null``.
     rows : int
-        Encoded at a time.
+        Rows encoded at a time.
     """
     words = _Words([*(_json_label(label) for label in categories), b"null"], len(codes))
     return _array(map(words.rows, (codes[start : start + rows] for start in range(0, len(codes), rows))))
@@ -83,13 +83,13 @@ def json_strings(values: Sequence[str | None]) -> JSONColumn:
 
 
 def _array(chunks: Iterator[Bytes]) -> JSONColumn:
-    """One array of chunks in which every element has a comma before it."""
+    """Join chunks in which every element has a comma before it into one array."""
     first = next(chunks, None)
     return JSONColumn([b"[]"] if first is None else [b"[", memoryview(first)[1:], *chunks, b"]"])
 
 
 class _Words:
-    """The words that stand for codes; the last one is for all other codes."""
+    """The words for codes; the last word is for all codes out of range."""
 
     def __init__(self, words: list[bytes], n_rows: int) -> None:
         self._words, self._n_rows = words, n_rows
@@ -97,14 +97,14 @@ class _Words:
         self._longest = int(self._lengths.max())
 
     def rows(self, codes: NDArray[Any]) -> Bytes:
-        """A comma and a word for each code."""
+        """Write a comma and a word for each code."""
         n = len(self._words) - 1
         known = codes < n if codes.dtype.kind == "u" else (codes >= 0) & (codes < n)
         places = np.where(known, codes, n).astype(np.intp)
         if self._longest * len(places) <= _MOST_PADDING * self._lengths[places].sum():
             return self._padded.take(places, axis=0).reshape(-1).data
-        # Taking references and joining them is all C, and takes the longer the more pieces there are: with few
-        # labels, several rows at once are looked up among all the ways in which labels can follow each other.
+        # Taking references and joining them runs in C, and its time grows with the number of pieces. So with few
+        # labels, several rows are looked up at once, among the prepared combinations of labels.
         together, pieces = self._pieces
         even = len(places) // together * together
         rows = pieces[_as_one_number(places[:even].reshape(-1, together), n + 1)].tolist()
@@ -116,7 +116,7 @@ class _Words:
 
     @cached_property
     def _pieces(self) -> tuple[int, NDArray[np.object_]]:
-        """How many labels are looked up together, and all texts of so many."""
+        """How many labels are looked up together, and the text of each combination."""
         count, together = len(self._words), 1
         while together < _MOST_TOGETHER and count ** (together + 1) <= min(_MOST_PIECES, self._n_rows):
             together += 1
@@ -125,7 +125,7 @@ class _Words:
 
 
 def _as_one_number(digits: NDArray[np.intp], base: int) -> NDArray[np.intp]:
-    """Rows of digits, the first one the highest, as numbers."""
+    """Convert rows of digits, highest first, to numbers."""
     number = digits[:, 0].copy()
     for digit in digits.T[1:]:
         number *= base
@@ -134,7 +134,7 @@ def _as_one_number(digits: NDArray[np.intp], base: int) -> NDArray[np.intp]:
 
 
 def _text_rows(text: Text) -> Bytes:
-    """A comma and a string for each row of text."""
+    """Write a comma and a string for each row of text."""
     body, lengths = text.data.tobytes(), np.diff(text.offsets)
     longest = int(lengths.max())
     is_plain = body.isascii() and len(body.translate(None, _NEEDS_ESCAPE)) == len(body)
