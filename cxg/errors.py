@@ -4,24 +4,24 @@
 
     CxgError
     ├── ConfigError             the configuration cannot be used
-    ├── RequestError            the client asked for something that makes no sense
+    ├── RequestError            the request is not valid here
     │   ├── BadFilter           a filter, body or parameter cannot be understood
-    │   ├── UnknownColumn       a column, embedding or axis that the dataset lacks
+    │   ├── UnknownColumn       the dataset has no such column, embedding or axis
     │   ├── BodyTooLarge        a body longer than its route can use
     │   ├── LimitExceeded       more columns or cells than the configuration allows
     │   ├── NotAcceptable       the Accept header excludes the only form there is
     │   ├── UnsupportedMedia    the body has another content type than the route takes
-    │   └── NotOffered          a feature that is switched off, or never offered here
+    │   └── NotOffered          the feature is switched off, or never offered here
     ├── DatasetError            one dataset cannot be served; the others can
-    │   ├── DatasetNotFound     no dataset of that name in the dataroot
+    │   ├── DatasetNotFound     the dataroot has no dataset of that name
     │   ├── DatasetInvalid      it is there, but damaged or not a CXG
-    │   └── DatasetTooLarge     it is sound, but needs more memory than the server has
+    │   └── DatasetTooLarge     it is valid, but needs more memory than the server has
     ├── StorageUnavailable      the dataroot did not answer; a retry is safe
-    ├── Busy                    too many ask for long work at once; a retry is safe
+    ├── Busy                    too many requests for long work at once; a retry is safe
     └── ConversionError         an input cannot be turned into a CXG
 
-They are plain classes that carry one sentence for a person, without credentials (`cxg.redact`). HTTP status codes
-are assigned in `cxg.web.errors` alone, exit codes in `cxg.cli.main`.
+They are plain classes that carry one sentence for a person, without credentials (`cxg.redact`). Only
+`cxg.web.errors` assigns HTTP status codes, and only `cxg.cli.main` assigns exit codes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cxg.redact import redacted
 
 
 class CxgError(Exception):
-    """Root of every error raised on purpose; its text is meant for a person."""
+    """The base class of all errors that the package raises on purpose; its text is for a person."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
@@ -48,7 +48,7 @@ class ConfigError(CxgError):
 
 
 class RequestError(CxgError):
-    """The request makes no sense for this dataset or this server."""
+    """The request is not valid for this dataset or this server."""
 
 
 class BadFilter(RequestError):
@@ -56,7 +56,7 @@ class BadFilter(RequestError):
 
 
 class UnknownColumn(RequestError):
-    """A column or embedding that the dataset does not have."""
+    """The dataset does not have this column or embedding."""
 
 
 class BodyTooLarge(RequestError):
@@ -64,7 +64,7 @@ class BodyTooLarge(RequestError):
 
 
 class LimitExceeded(RequestError):
-    """More columns or cells than the configuration allows in one request."""
+    """The request asks for more columns or cells than the configuration allows."""
 
 
 class NotAcceptable(RequestError):
@@ -76,7 +76,7 @@ class UnsupportedMedia(RequestError):
 
 
 class NotOffered(RequestError):
-    """A feature that is switched off by configuration, or never offered by this server."""
+    """The configuration switches the feature off, or this server never offers it."""
 
 
 class DatasetError(CxgError):
@@ -84,7 +84,7 @@ class DatasetError(CxgError):
 
 
 class DatasetNotFound(DatasetError):
-    """There is no dataset of that name in the dataroot."""
+    """The dataroot has no dataset of that name."""
 
 
 class DatasetInvalid(DatasetError):
@@ -92,11 +92,11 @@ class DatasetInvalid(DatasetError):
 
 
 class DatasetTooLarge(DatasetError):
-    """The dataset is sound, but serving it takes more memory than the memory plan has."""
+    """The dataset is valid, but serving it takes more memory than the memory plan has."""
 
 
 class StorageUnavailable(CxgError):
-    """The dataroot did not answer in time or refused; a retry is safe."""
+    """The dataroot did not answer in time, or refused; a retry is safe."""
 
 
 class Busy(CxgError):

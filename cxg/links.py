@@ -1,4 +1,4 @@
-"""Links that visitors may follow: http and https alone, as a browser reads them."""
+"""Checks of links that visitors may follow: only http and https, as a browser reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _ODD = frozenset('\\<>"`')
-# Names of metadata that hold addresses, and of what stands beside an address without being one.
+# Metadata names that hold addresses, and names beside an address that hold something else.
 _LINK = re.compile(r"(?:url|uri|link|href|doi|about|homepage|website|web_?page)s?$", re.IGNORECASE)
 _TEXT = re.compile(r"(?:name|type|title|description|label|text)$", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -17,26 +17,26 @@ _DEPTH = 32
 
 
 def link_problem(text: str) -> str | None:
-    """Say what keeps a text from being an absolute link that a page may show; None when nothing does.
+    """Say why a text is not an absolute link that a page may show; None when it is one.
 
-    Browsers pass over tabs and line ends anywhere, over control characters at both ends, and take a backslash for a
-    slash, so none of them may be in it. A user and password would be shown to every visitor.
+    A link may not contain tabs, line ends, control characters or backslashes, since browsers ignore the first three
+    in some places and read a backslash as a slash; nor a user and password, which every visitor would see.
     """
     if " " in text or not text.isprintable():
-        return "a link has no blanks; write %20 for one"
+        return "a link may not contain blanks; write %20 instead"
     if not _ODD.isdisjoint(text):
-        return "a link has no backslash, quote or angle bracket; write them as %5C, %22, %3C and %3E"
+        return "a link may not contain a backslash, quote or angle bracket; write %5C, %22, %3C and %3E"
     problem = address_problem(text)
     if problem is None and "@" in urlsplit(text).netloc:
-        return "every visitor sees a link, so it holds no user and password"
+        return "every visitor sees a link, so it may not contain a user and password"
     return problem
 
 
 def address_problem(text: str) -> str | None:
-    """Say what keeps a text from being an absolute http(s) address; None when nothing does."""
+    """Say why a text is not an absolute http(s) address; None when it is one."""
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises when the port is no number
+        _ = parts.port  # raises when the port is not a number
     except ValueError:
         return "this is not a URL; write it as https://host:port"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -47,13 +47,15 @@ def address_problem(text: str) -> str | None:
 def without_bad_links(value: Any, dropped: list[str], name: str = "", *, is_link: bool = False, depth: int = 0) -> Any:
     """Copy metadata (plain JSON values) without the links that no page may show.
 
-    Texts under a name that says so (`link_url`, `about`, `publication_doi`, `project_links`) are links; they may also
-    be without any scheme, as a bare DOI is. Elsewhere only what would run as a script is dropped.
+    Texts under names such as `link_url`, `about`, `publication_doi` or `project_links` count as links; they may lack a
+    scheme, as a bare DOI does. Elsewhere the function drops only texts that would run as a script.
 
     Parameters
     ----------
-    dropped : the names of what was dropped are added
-    name : of the value itself
+    dropped : list of str
+        The function adds the names of the dropped values.
+    name : str
+        Name of the value itself.
     """
     if depth > _DEPTH:
         dropped.append(name)

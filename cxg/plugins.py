@@ -16,7 +16,7 @@ request_finished    (request, response)             seeing, or changing, each an
 ==================  ==============================  ====================================================
 
 A plugin that fails while it is loaded stops the start, so that a site never runs without, say, its
-identity check. One that fails during a request makes that request a 500.
+identity check. A plugin that fails during a request makes the answer a 500.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ HOOKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "request_finished": ("request", "response"),
     }
 )
-# Hooks that must see every request; with one of them, no answer may be sent before Flask is asked.
-# A function given the app may have put its own handlers on it.
+# Hooks that must see every request: with one of them, Flask handles each request, also for a kept answer.
+# A function that gets the app may add handlers of its own.
 _SEE_REQUESTS = frozenset({"app_created", "request_started", "identity_check", "request_finished"})
-# A load balancer asks for these and has no identity.
+# A load balancer requests these paths and has no identity.
 _HEALTH = frozenset({"/health", "/health/live", "/health/ready"})
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, token
 
@@ -74,7 +74,7 @@ class Plugins:
 
     @property
     def sees_requests(self) -> bool:
-        """Whether a plugin must see each request, so that none may be answered ahead of Flask."""
+        """Whether a plugin must see each request, so that none may be answered before Flask."""
         return any(_SEE_REQUESTS & plugin.hooks.keys() for plugin in self.plugins)
 
     def attach(self, app: Flask) -> None:
@@ -83,7 +83,7 @@ class Plugins:
         Raises
         ------
         ConfigError
-            A hook failed, or a route is already taken; the plugin is named.
+            A hook failed, or a route is already taken; the message names the plugin.
         """
         for plugin, extra_routes in self._hooks("extra_routes"):
             self._add_routes(app, plugin, extra_routes)
@@ -104,7 +104,7 @@ class Plugins:
     def _add_routes(self, app: Flask, plugin: Plugin, extra_routes: Callable[[], Any]) -> None:
         taken = {id(rule): rule.rule for rule in app.url_map.iter_rules()}
         with _refusing(plugin.path, "extra_routes"):
-            # A name of its own: the author's may be one of ours, or another plugin's.
+            # Registered under another name: the author's may be one of ours, or another plugin's.
             app.register_blueprint(extra_routes(), name=_module_name(plugin.path))
         for rule in app.url_map.iter_rules():
             if id(rule) not in taken and rule.rule in taken.values():
@@ -130,7 +130,7 @@ class Plugins:
         from flask import request  # as above
 
         if any(True for _ in self._hooks("identity_check")) and response.cache_control.public:
-            # What one visitor may see is not for a cache that others share.
+            # A shared cache must not give one visitor's answer to others.
             response.cache_control.public = False
             response.cache_control.private = True
         for plugin, request_finished in self._hooks("request_finished"):
@@ -145,14 +145,14 @@ def load(folder: Path | None) -> Plugins:
     Raises
     ------
     ConfigError
-        A file cannot be imported, defines no hook, or defines one wrongly; it is named.
+        A file cannot be imported, defines no hook, or defines one wrongly; the message names it.
     """
     paths = sorted(folder.glob("*.py"), key=lambda path: path.name) if folder is not None else []
     plugins = tuple(Plugin(path, _find_hooks(path, _import(path))) for path in paths)
     headers: dict[str, tuple[str, str]] = {}
     for plugin in plugins:
         for name, value in _read_headers(plugin):
-            headers[name.lower()] = (name, value)  # the last plugin's value stands
+            headers[name.lower()] = (name, value)  # the last plugin's value wins
     return Plugins(plugins, tuple(headers.values()))
 
 
@@ -173,7 +173,7 @@ def _import(path: Path) -> ModuleType:
 
 
 def _find_hooks(path: Path, module: ModuleType) -> Mapping[str, Callable[..., Any]]:
-    """Collect the module's hooks, checked; a name that only looks like a hook is a mistake worth stopping for."""
+    """Collect and check the module's hooks; a function whose name is nearly a hook is an error."""
     hooks: dict[str, Callable[..., Any]] = {}
     for name, value in vars(module).items():
         if name in HOOKS:
@@ -181,7 +181,9 @@ def _find_hooks(path: Path, module: ModuleType) -> Mapping[str, Callable[..., An
         elif inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
             similar = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.8)
             if similar:
-                raise ConfigError(f"Plugin {path}: {name} is no hook; write {similar[0]}, or _{name} for another use.")
+                raise ConfigError(
+                    f"Plugin {path}: {name} is not a hook; write {similar[0]}, or _{name} for another use."
+                )
     if not hooks:
         raise ConfigError(f"Plugin {path}: it defines no hook; the hooks are {', '.join(HOOKS)}.")
     return MappingProxyType(hooks)
@@ -208,13 +210,13 @@ def _read_headers(plugin: Plugin) -> Iterable[tuple[str, str]]:
     for name, value in headers.items():
         sound = isinstance(name, str) and isinstance(value, str) and _HEADER_NAME.fullmatch(name)
         if not sound or not value.isprintable() or not value.isascii():
-            raise ConfigError(f"Plugin {plugin.path}: extra_headers has {name!r}: {value!r}, which is no header.")
+            raise ConfigError(f"Plugin {plugin.path}: extra_headers has {name!r}: {value!r}, which is not a header.")
     return headers.items()
 
 
 @contextmanager
 def _refusing(path: Path, doing: str) -> Iterator[None]:
-    """Turn whatever a plugin raises while the server starts into one sentence that names it."""
+    """Turn any error of a plugin at start into one sentence that names the plugin."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -229,7 +231,7 @@ def _one_line(error: BaseException) -> str:
 
 @contextmanager
 def _named(path: Path, hook: str) -> Iterator[None]:
-    """Say in the log which plugin failed during a request."""
+    """Add a note to an error during a request, so that the log names the plugin."""
     try:
         yield
     except Exception as error:

@@ -1,7 +1,7 @@
-"""No credential in any message: the one function that takes them out of a text.
+"""Removes credentials from messages, in one function.
 
-`CxgError` applies it to its own text, so that nothing raised on purpose shows one. Whatever else is printed or logged,
-such as the text of another library's error, goes through it there.
+`CxgError` applies it to its own text, so no error raised on purpose shows a credential. Code that prints or logs other
+texts, such as another library's errors, applies it there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 import traceback
 
 HIDDEN = "***"
-# User and password in front of a host. A password may hold slashes, colons and signs of its own, so for http the last
-# sign in the word counts; `Path` makes one slash of two. An s3:// address may have a sign in a name, but no colon.
+# User and password before a host. A password may contain slashes, colons and @, so for http the last @ in the word
+# counts; `Path` turns two slashes into one. An s3:// address may have an @ in a name, but no colon.
 _USER = re.compile(r"""\b(https?:/{1,2}|[a-z][a-z0-9+.-]*://(?=[^\s/:'"]*:)(?!\S*@(?:tcp|o2ib)))\S*@""", re.IGNORECASE)
 _QUERY = re.compile(
     r"""(\b(?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|"""
@@ -26,7 +26,7 @@ _SETTING = re.compile(
 
 
 def redacted(text: str) -> str:
-    """Replace what may be a credential by three stars: in addresses, in their queries, in settings.
+    """Replace possible credentials by three stars: in addresses, in their queries, in settings.
 
     Parameters
     ----------
@@ -42,5 +42,5 @@ def redacted(text: str) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """Give the traceback of an error, with its causes, as a log shows it but without credentials."""
+    """Format the traceback of an error, with its causes, as a log shows it but without credentials."""
     return redacted("".join(traceback.format_exception(error)).rstrip())

@@ -152,7 +152,7 @@ BAD_PLUGINS = {
     ),
     "misspelt hook": (
         "def request_start(request):\n    pass\n",
-        "request_start is no hook; write request_started, or _request_start for another use.",
+        "request_start is not a hook; write request_started, or _request_start for another use.",
     ),
     "wrong arguments": (
         "def request_finished(response):\n    pass\n",
@@ -169,7 +169,7 @@ BAD_PLUGINS = {
     ),
     "headers that are none": (
         "def extra_headers():\n    return {'X-A': 'a\\r\\nSet-Cookie: b'}\n",
-        "extra_headers has 'X-A': 'a\\r\\nSet-Cookie: b', which is no header.",
+        "extra_headers has 'X-A': 'a\\r\\nSet-Cookie: b', which is not a header.",
     ),
     "failing app_created": (
         "def app_created(app):\n    raise OSError('no disk.')\n",
