@@ -1,1 +1,1 @@
-"""The HTTP side: routes, pages, headers; the only part that knows Flask."""
+"""The HTTP side: routes, pages, headers; the only part that uses Flask."""

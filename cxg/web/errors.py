@@ -1,4 +1,4 @@
-"""The one table from exception to HTTP status, and what an error looks like to a client."""
+"""The one table from exception to HTTP status, and the answers that clients get for errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cxg.web.start_page import routes as gallery
 
 log = logging.getLogger(__name__)
 
-# First match wins. A damaged dataset is 400, as clients have always known it: the server is well.
+# The first match wins. A damaged dataset is 400, as clients have always known it: the server itself works.
 STATUS: tuple[tuple[type[CxgError], int], ...] = (
     (NotAcceptable, 406),
     (UnsupportedMedia, 415),
@@ -55,7 +55,7 @@ _TITLES = {
 
 
 def status_of(error: CxgError) -> int:
-    """HTTP status for one of our own errors."""
+    """Return the HTTP status for one of our own errors."""
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
@@ -70,7 +70,7 @@ def register(app: Flask) -> None:
 
 
 def log_failure(error: CxgError, *, with_traceback: bool = False) -> None:
-    """Log why the current request failed on one line, with the notes and causes that no client is told."""
+    """Log on one line why the current request failed, with the notes and causes that clients do not get."""
     reasons = list(getattr(error, "__notes__", ()))
     cause = error.__cause__
     while cause is not None:
@@ -107,17 +107,17 @@ def _http(error: HTTPException) -> Response:
 
 
 def _broken_body(_: ParseException | NoMoreData) -> Response:
-    """Answer a body that ends too soon, or comes in chunks that are none, as gunicorn finds when it is read."""
-    return _render(400, "The body of the request is not framed as HTTP says.")
+    """Answer a body that ends too soon or has malformed chunks, as gunicorn finds when it is read."""
+    return _render(400, "The body of the request is incomplete, or its chunks are malformed.")
 
 
 def _no_memory(error: MemoryError) -> Response:
-    """Nothing is wrong with the dataset: with fewer visitors at a time the same request may be answered."""
+    """Answer that memory is short: with fewer visitors at a time the same request may succeed."""
     return _ours(StorageUnavailable("There is not enough memory for this answer now; try again soon."))
 
 
 def _unknown(error: Exception) -> Response:
-    """A fault of ours: logged with an id, of which the client is told only the id."""
+    """Answer a fault of the server: log it with an id, and tell the client only the id."""
     mark = uuid.uuid4().hex[:12]
     log.error("request %s failed: %s %s\n%s", mark, request.method, request.path, traceback_text(error))
     code = InternalServerError.code

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cxg.config import Config
 
-# BoundedCache by browsers and proxies, but asked about (If-None-Match) before each use: a dataset may be replaced.
+# Browsers and proxies may keep it, but revalidate it (If-None-Match) before each use: a dataset may be replaced.
 REVALIDATE = "public, no-cache"
 NO_STORE = "no-store"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -32,7 +32,7 @@ _STRICT_POLICY = {**_POLICY, "script-src": ("'self'",), "style-src": ("'self'",)
 
 
 def security_headers(config: Config) -> tuple[tuple[str, str], ...]:
-    """Headers for every answer, whatever it is."""
+    """Return the headers for every answer."""
     headers = [
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "strict-origin-when-cross-origin"),
@@ -48,19 +48,19 @@ def security_headers(config: Config) -> tuple[tuple[str, str], ...]:
 
 
 def client_policy(config: Config, page: str) -> str:
-    """Content security policy of the web client's page, with a hash for each inline script found in it."""
+    """Make the content security policy of the web client's page, with a hash for each inline script found in it."""
     sources = [f"'sha256-{_digest(text)}'" for text in inline_scripts(page)]
     sources += [origin for origin in (_origin(script.src) for script in config.server.scripts) if origin]
     return _render(_POLICY, config, {"script-src": sources})
 
 
 def plain_policy(config: Config) -> str:
-    """Content security policy of our own pages, which need no inline script or style."""
+    """Make the content security policy of our own pages, which need no inline script or style."""
     return _render(_STRICT_POLICY, config, {})
 
 
 def inline_scripts(page: str) -> tuple[str, ...]:
-    """Text of every script element without `src`, byte for byte as a browser hashes it."""
+    """Return the text of every script element without `src`, byte for byte as a browser hashes it."""
     parser = _Scripts()
     parser.feed(page)
     parser.close()

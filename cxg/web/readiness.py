@@ -1,4 +1,4 @@
-"""Whether the dataroot answers, for `/health`."""
+"""The check whether the dataroot answers, for `/health`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from cxg.errors import CxgError
 
 
 class Readiness:
-    """Whether the dataroot answers; asked now and then, and never waited for long.
+    """Checks whether the dataroot answers: at most once in `ttl_s`, and with a bounded wait.
 
     Parameters
     ----------
-    wait_s : how long an answer is waited for
-    ttl_s : how long it counts
-    clock : seconds
+    wait_s : float
+        Longest wait for an answer.
+    ttl_s : float
+        Time for which an answer counts.
+    clock : callable
+        Returns seconds.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Readiness:
         self._known: tuple[float, str | None] | None = None
 
     def problem(self) -> str | None:
-        """One sentence about what is wrong; None when all is well."""
+        """Say in one sentence what is wrong with the dataroot; None when it answers."""
         with self._lock:
             if self._known is not None and self._clock() - self._known[0] < self._ttl_s:
                 return self._known[1]
@@ -51,7 +54,7 @@ class Readiness:
         except CxgError as error:
             problem = str(error)
         finally:
-            # Whatever came of it, the next one asks anew.
+            # Whatever the outcome, the next call checks again.
             with self._lock:
                 if asked.done() and self._asked is asked:
                     self._asked = None

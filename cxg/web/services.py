@@ -1,4 +1,4 @@
-"""What the routes share: configuration, catalog, answer cache, and how an answer becomes a response."""
+"""The services that routes share: configuration, catalog, answer cache, and the making of responses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Services:
-    """One application's parts.
+    """The parts of one application.
 
     Attributes
     ----------
-    work : bounds what is in memory while answers are made, so that it stays within the memory plan
+    work : Admission
+        Bounds the memory of answers while they are made, so that it stays within the memory plan.
     """
 
     config: Config
@@ -48,15 +49,18 @@ class Services:
 
         Parameters
         ----------
-        plan : selects what is asked for in the open dataset and checks the limits; the answer is made when there is
-            room for what was selected
-        mimetype : the answer's, checked against the Accept header unless None
-        body : for a POST, its bytes, which then tell answers apart beside the URL
+        plan : callable
+            Makes the selection in the open dataset and checks the limits; the answer is made when there is room for
+            the selection.
+        mimetype : str or None
+            The answer's content type, checked against the Accept header unless None.
+        body : bytes
+            Of a POST: tells answers apart beside the URL.
 
         Raises
         ------
         NotAcceptable
-            The client does not take `mimetype`.
+            The client does not accept `mimetype`.
         """
         if mimetype is not None and not accepts(request.headers.get("Accept"), mimetype):
             raise NotAcceptable(f"This route answers with {mimetype}, which the Accept header excludes.")
@@ -69,7 +73,7 @@ class Services:
         return respond(self.with_dataset(name, read))
 
     def serve_kept(self, name: str, plan: Callable[[Dataset], Planned]) -> Response:
-        """Answer one of the `KEPT_ROUTES`, which the middleware answers from then on; as `serve`."""
+        """Answer one of the `KEPT_ROUTES` as `serve` does; the middleware answers it from then on."""
         return self.serve(name, plan, KEPT_ROUTES[split_path(request.path)[1]])
 
     def with_dataset(self, name: str, read: Callable[[Dataset], T]) -> T:
@@ -78,11 +82,11 @@ class Services:
         Raises
         ------
         CxgError
-            Whatever the lease or `read` raises, the second time.
+            The lease or `read` failed, also the second time if there was one.
         """
         self.decoded.visited()
         with self.catalog.lease(name) as dataset:
-            # Each worker that is asked prepares for more, not only the one that served the page.
+            # Every worker that gets a request prefetches, not only the one that served the page.
             self.catalog.prefetch(dataset)
             before = dataset.identity
             try:
@@ -96,12 +100,12 @@ class Services:
                     raise failure
                 return read(dataset)
         finally:
-            # It refers to this frame, and so would keep the request's body until the next garbage collection.
+            # The error refers to this frame, so both would keep the request's body until the next garbage collection.
             del failure
 
 
 def current_services() -> Services:
-    """The site of the current application."""
+    """Return the services of the current application."""
     return cast("Services", current_app.extensions["cxg"])
 
 

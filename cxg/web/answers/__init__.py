@@ -1,1 +1,1 @@
-"""Encoded answers: kept in memory, and sent from there before Flask is asked."""
+"""Encoded answers, kept in memory and sent from there before Flask handles the request."""

@@ -1,4 +1,4 @@
-"""Which answers are kept, and under which key: Flask's routes and the middleware before them both ask here."""
+"""The routes whose answers are kept, and the keys of these answers, for Flask's routes and the middleware."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 API = "api/v0.2"
 BINARY = "application/octet-stream"
 JSON = "application/json"
-# Every GET route below `API` whose answer depends on nothing but the dataset, the URL and the encoding, and the content
-# type that the Accept header must allow; the JSON routes answer whatever it says, as the published server does.
+# Every GET route below `API` whose answer depends only on the dataset, the URL and the encoding, with the content type
+# that the Accept header must allow; None ignores the header, as the published server does for JSON.
 KEPT_ROUTES: dict[str, str | None] = {
     "schema": None,
     "config": None,
@@ -27,7 +27,7 @@ Key = tuple[str, str, str, str]
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """Split a path into what is before `API`, and the route below it; the route is empty without `API`."""
+    """Split a path into the part before `API` and the route below it; the route is empty without `API`."""
     before, _, route = path.partition(f"{API}/")
     return before, route
 
@@ -37,10 +37,10 @@ def answer_key(environ: Mapping[str, Any], identity: str, encoding: str, body: b
 
     Parameters
     ----------
-    identity
-        Of the dataset that is asked.
-    body
-        What tells answers apart beside the URL, for a request that has a body.
+    identity : str
+        Identity of the dataset.
+    body : bytes
+        Bytes that tell answers apart beside the URL, for a request that has a body.
     """
     query = environ.get("QUERY_STRING", "")
     if body:

@@ -1,8 +1,8 @@
-"""Answers that are already encoded, sent before Flask is asked.
+"""Sends answers that are already encoded, before Flask handles the request.
 
 Most requests to a busy server repeat an earlier one. They need no routing, no request
-object and no lease: one look whether the dataset was checked a moment ago, one look into
-the cache. Everything else goes on to Flask unchanged.
+object and no lease: the middleware checks that the dataset was checked a moment ago, and
+looks into the cache. All other requests go on to Flask unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class CachedAnswers:
-    """WSGI middleware: a stored answer when there is one, else the application's.
+    """WSGI middleware: sends a stored answer when there is one, else the application's.
 
     Parameters
     ----------
-    base_url : path before a dataset's name; empty for a single dataset
-    headers : added to every answer
+    base_url : str
+        Path before a dataset's name; empty for a single dataset.
+    headers : iterable of (name, value)
+        Added to every answer.
     """
 
     def __init__(

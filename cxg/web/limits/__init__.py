@@ -1,1 +1,1 @@
-"""What one request, one visitor and all of them together may take of a worker."""
+"""Limits on what one request, one visitor and all visitors together may take of a worker."""

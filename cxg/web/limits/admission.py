@@ -1,4 +1,4 @@
-"""How much of the work that takes memory one worker does at a time."""
+"""Bounds on the memory-intensive work that one worker does at a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from cxg.web.limits.turns import Turn, Turns
 
 
 class Admission:
-    """Lets long reads through one at a time, and of other answers as many as fit into a number of bytes.
+    """Admits one long read at a time, and as many other answers as fit into a number of bytes.
 
     Parameters
     ----------
-    making_bytes : what answers may take together while they are made
-    most_scans : requests that read or wait to read; with more, no thread would be left for the others
+    making_bytes : int
+        Bytes that answers may take together while they are made.
+    most_scans : int
+        Requests that may read or wait to read; more would leave no thread for other requests.
     """
 
     def __init__(self, making_bytes: int, most_scans: int) -> None:
@@ -26,41 +28,43 @@ class Admission:
 
     @property
     def room_bytes(self) -> int:
-        """What answers may take together while they are made."""
+        """Bytes that answers may take together while they are made."""
         return self._making_bytes
 
     @property
     def made_bytes(self) -> int:
-        """What all that is being made takes now."""
+        """Bytes that all answers being made take now."""
         return self._made_bytes
 
     def long_read(self, address: str = "", dataset: str = "") -> AbstractContextManager[Turn]:
-        """One long read for a visitor; waits for its turn, and pauses when others have one.
+        """Make one long read for a visitor: wait for its turn, and pause when it is another read's turn.
 
         Parameters
         ----------
-        address, dataset : who asks, and for what; each address has the same share, and each dataset of an address
+        address, dataset : str
+            The client and the dataset. All addresses have equal shares, and so have all datasets of an address.
 
         Raises
         ------
         Busy
-            Too many wait already, most of them for this address.
+            Too many reads wait already, most of them for this address.
         """
         return self.turns.turn(address, dataset)
 
     @contextmanager
     def background_scan(self) -> Iterator[None]:
-        """One long read that no visitor waits for."""
+        """Make one long read that no visitor waits for."""
         with self.turns.turn("", "", is_visitor=False):
             yield
 
     @contextmanager
     def memory(self, size_bytes: int | None) -> Iterator[None]:
-        """Make something of which about so many bytes are in memory at a time; waits until they fit.
+        """Reserve memory while an answer is made; waits until it fits.
 
         Parameters
         ----------
-        size_bytes : what is larger than all that there is waits until nothing else is made; so does None, an unknown
+        size_bytes : int or None
+            A size beyond the whole room, or None for unknown, waits until no other answer is being made.
         """
         size = self._making_bytes if size_bytes is None else min(size_bytes, self._making_bytes)
         with self._changed:

@@ -1,4 +1,4 @@
-"""The body of a request: read only as far as its route can use it, whatever length was announced."""
+"""The body of a request, read only as far as its route can use it, whatever length it declares."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ class Body:
 
     Parameters
     ----------
-    most_bytes : what the route can use
-    reason : why no more, as the end of a sentence
+    most_bytes : int
+        Most bytes that the route can use.
+    reason : str
+        Why the route needs no more, as the end of a sentence.
 
     Raises
     ------
     BodyTooLarge
-        It was announced as longer.
+        The request declares a longer body.
     """
 
     def __init__(self, most_bytes: int, reason: str) -> None:
@@ -32,18 +34,18 @@ class Body:
         if declared is not None and declared > most_bytes:
             raise self._too_large()
         self.announced_bytes = most_bytes if declared is None else declared
-        # Of a body in chunks one byte too many is asked for, which tells its end from what goes on.
+        # Of a chunked body one byte too many is read, to detect a body that goes on beyond the limit.
         self._left_bytes = most_bytes + 1 if declared is None else declared
-        # The limit is kept here: with its own, Werkzeug cuts a body in chunks off at the limit without a word.
+        # This class checks the limit: Werkzeug's own check cuts a chunked body off without an error.
         self._stream = get_input_stream(request.environ)
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes more; none at the end.
+        """Read up to `size` more bytes; none at the end.
 
         Raises
         ------
         BodyTooLarge
-            It goes on beyond the limit.
+            The body goes on beyond the limit.
         """
         part: bytes = self._stream.read(min(size, self._left_bytes))
         self._left_bytes -= len(part)
@@ -52,12 +54,12 @@ class Body:
         return part
 
     def read_all(self) -> bytes:
-        """All of it.
+        """Read the whole body.
 
         Raises
         ------
         BodyTooLarge
-            It goes on beyond the limit.
+            The body goes on beyond the limit.
         """
         whole = bytearray()
         while part := self.read(_PIECE_BYTES):
@@ -69,15 +71,15 @@ class Body:
 
 
 def read_filter_body(reason: str, work: Admission) -> bytes:
-    """The body of a request for some genes, or for a set of them; raises BodyTooLarge, with `reason`."""
+    """Read the body of a request for some genes, or for a set of them; raises BodyTooLarge, with `reason`."""
     body = Body(FILTER_BYTES, reason)
-    # Once as it comes and once as it is given back.
+    # In memory twice: as it arrives, and as it is returned.
     with work.memory(2 * body.announced_bytes if body.announced_bytes > SMALL_BODY_BYTES else 0):
         return body.read_all()
 
 
 def discard_body() -> None:
-    """Read a body of usual length away, so that the connection can be used again after a refusal."""
+    """Read and drop a body of usual length, so that the connection stays usable after a refusal."""
     length = request.content_length
     if length is not None and length <= FILTER_BYTES:
         body = Body(length, "it was announced so")

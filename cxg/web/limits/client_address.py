@@ -1,4 +1,4 @@
-"""Whose request it is: the address that a trusted proxy tells, else that of the connection itself."""
+"""The client's address: the one that a trusted proxy reports, else that of the connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxg.web.answers.middleware import WSGIApp
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# One household or institute has at least so many bits of IPv6 addresses.
+# Network bits of an IPv6 address: one household or institute has at least a whole /64 network.
 _SHARED_BITS = 64
 _MOST_PROXIES = 32
 
@@ -19,12 +19,13 @@ _MOST_PROXIES = 32
 class ClientAddress:
     """WSGI middleware: puts the address of the client behind trusted proxies into `REMOTE_ADDR`.
 
-    Each proxy adds the address it was asked from at the end of `X-Forwarded-For`. So from the right on, addresses are
-    true as long as those who wrote them are trusted; the first one that is not a trusted proxy is the client.
+    Each proxy appends the address of its own client to `X-Forwarded-For`. So from the right on, addresses are true as
+    long as the proxies that wrote them are trusted; the first one that is not a trusted proxy is the client's.
 
     Parameters
     ----------
-    trusted : addresses and networks of the proxies, as `server.trusted_proxies` has them
+    trusted : sequence of str
+        Addresses and networks of the proxies, as in `server.trusted_proxies`.
     """
 
     def __init__(self, app: WSGIApp, trusted: Sequence[str]) -> None:
@@ -41,12 +42,14 @@ class ClientAddress:
 
 
 def find_client(peer: str, told: str, trusted: Sequence[Network]) -> str:
-    """The address of the client.
+    """Find the address of the client.
 
     Parameters
     ----------
-    peer : of the connection
-    told : the header `X-Forwarded-For`; believed only where a trusted proxy wrote it
+    peer : str
+        Address of the connection.
+    told : str
+        The header `X-Forwarded-For`, used only where a trusted proxy wrote it.
     """
     client = peer
     for text in reversed(told.split(",")[-_MOST_PROXIES:]):
@@ -58,7 +61,7 @@ def find_client(peer: str, told: str, trusted: Sequence[Network]) -> str:
 
 
 def client_share(address: str | None) -> str:
-    """Whom a request is counted for: its address, of IPv6 the network, since one client has many addresses."""
+    """Return whom a request counts for: its address, or its network for IPv6, where one client has many addresses."""
     found = _address(address or "")
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, _SHARED_BITS), strict=False))
@@ -66,7 +69,7 @@ def client_share(address: str | None) -> str:
 
 
 def _address(text: str) -> Address | None:
-    """An address, also with a port or in brackets; what is IPv4 in IPv6 is IPv4."""
+    """Parse an address, also with a port or in brackets; IPv4 mapped into IPv6 becomes IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

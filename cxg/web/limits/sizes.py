@@ -1,4 +1,4 @@
-"""How much memory an answer takes while it is made, told from what is selected, before anything of it is read."""
+"""The memory that an answer takes while it is made, computed from the selection before any value is read."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _ROWS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class ColumnSize:
-    """What a column takes: encoded, until the answer is complete, and in addition while it is read."""
+    """The bytes of a column: encoded, until the answer is complete, and in addition while it is read."""
 
     encoded_bytes: int
     working_bytes: int
 
 
 def annotation_size(annotations: Annotations, name: str) -> ColumnSize:
-    """Tell the size of a column of obs or var; of text this asks the array, but reads no value.
+    """Compute the size of a column of obs or var; for text this queries the array, but reads no value.
 
     Raises
     ------
     UnknownColumn
-        There is none of that name.
+        There is no column of that name.
     DatasetInvalid, StorageUnavailable
-        The array cannot be asked.
+        The array cannot be queried.
     """
     column, n = annotations.column(name), annotations.n
     text = annotations.text_bytes(name)
     if text is not None:
-        # Rows become Python objects only so many at a time, unless they have to be looked up among labels.
+        # At most `_ROWS` rows are Python objects at a time, unless they have to be looked up among labels.
         objects = n if column.categories is not None else min(n, _ROWS)
         return ColumnSize(text + 3 * n, 3 * text + 16 * n + 2 * TEXT_OBJECT_BYTES * objects)
     if column.categories is not None:
@@ -48,24 +48,24 @@ def annotation_size(annotations: Annotations, name: str) -> ColumnSize:
 
 
 def embedding_size(n_obs: int) -> ColumnSize:
-    """Tell the size of both dimensions of an embedding."""
+    """Compute the size of both dimensions of an embedding."""
     return ColumnSize(2 * NUMBER_BYTES * n_obs, (READ_BYTES - NUMBER_BYTES) * n_obs)
 
 
 def gene_sizes(n_genes: int, n_obs: int, room_bytes: int) -> tuple[list[ColumnSize], int]:
-    """Tell the sizes of columns of expression, and how many of them to read at a time so that they fit."""
+    """Compute the sizes of columns of expression, and how many of them to read at a time so that they fit."""
     left = room_bytes - n_genes * NUMBER_BYTES * n_obs
     together = max(1, min(TOGETHER_VALUES // max(1, n_obs), left // max(1, READ_BYTES * n_obs), n_genes))
     return [ColumnSize(NUMBER_BYTES * n_obs, READ_BYTES * n_obs * together)] * n_genes, together
 
 
 def column_objects_bytes(n: int) -> int:
-    """Tell what the values of a column take as Python objects."""
+    """Compute the bytes of a column's values as Python objects."""
     return TEXT_OBJECT_BYTES * n
 
 
 def selection_bytes(opened: Dataset, wanted: Filter) -> int:
-    """Tell what it takes to find genes: nothing to look up names that are known, else the columns as Python objects."""
+    """Compute the bytes needed to find genes: none to look up known names, else the columns as Python objects."""
     is_lookup = not wanted.ranges and set(wanted.values) <= {opened.var.index}
     return 0 if is_lookup and opened.knows_gene_positions else column_objects_bytes(opened.n_var)
 
@@ -76,7 +76,7 @@ def plan_columns(sizes: Sequence[ColumnSize], what: str, room_bytes: int, make: 
     Raises
     ------
     LimitExceeded
-        Several columns take more than all the room there is. One alone is made when nothing else is.
+        Several columns take more than all the room. One column alone is made when no other answer is.
     """
     total = _total(sizes)
     if len(sizes) > 1 and total > room_bytes:
@@ -94,7 +94,7 @@ def _total(sizes: Sequence[ColumnSize]) -> int:
 
 
 def json_bytes(value: Any) -> int:
-    """Tell what it takes to write a value as JSON: each of its texts by itself, then all together, twice."""
+    """Compute the bytes needed to write a value as JSON: each of its texts by itself, then all together, twice."""
     total, left = 0, [value]
     while left:
         item = left.pop()

@@ -1,7 +1,7 @@
 """Long reads take turns: one at a time, shared fairly between client addresses, and for each between datasets.
 
-A read gives way between two of its pieces when somebody waits whose share had less time. So a short read is not
-kept waiting by long ones of others, and who is alone has everything.
+Between two of its pieces, a read gives way to a waiting one whose share had less time. So the long reads of some
+clients do not delay a short read of another, and a client that is alone gets all the time.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from contextlib import contextmanager
 
 from cxg.errors import Busy
 
-# Whoever finds no place waits so long for one, if reads are so short that there will be one.
+# A newcomer without a place waits so long for one, if reads are so short that one will be free.
 PATIENCE_S = 1.0
-# Shares are not changed for less than this, except for one that comes new.
+# A read gives way only to a share that had less time by more than this; a newcomer begins with so much less.
 _SLICE_S = 0.01
-# Reads that gave way; what they found so far stays in memory.
+# Most reads that have given way; their results so far stay in memory.
 _MOST_PAUSED = 2
 _MOST_REMEMBERED = 1000
 _NEWEST = 0.3
-# Of several addresses one with many reads gets so many times less, up to this, than one with a single read.
+# Among several addresses, one with n reads gets n times less than one with a single read; n counts up to this.
 _MOST_TIMES = 4
-# So long after two addresses have met, the one with many reads expects the other one back.
+# So long after two addresses read at a time, the one with many reads keeps to small pieces, in case the other returns.
 _EXPECTED_S = 10.0
-# What is read in the background gets this many times less than a visitor.
+# A read in the background gets this many times less than a visitor's.
 _BACKGROUND_TIMES = 4
 
 
 class Turn:
-    """One long read: waiting, running, or between two of its pieces."""
+    """One long read: waiting, running, or paused between two of its pieces."""
 
     def __init__(self, turns: Turns, address: str, dataset: str, *, is_visitor: bool = True) -> None:
         self._turns = turns
@@ -41,7 +41,7 @@ class Turn:
         self.since_s = self.taken_s = 0.0
 
     def pause(self) -> bool:
-        """Give way to others if it is their turn; to be called between pieces, from any thread of this read.
+        """Give way to other reads if it is their turn; call it between pieces, from any thread of this read.
 
         Returns
         -------
@@ -52,13 +52,16 @@ class Turn:
 
 
 class Turns:
-    """Who may read next.
+    """Decides which read is next.
 
     Parameters
     ----------
-    most_places : visitors that read or wait to read; with more, no thread would be left for the others
-    clock : seconds; replaced in tests
-    wait_s : with a place, a turn comes within this time or not at all
+    most_places : int
+        Visitors that may read or wait to read; more would leave no thread for other requests.
+    clock : callable
+        Returns seconds; replaced in tests.
+    wait_s : float
+        A read that has a place is refused when its turn does not come within this time.
     """
 
     def __init__(self, most_places: int, clock: Callable[[], float] = time.monotonic, wait_s: float = 60.0) -> None:
@@ -66,8 +69,8 @@ class Turns:
         self._changed = threading.Condition()
         self._running: Turn | None = None
         self._waiting: list[Turn] = []
-        # Seconds that an address, or a dataset of an address, had, and where newcomers to all addresses, or to the
-        # datasets of one, begin.
+        # Seconds that each address, and each dataset of an address, had; and the seconds at which a new address, or a
+        # new dataset of an address, begins.
         self._had_s: dict[tuple[str, ...], float] = {}
         self._level_s: dict[tuple[str, ...], float] = {}
         self._typical_s = 0.0
@@ -75,27 +78,28 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """Number of reads that wait for their turn."""
         return len(self._waiting)
 
     def refuse_if_full(self, address: str, dataset: str) -> None:
-        """Tell before anything is read for it that a read would be refused; raises Busy."""
+        """Raise Busy if a read would be refused, before its request's body is received."""
         with self._changed:
             if not self._has_place(address, dataset) and not self._is_quick:
                 raise _busy()
 
     @contextmanager
     def turn(self, address: str, dataset: str, *, is_visitor: bool = True) -> Iterator[Turn]:
-        """One long read; waits for its turn.
+        """Make one long read: wait for its turn, and give it back at the end.
 
         Parameters
         ----------
-        is_visitor : False for reads in the background, which need no place
+        is_visitor : bool
+            False for reads in the background, which need no place.
 
         Raises
         ------
         Busy
-            Too many of this address wait already, or it waited too long.
+            Too many reads of this address wait already, or this one waited too long.
         """
         turn = Turn(self, address, dataset, is_visitor=is_visitor)
         with self._changed:
@@ -122,7 +126,7 @@ class Turns:
                 self._next()
 
     def pause(self, turn: Turn) -> bool:
-        """Let others read first who had less; returns when it is this one's turn again, and as `Turn.pause` says."""
+        """Let reads go first whose share had less time; return, as `Turn.pause`, when it is this one's turn again."""
         if not self._waiting and turn.is_running:
             return False
         with self._changed:
@@ -165,7 +169,7 @@ class Turns:
         return visitors < self._most_places or self._surplus(address, dataset) is not None
 
     def _surplus(self, address: str, dataset: str) -> Turn | None:
-        """Who has to make room for a newcomer: the last of those who have the most places; None if nobody has."""
+        """Find the read to refuse for a newcomer: the last one of those with the most places; None if there is none."""
         visitors = [turn for turn in self._active() if turn.is_visitor]
         addresses = Counter(turn.address for turn in visitors)
         largest = max(addresses, key=lambda one: addresses[one], default=address)
@@ -179,11 +183,11 @@ class Turns:
                 return None
         datasets = Counter(turn.dataset for turn in candidates)
         idle = [turn for turn in candidates if turn in self._waiting and not turn.is_started]
-        # Stable: of several with as many, the one that came last.
+        # `max` returns the first of equals: here the one that came last.
         return max(reversed(idle), key=lambda turn: datasets[turn.dataset], default=None)
 
     def _begin_share(self, turn: Turn) -> None:
-        """Nobody saves up turns while away; who comes new is a little ahead of all who are there."""
+        """Begin the share of a newcomer a little ahead of all others; nobody saves up time while away."""
         active = self._active()
         if self._running is not None:
             self._charge(self._running)
@@ -213,7 +217,7 @@ class Turns:
         self._level_s[key[:-1]] = max(self._level_s.get(key[:-1], 0.0), self._had_s[key])
 
     def _rank(self, turn: Turn) -> tuple[float, float, bool]:
-        """Who had least is first; of one share, whoever began."""
+        """Rank the share with the least time first; within one share, a read that has begun."""
         address, dataset = _keys(turn)
         return self._had_s[address], self._had_s[dataset], not turn.is_started
 
@@ -224,7 +228,7 @@ class Turns:
         for key in _keys(turn):
             self._had_s[key] += (now - turn.since_s) * times
             if not any(other[:-1] == key[:-1] and other != key for other in waiting):
-                self._raise_level(key)  # what was had while nobody else wanted it is not held against anyone
+                self._raise_level(key)  # time that no other share waited for does not count against this one
         turn.taken_s += now - turn.since_s
         turn.since_s = now
 

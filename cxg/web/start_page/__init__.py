@@ -1,1 +1,1 @@
-"""The page that lists the datasets: what it says of each one, its pictures, its rendering."""
+"""The page that lists the datasets: its entries, its pictures, its rendering."""
