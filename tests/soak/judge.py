@@ -9,6 +9,8 @@ from tests.soak.questions import START
 from tests.soak.timeline import GONE, Allowed
 
 LIMIT_S = 15.0
+# While the store hangs, the server waits for it this long; see docs/deploy.md.
+STORE_LIMIT_S = 60.0
 
 WRONG = "wrong bytes"
 OUTDATED = "bytes of a version that is gone"
@@ -21,7 +23,7 @@ MISSING = "404 for a dataset that is there"
 REFUSED = "400 for a dataset that is well"
 UNEXPECTED = "unexpected status"
 DROPPED = "connection ended without an answer"
-SLOW = f"no answer within {LIMIT_S:.0f} s"
+SLOW = f"no answer within {LIMIT_S:.0f} s, or {STORE_LIMIT_S:.0f} s while the store is away"
 
 
 class Answer(NamedTuple):
@@ -105,7 +107,7 @@ def judge(answer: Answer, right: RightAnswers, allowed: Allowed, *, is_storage_f
         fault = None if is_right or allowed.is_changing else {400: REFUSED, 404: MISSING}[answer.status]
     else:
         fault = UNEXPECTED
-    if fault is None and answer.ended_s - answer.began_s > LIMIT_S:
+    if fault is None and answer.ended_s - answer.began_s > (STORE_LIMIT_S if is_storage_fault else LIMIT_S):
         return SLOW
     return fault
 
