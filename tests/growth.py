@@ -47,9 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--reads", type=int, required=True)
     parser.add_argument("--opens", type=int, required=True)
-    parser.add_argument("--most-uses", type=int, default=contexts._MOST_USES)
+    parser.add_argument("--most-uses", type=int, default=contexts.MOST_USES)
     args = parser.parse_args()
-    contexts._MOST_USES = args.most_uses
     folder = Path(tempfile.mkdtemp())
     for name in ("a.cxg", "b.cxg"):
         cxgs.build(folder / "root" / name, n_obs=30, n_var=GENES, embeddings=("umap",))
@@ -58,6 +57,7 @@ def main() -> None:
     plan = memory.MemoryPlan(total_mb=1000, workers=1, threads=8, answers_mb=0)
     app = create_app(config, stand_in_client(folder / "client"), {"CXG_CACHE_MB": "0"}, plan)
     client, catalog = app.test_client(), app.extensions["cxg"].catalog
+    catalog.storage.contexts.most_uses = args.most_uses
     urls = (
         *("/d/a.cxg/api/v0.2/data/var?var:name_0=gene1", "/d/a.cxg/api/v0.2/layout/obs?layout-name=umap"),
         *(

@@ -59,7 +59,7 @@ class FakeCatalog:
         self.held = {dataset.name: dataset for dataset in datasets} | {f"{name}.cxg": it for name, it in others.items()}
         self.gate = threading.Event()
         self.gate.set()
-        self.leased, self.looks, self.files = [], [], {}
+        self.leased, self.left, self.looks, self.files = [], [], [], {}
         self.away = None
 
     def names(self):
@@ -71,10 +71,13 @@ class FakeCatalog:
     def lease(self, name):
         self.leased.append(name)
         assert self.gate.wait(30)
-        found = self.held.get(name, DatasetNotFound(f"There is no dataset called {name} here."))
-        if isinstance(found, Exception):
-            raise found
-        yield found
+        try:
+            found = self.held.get(name, DatasetNotFound(f"There is no dataset called {name} here."))
+            if isinstance(found, Exception):
+                raise found
+            yield found
+        finally:
+            self.left.append(name)
 
     def list_files(self, name):
         self.looks.append(name)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from flask import Flask
 from flask.testing import FlaskClient
 
 from cxg.config import load
+from cxg.datasets.opening import USUAL_TIMES, Times
 from cxg.web.app import create_app
 
 NO_VARIABLES: Mapping[str, str] = {}
@@ -31,7 +34,11 @@ def stand_in_client(folder: Path) -> Path:
 
 
 def serve(
-    dataroot: Path | str, client_dir: Path, environment: Mapping[str, str] = NO_VARIABLES, **settings: object
+    dataroot: Path | str,
+    client_dir: Path,
+    environment: Mapping[str, str] = NO_VARIABLES,
+    times: Times = USUAL_TIMES,
+    **settings: object,
 ) -> FlaskClient:
     """A client of an application that serves `dataroot`; more settings by section, as in the YAML file.
 
@@ -41,6 +48,11 @@ def serve(
     multi = sections.pop("multi_dataset", {})
     sections["multi_dataset"] = {"dataroot": str(dataroot), **multi}  # type: ignore[dict-item]
     # JSON is YAML.
-    app = create_app(load(json.dumps(sections), {}).config, stand_in_client(client_dir), env=environment)
+    app = create_app(load(json.dumps(sections), {}).config, stand_in_client(client_dir), env=environment, times=times)
     app.testing = False
     return app.test_client()
+
+
+def put_parts(app: Flask, **parts: object) -> None:
+    """Have the routes of an application use other parts of `cxg.web.services.Services`."""
+    app.extensions["cxg"] = replace(app.extensions["cxg"], **parts)

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     shares = plan(env)
     host, port = config.server.host, config.server.port
     _check_data(config)
-    _check_port(host, port)
+    check_port(host, port)
     _ask_aws(config, env, "cxg launch" if args.path is not None else None)
     if "AWS_REGION" in env:  # TileDB reads it from this process's own environment
         os.environ["AWS_REGION"] = env["AWS_REGION"]
@@ -183,7 +183,8 @@ def _ask_aws(config: Config, env: dict[str, str], setting: str | None) -> None:
         sys.stderr.write(f"cxg: warning: {redacted(warning)}\n")
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError unless a server can listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

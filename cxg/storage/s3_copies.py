@@ -57,9 +57,20 @@ class Copies:
     ----------
     fetch : copies the object at a URI to a path
     cache : where caches are kept, and what all of them may take together
+    clock : seconds
+
+    Attributes
+    ----------
+    clock : callable
     """
 
-    def __init__(self, fetch: Callable[[str, Path], None], cache: CacheFolder) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str, Path], None],
+        cache: CacheFolder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
         self._fetch, self._cache, self._folder = fetch, cache, cache.path
         self._budget_bytes = int(cache.budget_bytes * S3_SHARE)
         self._lock = threading.Lock()
@@ -160,6 +171,7 @@ class DatasetCopies:
 
     def __init__(self, copies: Copies, uri: str, base: Path) -> None:
         self._copies, self._uri, self._base, self.root = copies, uri, base, base / _FILES
+        self._clock = copies.clock
         self._touched_s = self._failed_s = self._told_s = float("-inf")
         self._lock = threading.Lock()
         self._sums: tuple[Stamp, dict[str, tuple[int, int]]] = (), {}
@@ -174,8 +186,8 @@ class DatasetCopies:
         tiledb.TileDBError, OSError
             One could not be fetched, or not be written.
         """
-        if time.monotonic() - self._touched_s > _TOUCH_S:
-            self._touched_s = time.monotonic()
+        if self._clock() - self._touched_s > _TOUCH_S:
+            self._touched_s = self._clock()
             with contextlib.suppress(OSError):
                 os.utime(self._base, follow_symlinks=False)
         entries = [entry for entry in entries if not self._is_known(entry)]
@@ -184,7 +196,7 @@ class DatasetCopies:
         missing = self._without_sound(entries)
         if not missing:
             return True
-        if time.monotonic() - self._failed_s < _REST_S or not self._copies.reserve(sum(e.size for e in missing)):
+        if self._clock() - self._failed_s < _REST_S or not self._copies.reserve(sum(e.size for e in missing)):
             return False
         started = [self._copies.start(f"{self._uri}/{entry.path}", self._base, entry) for entry in missing]
         for future in started:
@@ -193,7 +205,7 @@ class DatasetCopies:
 
     def rest(self) -> None:
         """Fetch nothing for a while, since the local disk failed."""
-        self._failed_s = time.monotonic()
+        self._failed_s = self._clock()
 
     def doubt(self, entries: Iterable[Entry]) -> None:
         """Have some copies compared with their checksums once more, since TileDB could not read them."""
@@ -235,7 +247,7 @@ class DatasetCopies:
     def _tell(self, entry: Entry, damage: CopyDamaged) -> None:
         """Log it, but of many files that are damaged at once only the first."""
         with self._lock:
-            before, self._told_s = self._told_s, time.monotonic()
+            before, self._told_s = self._told_s, self._clock()
         if self._told_s - before > _TELL_S:
             log.warning(_DAMAGED, self._uri, entry.path, damage)
 

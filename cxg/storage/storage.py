@@ -164,7 +164,8 @@ class Storage:
         return self.contexts.find("row")
 
     @property
-    def _objects(self) -> Objects:
+    def objects(self) -> Objects:
+        """The objects that the context for a few genes reaches; others when contexts were replaced."""
         ctx = self.column_ctx
         with self._lock:
             if self._objects_found is None or self._objects_found.ctx is not ctx:
@@ -179,7 +180,7 @@ class Storage:
         return None if cache is None else Copies(self._copy, cache)
 
     def _copy(self, uri: str, target: Path) -> None:
-        self._objects.copy(uri, target)
+        self.objects.copy(uri, target)
 
     def copies(self, uri: str, listing: Listing) -> DatasetCopies | None:
         """Local copies of the files of a dataset on S3; None for others, and where there is no room for copies."""
@@ -219,7 +220,7 @@ class Storage:
                 ) from error
         prefix = uri.rstrip("/") + "/"
         with self._store_errors():
-            pairs = self._objects.below(prefix, MAX_ENTRIES)
+            pairs = self.objects.below(prefix, MAX_ENTRIES)
         return from_pairs(pairs)
 
     def children(self, uri: str) -> tuple[str, ...]:
@@ -241,7 +242,7 @@ class Storage:
                 raise StorageUnavailable(f"The dataroot cannot be listed ({error.strerror}).") from error
         prefix = uri.rstrip("/") + "/"
         with self._store_errors():
-            found = self._objects.children(prefix)
+            found = self.objects.children(prefix)
         names = (item.removeprefix(prefix).strip("/") for item in found)
         return tuple(sorted({name for name in names if name and "/" not in name}))
 

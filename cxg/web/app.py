@@ -18,7 +18,7 @@ from cxg import __version__, memory, plugins
 from cxg.config import Config
 from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot, SingleDataset
-from cxg.datasets.opening import Root
+from cxg.datasets.opening import USUAL_TIMES, Root, Times
 from cxg.decoded.cache import DecodedCache
 from cxg.errors import ConfigError
 from cxg.memory_bounds import FILTER_BYTES, MB
@@ -48,6 +48,7 @@ def create_app(
     client_dir: Path | None = None,
     env: Mapping[str, str] = os.environ,
     plan: memory.MemoryPlan | None = None,
+    times: Times = USUAL_TIMES,
 ) -> Flask:
     """Make the application. Nothing is read from the dataroot and no TileDB context is made yet.
 
@@ -57,13 +58,14 @@ def create_app(
     client_dir : folder of the built web client; by default where `CXG_CLIENT_DIR` says
     env : environment variables: `CXG_CLIENT_DIR`, `CXG_DEPLOY_DIR`, `CXG_INLINE_SCRIPTS_DIR`, `CXG_PLUGINS_DIR`
     plan : shares of memory; by default worked out from the machine or container
+    times : how often the catalogs look for changes
 
     Raises
     ------
     ConfigError
         No dataset is configured, the web client is missing, a plugin cannot be loaded.
     """
-    site = _make_services(config, plan or memory.plan(env), env)
+    site = _make_services(config, plan or memory.plan(env), env, times)
     base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
     hooks = plugins.load(_folder(env, "CXG_PLUGINS_DIR"))
     client = load_client(client_dir or default_folder(env), config, _folder(env, "CXG_INLINE_SCRIPTS_DIR"))
@@ -82,7 +84,7 @@ def create_app(
     _register_policies(app, config, headers)
     app.register_blueprint(meta.health)
     app.register_blueprint(pages.site_blueprint(client, base_url, _folder(env, "CXG_DEPLOY_DIR")))
-    app.register_blueprint(_index(site, config, base_url))
+    app.register_blueprint(_index(site, config, base_url, times))
     below = f"/{base_url}/<dataset>" if base_url else ""
     for blueprint, prefix in (
         (meta.routes, f"/{API}"),
@@ -104,7 +106,7 @@ def create_app(
     return app
 
 
-def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str]) -> Services:
+def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str], times: Times) -> Services:
     stalls.most_slow = max(1, plan.threads // 2)
     storage = Storage(config, env, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
@@ -114,7 +116,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, st
         )
     root: Root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, str(datapath))
     limits = config.multi_dataset.matrix_cache
-    catalog = Catalog(storage, root, limits.max_datasets, limits.timelimit_s)
+    catalog = Catalog(storage, root, limits.max_datasets, limits.timelimit_s, times)
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
     version = blake2b(f"{__version__}\0{config!r}".encode(), digest_size=12).hexdigest()
     # Two threads are left for those who want something else.
@@ -124,7 +126,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, st
     return Services(config, catalog, cache, work, Readiness(catalog), decoded)
 
 
-def _index(site: Services, config: Config, base_url: str) -> Any:
+def _index(site: Services, config: Config, base_url: str, times: Times) -> Any:
     links = [
         (text, link)
         for text, link in (
@@ -134,7 +136,8 @@ def _index(site: Services, config: Config, base_url: str) -> Any:
         if link
     ]
     # A catalog of its own: looking at the list must not close the datasets that visitors have open.
-    catalog = Catalog(site.catalog.storage, site.catalog.root, _LISTED_OPEN, _LISTED_OPEN_S) if base_url else None
+    storage, root = site.catalog.storage, site.catalog.root
+    catalog = Catalog(storage, root, _LISTED_OPEN, _LISTED_OPEN_S, times) if base_url else None
     return gallery.blueprint(
         catalog,
         base_url,

@@ -59,7 +59,7 @@ def limited(name: str, limit_mb: int) -> Iterator[Limit]:
 
     Root makes it in the file system of control groups, of version 1 or 2; others ask systemd for it.
     """
-    group = _make_group(f"soak-{os.getpid()}-{name}", limit_mb)
+    group = make_group(f"soak-{os.getpid()}-{name}", limit_mb)
     if group is not None:
         try:
             yield Limit((*_ENTER, str(group)), f"a control group of {limit_mb} MB", group)
@@ -68,7 +68,7 @@ def limited(name: str, limit_mb: int) -> Iterator[Limit]:
                 group.rmdir()
         return
     scope = ("systemd-run", "--user", "--scope", "--quiet", "-p", f"MemoryMax={limit_mb}M", "-p", "MemorySwapMax=0")
-    if shutil.which(scope[0]) and _works(*scope, "true"):
+    if shutil.which(scope[0]) and works(*scope, "true"):
         yield Limit(scope, f"a scope of systemd of {limit_mb} MB")
     else:
         yield Limit(
@@ -76,7 +76,7 @@ def limited(name: str, limit_mb: int) -> Iterator[Limit]:
         )
 
 
-def _make_group(name: str, limit_mb: int) -> Path | None:
+def make_group(name: str, limit_mb: int) -> Path | None:
     for top, file in ((_V1, "memory.limit_in_bytes"), (_V2, "memory.max")):
         group = top / name
         try:
@@ -87,7 +87,7 @@ def _make_group(name: str, limit_mb: int) -> Path | None:
             (group / file).write_text(str(limit_mb << 20))
             with contextlib.suppress(OSError):
                 (group / "memory.swap.max").write_text("0")
-            if _works(*_ENTER, str(group), "true"):
+            if works(*_ENTER, str(group), "true"):
                 return group
         except OSError:
             pass
@@ -95,5 +95,5 @@ def _make_group(name: str, limit_mb: int) -> Path | None:
     return None
 
 
-def _works(*command: str) -> bool:
+def works(*command: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 0

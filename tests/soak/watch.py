@@ -18,7 +18,7 @@ from tests.soak.client import Client
 from tests.soak.limits import Limit
 from tests.soak.places import FOREIGN, Disturbed
 
-LOOK_S, _PROBE_S, HEALTH_LIMIT_S = 2.0, 0.5, 1.0
+LOOK_S, PROBE_S, HEALTH_LIMIT_S = 2.0, 0.5, 1.0
 _MB = 1 << 20
 
 RESTART, ENDED = "a worker was replaced", "the server ended"
@@ -106,11 +106,11 @@ class Watch:
 
     def _watch(self) -> None:
         while True:
-            self._look()
+            self.look()
             if self._done.wait(LOOK_S) or self.ended_s < math.inf:
                 return
 
-    def _look(self) -> None:
+    def look(self) -> None:
         if self._server.process.poll() is not None:
             self.ended_s = time.monotonic()
             self._note(ENDED, f"exit code {self._server.process.returncode}; {self._limit.kills()} killed for memory")
@@ -138,7 +138,7 @@ class Watch:
 
     def _probe(self) -> None:
         """Ask for the health from an address of its own, each time over a new connection."""
-        while not self._done.wait(_PROBE_S) and self.ended_s == math.inf:
+        while not self._done.wait(PROBE_S) and self.ended_s == math.inf:
             client, began_s, status = Client(self._server.port, "", HEALTH_LIMIT_S), time.monotonic(), 0
             with contextlib.suppress(OSError, http.client.HTTPException):
                 status = client.ask("/health/live")[0]

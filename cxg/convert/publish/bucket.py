@@ -160,7 +160,7 @@ def stages(keys: Sequence[str]) -> list[list[str]]:
 
 
 def s3_client() -> Any:
-    """Make a client that has as many connections as there are uploads at a time."""
+    """Make a client with connections for all uploads at a time."""
     import boto3  # a third of a second, only for s3:// targets
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError

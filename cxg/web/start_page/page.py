@@ -64,6 +64,11 @@ class StartPage:
         self._state: _State | None = None
         self._kept = AnswerCache(PAGES_BYTES, f"{__version__}\0{self._base_url}\0{links!r}", cache_control)
 
+    @property
+    def kept_bytes(self) -> int:
+        """What the pages that are kept take."""
+        return self._kept.used_bytes
+
     def answer(self, listed: Listed, query: str, encoding: str) -> Stored:
         """Return the page, compressed if `encoding` says so, made now if it was not asked for since the list changed.
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import gc
 import shutil
 import threading
-import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cxg.config import default
-from cxg.datasets import catalog as catalog_module
 from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot
-from cxg.datasets.opening import Look
+from cxg.datasets.opening import Times
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
-from cxg.storage import contexts as contexts_module
 from cxg.storage.listing import Listing
 from cxg.storage.storage import Storage
 from tests import cxgs
+from tests.background import Clock, Threads
 
 # Listings for one opening: before, and again after to see that nothing changed meanwhile.
 OPENING = 2
@@ -78,16 +78,19 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-@pytest.fixture
-def always_recheck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every lease lists the files again."""
-    for name in ("_CHECK_INTERVAL_S", "_CHECK_INTERVAL_S3_S", "_CHECK_INTERVAL_MAX_S"):
-        monkeypatch.setattr(catalog_module, name, -1.0)
-    return iter(())
+# Every lease lists the files again.
+ALWAYS = Times(check_s=-1.0, check_s3_s=-1.0, most_check_s=-1.0)
 
 
-def make(storage: Storage, root: Path, most: int = 8, **options: float) -> Catalog:
+def make(storage: Storage, root: Path, most: int = 8, **options: Any) -> Catalog:
     return Catalog(storage, Dataroot(storage, str(root)), most, **options)
+
+
+@pytest.fixture
+def looks() -> Iterator[Threads]:
+    """What a catalog does in the background."""
+    with Threads() as threads:
+        yield threads
 
 
 def test_a_dataset_is_opened_once_and_shared(storage: Recorder, root: Path) -> None:
@@ -163,9 +166,8 @@ def test_opening_one_makes_no_other_wait(storage: Recorder, root: Path) -> None:
     assert opened == ["a.cxg"]
 
 
-@pytest.mark.usefixtures("always_recheck")
 def test_a_slow_recheck_makes_nobody_else_wait(storage: Recorder, root: Path) -> None:
-    catalog = make(storage, root)
+    catalog = make(storage, root, times=ALWAYS)
     with catalog.lease("a.cxg") as first:
         pass
     storage.hold["a.cxg"] = threading.Event()
@@ -183,10 +185,8 @@ def test_a_slow_recheck_makes_nobody_else_wait(storage: Recorder, root: Path) ->
     slow.join(30)
 
 
-@pytest.mark.usefixtures("always_recheck")
-def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxg.datasets.catalog._CHECK_WAIT_S", 0.01)
-    catalog = make(storage, root)
+def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, looks: Threads) -> None:
+    catalog = make(storage, root, times=replace(ALWAYS, check_wait_s=0.01), looks=looks)
     with catalog.lease("a.cxg") as first:
         pass
     storage.hold["a.cxg"] = threading.Event()
@@ -194,67 +194,59 @@ def test_a_silent_storage_stalls_nobody(storage: Recorder, root: Path, monkeypat
         with catalog.lease("a.cxg") as meanwhile:
             assert meanwhile is first
     # One look is under way, however many visitors came.
-    assert catalog._looks._work_queue.qsize() == 0
+    assert len(looks.submitted) == 1
     shutil.rmtree(root / "a.cxg")
     storage.hold.pop("a.cxg").set()
     with pytest.raises(DatasetNotFound), catalog.lease("a.cxg", wait=True):
         pass
 
 
-@pytest.mark.usefixtures("always_recheck")
 def test_what_a_slow_listing_finds_is_used_at_a_later_visit(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Recorder, root: Path, tmp_path: Path, looks: Threads
 ) -> None:
-    monkeypatch.setattr("cxg.datasets.catalog._CHECK_WAIT_S", 0.001)
-    catalog = make(Recorder(), root)
-    look = catalog._opener.look
-
-    def slow_look(name: str, known: str) -> Look:
-        """Takes longer than a visitor waits for it; opening does not."""
-        time.sleep(0.03)
-        return look(name, known)
-
-    monkeypatch.setattr(catalog._opener, "look", slow_look)
+    catalog = make(storage, root, times=replace(ALWAYS, check_wait_s=0.01), looks=looks)
     with catalog.lease("a.cxg") as first:
         assert first.n_obs == 12
     cxgs.build(tmp_path / "new", n_obs=20, n_var=6, seed=9)
     (root / "a.cxg").rename(tmp_path / "old")
     (tmp_path / "new").rename(root / "a.cxg")
-    seen = set()
-    for _ in range(20):
-        with catalog.lease("a.cxg") as dataset:
-            seen.add(dataset.n_obs)
-        time.sleep(0.01)
-    assert seen == {12, 20}
-
-
-@pytest.mark.usefixtures("always_recheck")
-def test_what_a_listing_found_long_ago_says_nothing_of_now(
-    storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cxg.datasets.catalog._CHECK_WAIT_S", 0.01)
-    catalog = make(storage, root)
-    with catalog.lease("a.cxg"):
-        pass
     storage.hold["a.cxg"] = threading.Event()
-    began = time.monotonic()
-    with catalog.lease("a.cxg"):
-        pass
-    entry = catalog._entries["a.cxg"]
-    assert entry.look is not None
-    storage.hold["a.cxg"].set()
-    wait([entry.look], 30)
-    later = time.monotonic()
-    with catalog.lease("a.cxg"):
-        pass
-    assert began <= entry.checked_s < later
+    with catalog.lease("a.cxg") as dataset:
+        assert dataset is first
+    storage.hold.pop("a.cxg").set()
+    looks.settle()
+    with catalog.lease("a.cxg") as dataset:
+        assert dataset.n_obs == 20
+    assert len(looks.submitted) == 1
 
 
-@pytest.mark.usefixtures("always_recheck")
+def test_what_a_listing_found_long_ago_says_nothing_of_now(storage: Recorder, root: Path, looks: Threads) -> None:
+    clock = Clock()
+    times = Times(check_s=15.0, most_check_s=15.0, check_wait_s=0.01, clock=clock)
+    catalog = make(storage, root, times=times, looks=looks)
+    with catalog.lease("a.cxg"):
+        pass
+    clock.now += 20
+    storage.hold["a.cxg"] = threading.Event()
+    with catalog.lease("a.cxg"):
+        pass
+    storage.hold.pop("a.cxg").set()
+    looks.settle()
+    clock.now += 20
+    with catalog.lease("a.cxg"):
+        pass
+    assert len(looks.submitted) == 1
+    assert catalog.fresh_identity("a.cxg") is None
+    with catalog.lease("a.cxg"):
+        pass
+    assert len(looks.submitted) == 2
+    assert catalog.fresh_identity("a.cxg") is not None
+
+
 def test_a_replaced_dataset_is_noticed_and_running_leases_finish(
     storage: Recorder, root: Path, tmp_path: Path, closed: list[str]
 ) -> None:
-    catalog = make(storage, root)
+    catalog = make(storage, root, times=ALWAYS)
     cxgs.build(tmp_path / "new", n_obs=20, n_var=6, seed=9)
     with catalog.lease("a.cxg") as old:
         (root / "a.cxg").rename(tmp_path / "old")
@@ -266,9 +258,8 @@ def test_a_replaced_dataset_is_noticed_and_running_leases_finish(
     assert closed == ["a.cxg"]
 
 
-@pytest.mark.usefixtures("always_recheck")
 def test_a_removed_dataset_is_not_found(storage: Recorder, root: Path) -> None:
-    catalog = make(storage, root)
+    catalog = make(storage, root, times=ALWAYS)
     with catalog.lease("a.cxg"):
         pass
     shutil.rmtree(root / "a.cxg")
@@ -277,9 +268,8 @@ def test_a_removed_dataset_is_not_found(storage: Recorder, root: Path) -> None:
     assert catalog.fresh_identity("a.cxg") is None
 
 
-@pytest.mark.usefixtures("always_recheck")
 def test_what_is_open_stays_usable_while_the_storage_is_away(storage: Recorder, root: Path) -> None:
-    catalog = make(storage, root)
+    catalog = make(storage, root, times=ALWAYS)
     with catalog.lease("a.cxg") as before:
         pass
     storage.away = True
@@ -311,25 +301,62 @@ def test_a_damaged_dataset_fails_alone_and_is_not_opened_for_every_request(stora
         assert other.name == "b.cxg"
 
 
+class Counted(Dataroot):
+    """A dataroot that counts which datasets are looked for."""
+
+    def __init__(self, storage: Storage, uri: str) -> None:
+        super().__init__(storage, uri)
+        self.asked: list[str] = []
+
+    def dataset_uri(self, name: str) -> str:
+        self.asked.append(name)
+        return super().dataset_uri(name)
+
+
 def test_failures_are_remembered_within_bounds(storage: Recorder, root: Path) -> None:
-    catalog = make(storage, root)
-    for number in range(600):
+    counted = Counted(storage, str(root))
+    catalog = Catalog(storage, counted, 8, times=Times(clock=Clock()))
+
+    def fails(number: int) -> bool:
+        """Whether a dataset that is not there was looked for."""
+        counted.asked.clear()
         with pytest.raises(DatasetNotFound), catalog.lease(f"no-{number}.cxg"):
             pass
-    assert len(catalog._failures) == 512
+        return bool(counted.asked)
+
+    assert all(fails(number) for number in range(600))
+    assert not fails(599)
+    assert not fails(600 - 512)
+    assert fails(0)
 
 
-def test_names_are_listed_at_most_every_ten_seconds(storage: Recorder, root: Path, monkeypatch) -> None:
-    catalog = make(storage, root)
+def test_a_failure_is_remembered_for_a_moment(storage: Recorder, root: Path) -> None:
+    clock = Clock()
+    catalog = make(storage, root, times=Times(clock=clock))
+    with pytest.raises(DatasetNotFound), catalog.lease("new.cxg"):
+        pass
+    (root / "a.cxg").rename(root / "new.cxg")
+    clock.now += 2.9
+    with pytest.raises(DatasetNotFound), catalog.lease("new.cxg"):
+        pass
+    clock.now += 0.2
+    with catalog.lease("new.cxg") as dataset:
+        assert dataset.name == "new.cxg"
+
+
+def test_names_are_listed_at_most_every_ten_seconds(storage: Recorder, root: Path) -> None:
+    clock = Clock()
+    catalog = make(storage, root, times=Times(clock=clock))
     assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg")
     (root / "d.cxg").mkdir()
+    clock.now += 9.9
     assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg")
-    monkeypatch.setattr(catalog_module, "NAMES_TTL_S", 0.0)
+    clock.now += 0.2
     assert catalog.names() == ("a.cxg", "b.cxg", "c.cxg", "d.cxg")
 
 
 def test_many_threads_share_few_datasets(storage: Recorder, root: Path, closed: list[str]) -> None:
-    catalog = make(storage, root, most=1)
+    catalog = make(storage, root, most=1, times=Times(clock=Clock()))
     failures: list[BaseException] = []
 
     def use(seed: int) -> None:
@@ -348,14 +375,11 @@ def test_many_threads_share_few_datasets(storage: Recorder, root: Path, closed: 
     for thread in threads:
         thread.join(60)
     assert failures == []
-    assert len(catalog._entries) == 1
-    assert all(entry.leases == 0 for entry in catalog._entries.values())
-
-
-def _settle(catalog: Catalog) -> None:
-    """Wait until a catalog has done all that it does in the background."""
-    catalog._looks.shutdown(wait=True)
-    catalog._looks = ThreadPoolExecutor(1)
+    opened = len(storage.listed) // OPENING
+    assert len(closed) == opened - 1
+    # Nobody leases the last one any more.
+    catalog.close()
+    assert len(closed) == opened
 
 
 def _wear_out(storage: Storage) -> None:
@@ -366,14 +390,14 @@ def _wear_out(storage: Storage) -> None:
 
 
 def test_an_open_dataset_is_opened_anew_when_contexts_are_replaced(
-    storage: Recorder, root: Path, closed: list[str]
+    storage: Recorder, root: Path, closed: list[str], looks: Threads
 ) -> None:
-    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    catalog = make(storage, root, looks=looks)
     with catalog.lease("a.cxg") as old:
         column, counts = old.read_X_columns(np.array([2])), old.looks_like_counts
-        old_ctx = weakref.ref(old.obs._array.ctx)
+        old_ctx = weakref.ref(storage.column_ctx)
         _wear_out(storage)
-        _settle(catalog)
+        looks.settle()
         with catalog.lease("a.cxg") as new:
             assert new is not old
             assert new.generation == storage.contexts.generation == old.generation + 1
@@ -389,8 +413,10 @@ def test_an_open_dataset_is_opened_anew_when_contexts_are_replaced(
     assert old_ctx() is None
 
 
-def test_visitors_go_on_with_what_is_open_while_it_is_opened_anew(storage: Recorder, root: Path) -> None:
-    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+def test_visitors_go_on_with_what_is_open_while_it_is_opened_anew(
+    storage: Recorder, root: Path, looks: Threads
+) -> None:
+    catalog = make(storage, root, looks=looks)
     with catalog.lease("a.cxg") as old:
         pass
     storage.held.clear()
@@ -403,71 +429,72 @@ def test_visitors_go_on_with_what_is_open_while_it_is_opened_anew(storage: Recor
             dataset.read_embedding("umap")
     finally:
         storage.hold.pop("a.cxg").set()
-    _settle(catalog)
+    looks.settle()
     with catalog.lease("a.cxg") as dataset:
         assert dataset is not old
 
 
 def test_many_open_datasets_do_not_wear_out_the_contexts_by_being_opened_anew(
-    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, tmp_path: Path, looks: Threads
 ) -> None:
-    monkeypatch.setattr(contexts_module, "_MOST_USES", 12)
+    storage.contexts.most_uses = 12
     names = [f"{number}.cxg" for number in range(6)]
     for name in names:
         cxgs.build(tmp_path / "many" / name, n_obs=5, n_var=5)
-    catalog = Catalog(storage, Dataroot(storage, str(tmp_path / "many")), 10)
+    catalog = make(storage, tmp_path / "many", most=10, looks=looks)
     for name in names:
         with catalog.lease(name):
             pass
     for _ in range(20):
-        generation = storage.contexts.generation
-        together = threading.Barrier(5)
-        for _ in range(4):  # as many as there are threads: what was begun before is over when they meet
-            catalog._looks.submit(together.wait, 30)
-        together.wait(30)
-        if storage.contexts.generation == generation:
+        begun = len(looks.submitted)
+        looks.settle()
+        if len(looks.submitted) == begun:
             break
     else:
         pytest.fail("the contexts are replaced without end")
 
 
 def test_what_nobody_used_lately_is_closed_when_contexts_are_replaced(
-    storage: Recorder, root: Path, closed: list[str]
+    storage: Recorder, root: Path, closed: list[str], looks: Threads
 ) -> None:
-    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+    clock = Clock()
+    catalog = make(storage, root, times=Times(most_check_s=1e9, check_s=1e9, clock=clock), looks=looks)
     for name in ("a.cxg", "b.cxg"):
         with catalog.lease(name):
             pass
-    catalog._entries["a.cxg"].used_s -= catalog_module._RENEW_USED_S + 1
+        clock.now += 61
+    clock.now -= 30
     listed = storage.listed.count("a.cxg")
     _wear_out(storage)
-    _settle(catalog)
+    looks.settle()
     assert sorted(closed) == ["a.cxg", "b.cxg"]
-    assert list(catalog._entries) == ["b.cxg"]
+    assert catalog.fresh_identity("a.cxg") is None
+    assert catalog.fresh_identity("b.cxg") is not None
     assert storage.listed.count("a.cxg") == listed
 
 
-def test_a_dataset_that_cannot_be_opened_anew_stays_open(storage: Recorder, root: Path, closed: list[str]) -> None:
-    catalog = Catalog(storage, Dataroot(storage, str(root)), 4)
+def test_a_dataset_that_cannot_be_opened_anew_stays_open(
+    storage: Recorder, root: Path, closed: list[str], looks: Threads
+) -> None:
+    catalog = make(storage, root, looks=looks)
     with catalog.lease("a.cxg") as old:
         pass
     storage.away = True
     _wear_out(storage)
-    _settle(catalog)
+    looks.settle()
     assert not closed
     with catalog.lease("a.cxg") as dataset:
         assert dataset is old
     storage.away = False
     _wear_out(storage)
-    _settle(catalog)
+    looks.settle()
     assert closed == ["a.cxg"]
-    assert catalog._entries["a.cxg"].dataset.generation == storage.contexts.generation
+    with catalog.lease("a.cxg") as dataset:
+        assert dataset.generation == storage.contexts.generation
 
 
-def test_answers_stay_right_while_contexts_are_replaced_all_the_time(
-    storage: Recorder, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contexts_module, "_MOST_USES", 20)
+def test_answers_stay_right_while_contexts_are_replaced_all_the_time(storage: Recorder, root: Path) -> None:
+    storage.contexts.most_uses = 20
     catalog = Catalog(storage, Dataroot(storage, str(root)), 2)
 
     def look(name: str) -> tuple[bytes, ...]:

@@ -12,15 +12,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from cxg.config import default, load
-from cxg.datasets import catalog as catalog_module
 from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.opening import Times
 from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.storage.storage import Storage
-from cxg.web import readiness
 from cxg.web.app import create_app
+from cxg.web.readiness import Readiness
 from tests import cxgs
-from tests.served import serve, stand_in_client
+from tests.served import put_parts, serve, stand_in_client
 
 
 @pytest.fixture
@@ -163,15 +163,15 @@ GENE = "api/v0.2/data/var?var:name_0=gene"
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of datasets as they are closed; every request looks at the files again."""
-    for name in ("_CHECK_INTERVAL_S", "_CHECK_INTERVAL_MAX_S", "NAMES_TTL_S"):
-        monkeypatch.setattr(catalog_module, name, -1.0)
-    monkeypatch.setattr(catalog_module, "FAILURE_TTL_S", 0.0)
-    monkeypatch.setattr(readiness, "_TTL_S", 0.0)
+    """Names of datasets as they are closed."""
     names: list[str] = []
     close = Dataset.close
     monkeypatch.setattr(Dataset, "close", lambda dataset: (names.append(dataset.name), close(dataset))[1])
     return names
+
+
+# Every request looks at the files again.
+ALWAYS = Times(names_s=-1.0, failure_s=0.0, check_s=-1.0, most_check_s=-1.0)
 
 
 def check_away(client: FlaskClient, url: str) -> str:
@@ -185,7 +185,9 @@ def check_away(client: FlaskClient, url: str) -> str:
 def test_open_datasets_go_on_while_the_dataroot_is_away(
     folder: Path, tmp_path: Path, closed: list[str], way: str
 ) -> None:
-    client = serve(folder, tmp_path / "client")
+    client = serve(folder, tmp_path / "client", times=ALWAYS)
+    catalog = client.application.extensions["cxg"].catalog
+    put_parts(client.application, readiness=Readiness(catalog, ttl_s=0.0))
     warm = client.get(f"/d/a.cxg/{GENE}1")
     assert warm.status_code == 200
     away = folder.with_name("elsewhere")
@@ -202,7 +204,8 @@ def test_open_datasets_go_on_while_the_dataroot_is_away(
     health = client.get("/health")
     assert (health.status_code, client.get("/health/live").status_code) == (503, 200)
     assert closed == ["a.cxg"] * closed.count("a.cxg")
-    assert client.application.extensions["cxg"].catalog._entries.keys() == {"a.cxg"}
+    with catalog.lease("a.cxg"):  # it is still open
+        pass
 
     if way == "unmounted":
         folder.rmdir()
@@ -215,7 +218,7 @@ def test_open_datasets_go_on_while_the_dataroot_is_away(
 def test_a_dataset_that_is_deleted_while_others_stay_is_not_found(
     folder: Path, tmp_path: Path, closed: list[str]
 ) -> None:
-    client = serve(folder, tmp_path / "client")
+    client = serve(folder, tmp_path / "client", times=ALWAYS)
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
     shutil.rmtree(folder / "a.cxg")
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 404
@@ -226,7 +229,7 @@ def test_a_single_dataset_that_is_away_is_answered_from_what_is_there(
     folder: Path, tmp_path: Path, closed: list[str]
 ) -> None:
     config = load(f"single_dataset:\n  datapath: {folder}/a.cxg\n", {}).config
-    client = create_app(config, stand_in_client(tmp_path / "client"), env={}).test_client()
+    client = create_app(config, stand_in_client(tmp_path / "client"), env={}, times=ALWAYS).test_client()
     warm = client.get(f"/{GENE}1")
     assert warm.status_code == 200
     (folder / "a.cxg").rename(folder / "elsewhere")

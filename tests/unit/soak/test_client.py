@@ -120,13 +120,13 @@ def test_a_bound_is_enforced_or_says_that_it_is_not() -> None:
 
 
 def test_where_nothing_can_bind_memory_the_report_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(limits, "_make_group", lambda *_: None)
+    monkeypatch.setattr(limits, "make_group", lambda *_: None)
     monkeypatch.setattr(limits.shutil, "which", lambda _: None)
     with limited("test", 60) as limit:
         assert limit.within == ()
         assert limit.how == "NOT ENFORCED, as no control group can be made here; held to 60 MB by measurement only"
     monkeypatch.setattr(limits.shutil, "which", lambda name: name)
-    monkeypatch.setattr(limits, "_works", lambda *command: command[0] == "systemd-run")
+    monkeypatch.setattr(limits, "works", lambda *command: command[0] == "systemd-run")
     with limited("test", 60) as limit:
         assert "MemoryMax=60M" in limit.within
         assert limit.group is None

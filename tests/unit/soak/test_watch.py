@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.listed import wait_until
 from tests.soak import watch
 from tests.soak.limits import Limit
 from tests.soak.places import Disturbed, Folder
@@ -47,11 +48,11 @@ def place(tmp_path: Path) -> Disturbed:
 
 def looked(server: Server, place: Disturbed, change, *, limit_mb: int = 1 << 20, cache_mb: int = 1) -> Watch:
     found = Watch(server, Limit((), ""), limit_mb, cache_mb, place)  # type: ignore[arg-type]
-    found._look()
+    found.look()
     assert limit_mb < 1000 or found.faults == []
     change()
-    found._look()
-    found._look()
+    found.look()
+    found.look()
     return found
 
 
@@ -92,11 +93,10 @@ def test_a_touched_file_is_told_once(server: Server, place: Disturbed) -> None:
 
 
 def test_nobody_answering_is_a_fault_of_the_health(server: Server, place: Disturbed, monkeypatch) -> None:
-    monkeypatch.setattr(watch, "_PROBE_S", 0.01)
+    monkeypatch.setattr(watch, "PROBE_S", 0.01)
     found = Watch(server, Limit((), ""), 1 << 20, 1, place)  # type: ignore[arg-type]
     found.start()
-    while not (found.health_s and found.looks):  # nothing listens on its port
-        found._done.wait(0.01)
+    wait_until(lambda: found.health_s and found.looks)  # nothing listens on its port
     server.text = "fine\n[2026] [7] [ERROR] Worker (pid:8) was sent SIGKILL! Perhaps out of memory?\nTraceback (most\n"
     found.stop()
     assert sorts(found)[watch.HEALTH] >= 1

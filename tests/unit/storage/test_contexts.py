@@ -9,37 +9,37 @@ import sys
 import weakref
 from pathlib import Path
 
-import pytest
-
 from cxg.config import default
 from cxg.format.dataset import open_dataset
-from cxg.storage import contexts as contexts_module
-from cxg.storage.contexts import Contexts
+from cxg.storage.contexts import Contexts, note_use
 from cxg.storage.storage import Storage
 from tests import cxgs
 
 
-@pytest.fixture
-def few_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contexts_module, "_MOST_USES", 3)
+def few_uses() -> Storage:
+    """A storage whose contexts are replaced after three uses."""
+    storage = Storage(default())
+    storage.contexts.most_uses = 3
+    return storage
 
 
-def test_a_context_is_replaced_after_so_many_uses(few_uses: None) -> None:
+def test_a_context_is_replaced_after_so_many_uses() -> None:
     contexts = Contexts({"column": {}, "row": {}})
+    contexts.most_uses = 3
     calls: list[int] = []
     contexts.on_replaced(lambda: calls.append(contexts.generation))
     first = contexts.find("column"), contexts.find("row")
     for ctx in (first[0], first[1]):
-        contexts_module.note_use(ctx)
+        note_use(ctx)
     assert contexts.find("column") is first[0]
     assert contexts.generation == 0
-    contexts_module.note_use(first[0])
+    note_use(first[0])
     assert calls == [contexts.generation] == [1]
     assert contexts.find("column") is not first[0]
     assert contexts.find("row") is not first[1]
 
 
-def test_every_read_and_every_open_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_read_and_every_open_counts(tmp_path: Path) -> None:
     cxgs.build(tmp_path / "a.cxg")
     storage = Storage(default())
     before = storage.contexts.uses
@@ -52,11 +52,11 @@ def test_every_read_and_every_open_counts(tmp_path: Path, monkeypatch: pytest.Mo
     dataset.close()
 
 
-def test_a_replaced_context_ends_with_the_last_array_that_needs_it(tmp_path: Path, few_uses: None) -> None:
+def test_a_replaced_context_ends_with_the_last_array_that_needs_it(tmp_path: Path) -> None:
     cxgs.build(tmp_path / "a.cxg", embeddings=("umap",))
-    storage = Storage(default())
+    storage = few_uses()
+    old = weakref.ref(storage.column_ctx)
     dataset = open_dataset(storage, str(tmp_path / "a.cxg"), "a.cxg")
-    old = weakref.ref(dataset.obs._array.ctx)
     for _ in range(4):
         dataset.read_embedding("umap")
     gc.collect()
@@ -69,14 +69,14 @@ def test_a_replaced_context_ends_with_the_last_array_that_needs_it(tmp_path: Pat
     assert old() is None
 
 
-def test_objects_of_a_replaced_context_are_made_anew(few_uses: None) -> None:
-    storage = Storage(default())
-    objects, old = storage._objects, storage.column_ctx
-    assert storage._objects is objects
+def test_objects_of_a_replaced_context_are_made_anew() -> None:
+    storage = few_uses()
+    objects, old = storage.objects, storage.column_ctx
+    assert storage.objects is objects
     for _ in range(3):
-        contexts_module.note_use(old)
-    assert storage._objects is not objects
-    assert storage._objects.ctx is storage.column_ctx
+        note_use(old)
+    assert storage.objects is not objects
+    assert storage.objects.ctx is storage.column_ctx
     ended = weakref.ref(old)
     del objects, old
     gc.collect()

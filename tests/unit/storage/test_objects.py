@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import pytest
 import tiledb
 
-from cxg.storage.objects import Objects, _Native
+from cxg.storage.objects import Objects
 
 
 @pytest.fixture
@@ -32,12 +33,20 @@ def test_files_below_a_prefix(folder: Path) -> None:
 
 
 def test_tiledbs_own_listing_is_used_where_it_can_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = Objects(tiledb.Ctx())
-    assert objects._native is not None
-    monkeypatch.setattr(_Native, "find", classmethod(lambda cls, ctx: None))
-    other = Objects(tiledb.Ctx())
-    assert other._native is None
-    assert sorted(other.below(prefix(folder), 100)) == sorted(objects.below(prefix(folder), 100))
+    objects, through_python = Objects(tiledb.Ctx()), list[str]()
+    listing = tiledb.VFS.ls_recursive
+    monkeypatch.setattr(
+        tiledb.VFS, "ls_recursive", lambda vfs, uri, *rest: (through_python.append(uri), listing(vfs, uri, *rest))[1]
+    )
+    found = sorted(objects.below(prefix(folder), 100))
+    assert not through_python
+
+    def no_library(name: str) -> None:
+        raise OSError(f"{name} cannot be loaded")
+
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    assert sorted(Objects(tiledb.Ctx()).below(prefix(folder), 100)) == found
+    assert through_python == [prefix(folder)]
 
 
 def test_it_stops_soon_after_the_limit(folder: Path) -> None:

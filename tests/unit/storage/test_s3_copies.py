@@ -14,6 +14,7 @@ import pytest
 from cxg.storage.cache_folder import MARKER, CacheFolder
 from cxg.storage.listing import Entry, Listing, list_folder
 from cxg.storage.s3_copies import Copies
+from tests.background import Clock
 
 ROOM = 1 << 30
 
@@ -329,16 +330,16 @@ def test_a_damaged_copy_that_stays_is_not_used(source: Source, folder: Path, cap
     assert len(caplog.records) == 1
 
 
-def test_after_a_failure_of_the_disk_nothing_is_fetched_for_a_while(source: Source, folder: Path, monkeypatch) -> None:
-    listing = source.listing
-    copies = make(source, folder).of(str(source.root), listing.identity(""))
+def test_after_a_failure_of_the_disk_nothing_is_fetched_for_a_while(source: Source, folder: Path) -> None:
+    listing, clock = source.listing, Clock()
+    copies = Copies(source.fetch, CacheFolder(folder, ROOM), clock).of(str(source.root), listing.identity(""))
     first = [entry for entry in listing.entries if entry.path == "obs/a0.tdb"]
     assert copies.have(first)
     copies.rest()
     assert copies.have(first)
     assert not copies.have(listing.entries)
     assert source.fetched == ["obs/a0.tdb"]
-    monkeypatch.setattr("cxg.storage.s3_copies._REST_S", 0.0)
+    clock.now += 61
     assert copies.have(listing.entries)
 
 

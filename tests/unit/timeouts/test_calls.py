@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,14 @@ from cxg import memory
 from cxg.config import load
 from cxg.errors import StorageUnavailable
 from cxg.timeouts import calls as module
-from cxg.timeouts.calls import Stalls, about
+from cxg.timeouts.calls import Limits, Stalls, about
 from cxg.web.app import create_app
+from tests.background import Clock
 from tests.served import stand_in_client
 
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SLOW_S", 0.05)
-    monkeypatch.setattr(module, "LIMIT_S", 0.2)
+SHORT = Limits(slow_s=0.05, limit_s=0.2)
+# Slow soon, but never over.
+PATIENT = Limits(slow_s=0.05, limit_s=30.0)
 
 
 class Hanging:
@@ -53,7 +53,7 @@ def settle(stalls: Stalls, count: int) -> None:
 
 
 def test_a_call_gives_what_the_function_gives() -> None:
-    stalls = Stalls()
+    stalls = Stalls(SHORT)
     assert stalls.call("x", lambda: 5) == 5
     with pytest.raises(KeyError, match="why"):
         stalls.call("x", lambda: {}["why"])
@@ -64,7 +64,7 @@ def test_a_call_gives_what_the_function_gives() -> None:
 
 
 def test_a_call_that_hangs_is_waited_for_no_longer_and_others_are_refused_at_once(hanging: Hanging) -> None:
-    stalls, dropped = Stalls(), []
+    stalls, dropped = Stalls(SHORT), []
     for _ in range(3):
         with pytest.raises(StorageUnavailable, match="not answered"):
             stalls.call("/root/a.cxg", hanging, discard=dropped.append)
@@ -83,35 +83,35 @@ def test_a_call_that_hangs_is_waited_for_no_longer_and_others_are_refused_at_onc
 
 
 def test_one_more_is_tried_after_a_while_and_then_ever_more_rarely(hanging: Hanging) -> None:
-    stalls = Stalls()
+    clock = Clock()
+    stalls = Stalls(replace(SHORT, clock=clock))
     with pytest.raises(StorageUnavailable):
         stalls.call("a", hanging)
-    stalls._troubles["a"].since_s -= 31
+    clock.now += 31
     with pytest.raises(StorageUnavailable):
         stalls.call("a", hanging)
     assert stalls.stuck == 2
     for passed_s in (31, 88):
-        stalls._troubles["a"].since_s -= passed_s
+        clock.now += passed_s
         with pytest.raises(StorageUnavailable):
             stalls.call("a", lambda: 1)
-    stalls._troubles["a"].since_s -= 2
+    clock.now += 2
     assert stalls.call("a", lambda: 1) == 1
 
 
-def test_one_that_comes_back_shows_that_all_is_well(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
-    stalls = Stalls()
+def test_one_that_comes_back_shows_that_all_is_well(hanging: Hanging) -> None:
+    clock = Clock()
+    stalls = Stalls(replace(SHORT, clock=clock))
     with pytest.raises(StorageUnavailable):
         stalls.call("a", hanging)
-    monkeypatch.setattr(module, "_TRY_AGAIN_S", -1.0)
+    clock.now += 31
     assert stalls.call("a", lambda: 1) == 1
-    monkeypatch.setattr(module, "_TRY_AGAIN_S", 1000.0)
     assert stalls.call("a", lambda: 2) == 2
     assert stalls.stuck == 1
 
 
-def test_few_wait_long_so_that_threads_are_left(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LIMIT_S", 30.0)
-    stalls = Stalls()
+def test_few_wait_long_so_that_threads_are_left(hanging: Hanging) -> None:
+    stalls = Stalls(PATIENT)
     stalls.most_slow = 2
     with ThreadPoolExecutor(5) as pool:
         futures = [pool.submit(stalls.call, "a", hanging) for _ in range(5)]
@@ -123,11 +123,8 @@ def test_few_wait_long_so_that_threads_are_left(hanging: Hanging, monkeypatch: p
     assert all(isinstance(end, StorageUnavailable) for end in ends if end is not None)
 
 
-def test_who_waits_for_a_lock_gives_up_when_its_holder_waits_for_something_slow(
-    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LIMIT_S", 30.0)
-    stalls, lock = Stalls(), threading.Lock()
+def test_who_waits_for_a_lock_gives_up_when_its_holder_waits_for_something_slow(hanging: Hanging) -> None:
+    stalls, lock = Stalls(PATIENT), threading.Lock()
     stalls.most_slow = 1
 
     def hold() -> None:
@@ -146,33 +143,50 @@ def test_who_waits_for_a_lock_gives_up_when_its_holder_waits_for_something_slow(
     assert not lock.locked()
 
 
+class Watched:
+    """A lock that tells how often somebody waited for it in vain."""
+
+    def __init__(self) -> None:
+        self._lock, self.in_vain = threading.Lock(), threading.Semaphore(0)
+        self.release = self._lock.release
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        is_mine = self._lock.acquire(blocking, timeout)
+        if not is_mine:
+            self.in_vain.release()
+        return is_mine
+
+
 def test_who_waits_for_a_lock_waits_as_long_as_its_holder_works() -> None:
-    stalls, lock = Stalls(), threading.Lock()
-    with ThreadPoolExecutor(1) as pool, lock:
+    stalls, lock = Stalls(Limits(slow_s=0.01, limit_s=0.02)), Watched()
+    with ThreadPoolExecutor(1) as pool:
+        lock.acquire()
         waiter = pool.submit(stalls.acquire, lock, "a")
-        time.sleep(0.4)  # longer than any limit
+        for _ in range(10):  # longer than any limit
+            assert lock.in_vain.acquire(timeout=30)
         assert not waiter.done()
         lock.release()
-        waiter.result()
+        waiter.result(30)
 
 
-def test_nothing_is_opened_any_more_while_very_many_hang(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_STUCK", 3)
-    stalls = Stalls()
+def test_nothing_is_opened_any_more_while_very_many_hang(hanging: Hanging) -> None:
+    clock = Clock()
+    stalls = Stalls(replace(SHORT, most_stuck=3, clock=clock))
     for number in range(3):
         with pytest.raises(StorageUnavailable):
             stalls.call(str(number), hanging, opens=True)
     with pytest.raises(StorageUnavailable):
         stalls.call("new", lambda: 1, opens=True)
     assert stalls.call("open", lambda: 1) == 1
-    stalls._opened_s -= 301
+    clock.now += 301
     assert stalls.call("new", lambda: 1, opens=True) == 1
     with pytest.raises(StorageUnavailable):
         stalls.call("newer", lambda: 1, opens=True)
 
 
-def test_s3_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module._limits("s3://bucket/a.cxg") == (0.2, 0.8)
+def test_s3_has_more_time() -> None:
+    assert SHORT.of("/root/a.cxg") == (0.05, 0.2)
+    assert SHORT.of("s3://bucket/a.cxg") == (0.2, 0.8)
 
 
 def test_half_the_threads_of_a_worker_may_wait_for_something_slow(

@@ -21,10 +21,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from cxg.cli.main import main as cxg
+from cxg.datasets.opening import Times
 from cxg.startup.gunicorn import gunicorn_command
 from cxg.storage import storage as storage_module
-from cxg.timeouts import calls as stalls_module
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import Limits, stalls
 from tests import cxgs
 from tests.served import serve, stand_in_client
 
@@ -65,8 +65,7 @@ PLACES = {
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stalls_module, "SLOW_S", 0.3)
-    monkeypatch.setattr(stalls_module, "LIMIT_S", 1.0)
+    monkeypatch.setattr(stalls, "limits", Limits(slow_s=0.3, limit_s=1.0))
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(folder: Path, tmp_path: Path) -> Iterator[FlaskClient]:
-    yield serve(folder, tmp_path / "client")
+    yield serve(folder, tmp_path / "client", times=Times(failure_s=0.0))
     left = stalls.stuck
     for pipe in folder.rglob("*"):
         if left and pipe.is_fifo():
@@ -157,7 +156,6 @@ def test_a_socket_that_is_put_into_an_open_dataset_is_noticed(
         listener.bind("s")
         assert client.get("/d/a.cxg/api/v0.2/schema").status_code == 400
     Path("s").unlink()
-    client.application.extensions["cxg"].catalog._failures.clear()
     assert client.get("/d/a.cxg/api/v0.2/schema").status_code == 200
 
 
@@ -230,12 +228,10 @@ def test_a_dataset_that_hangs_while_it_is_opened(
             check_503(one.result().status_code, one.result().headers)
     assert "b.cxg" in page
     assert stalls.stuck <= 2
-    app.extensions["cxg"].catalog._failures.clear()
     assert "not answered" in client.get("/d/a.cxg/").text
     go.set()
     while stalls.stuck:
         time.sleep(0.001)
-    app.extensions["cxg"].catalog._failures.clear()
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
 
 
@@ -253,10 +249,14 @@ def test_an_open_dataset_whose_files_cannot_be_listed_any_more_goes_on(
         time.sleep(0.001)
 
 
-def test_a_dataroot_that_hangs_is_told(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    go = threading.Event()
-    storage = client.application.extensions["cxg"].catalog.storage
-    monkeypatch.setattr(storage, "_children", lambda uri: (go.wait(30), ())[1])
+def test_a_dataroot_that_hangs_is_told(client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, scandir = threading.Event(), os.scandir
+
+    def hang(path: object) -> object:
+        assert path != str(folder) or go.wait(30)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", hang)
     answer = client.get("/")
     check_503(answer.status_code, answer.headers)
     assert client.get("/health/live").status_code == 200
@@ -268,9 +268,9 @@ def test_a_dataroot_that_hangs_is_told(client: FlaskClient, monkeypatch: pytest.
 
 HANGS = """
 import os, sys, threading
-from cxg.timeouts import calls as stalls
+from cxg.timeouts.calls import Limits, stalls
 from cxg.storage import storage
-stalls.SLOW_S, stalls.LIMIT_S = 0.1, 0.3
+stalls.limits = Limits(slow_s=0.1, limit_s=0.3)
 os.mkfifo(sys.argv[1])
 pipe, list_folder = sys.argv.pop(1), storage.list_folder
 storage.list_folder = lambda path: os.open(pipe, os.O_RDONLY) if "a.cxg" in path else list_folder(path)

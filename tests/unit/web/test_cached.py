@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,17 @@ from cxg.config import load
 from cxg.datasets.catalog import Catalog
 from cxg.decoded import matrix as runs
 from cxg.decoded.cache import DecodedCache
+from cxg.decoded.pace import Pace
+from cxg.memory import MemoryPlan
 from cxg.storage import checksums
-from cxg.storage.cache_folder import OWN_NAME
+from cxg.storage.cache_folder import OWN_NAME, cache_folder
 from cxg.web.app import create_app
 from tests import cxgs
-from tests.served import stand_in_client
+from tests.background import Background, Clock
+from tests.served import put_parts, stand_in_client
+
+# No answer is kept: each one shows what is on disk.
+PLAN = MemoryPlan(total_mb=1000, workers=1, threads=8, answers_mb=0)
 
 
 class Server:
@@ -31,19 +38,19 @@ class Server:
         self.root, self.cache = root or folder / "root", folder / "cache"
         env = {"CXG_CACHE_DIR": str(self.cache), "CXG_CACHE_MB": str(cache_mb)}
         config = load("", {"CXG_DATAROOT": str(self.root)}).config
-        self.app: Flask = create_app(config, stand_in_client(folder / "client"), env=env)
+        self.app: Flask = create_app(config, stand_in_client(folder / "client"), env=env, plan=PLAN)
         self.app.testing = False
         self.client: FlaskClient = self.app.test_client()
-        self.decoded: DecodedCache = self.app.extensions["cxg"].decoded
         self.catalog: Catalog = self.app.extensions["cxg"].catalog
-
-    def forget(self) -> None:
-        """Empty the memory of answers."""
-        self.app.extensions["cxg"].cache._stored.clear()
+        self.background = Background()
+        # With a clock that stands still: nothing is asked for a second time.
+        pace = Pace(delay_s=0.0, clock=Clock(), start=self.background)
+        self.decoded = DecodedCache(self.catalog, cache_folder(env), pace=pace)
+        put_parts(self.app, decoded=self.decoded)
 
     def decode(self, *names: str) -> None:
         for name in names:
-            self.decoded._make(name)
+            self.decoded.make(name)
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +172,15 @@ def test_datasets_that_look_alike_have_copies_of_their_own(folder: Path, twins, 
         assert answers(server, name) == twins[name]
 
 
-def test_datasets_that_look_alike_are_both_decoded(folder: Path, twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    server, wanted = Server(folder), list[str]()
-    monkeypatch.setattr(server.decoded, "_wanted", wanted)
-    monkeypatch.setattr(server.decoded, "_work", lambda: None)
+def test_datasets_that_look_alike_are_both_decoded(folder: Path, twins) -> None:
+    server = Server(folder)
     for name in twins:
         with server.catalog.lease(name) as dataset:
             server.decoded.want(dataset)
-    assert wanted == list(twins)
+    server.background.run()
+    for name in twins:
+        with server.catalog.lease(name) as dataset:
+            assert (server.cache / OWN_NAME / f"{dataset.identity}-columns").is_dir()
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -253,7 +261,6 @@ class Damaged:
         self._monkeypatch.setattr(self.server.decoded, "want", lambda dataset: self.wanted.append(dataset.name))
 
     def ask(self) -> None:
-        self.server.forget()
         assert answers(self.server, "a.cxg") == self.expected
 
     def files(self) -> list[Path]:
@@ -487,17 +494,17 @@ def test_damage_on_a_disk_that_takes_nothing_is_told_once(damaged: Damaged, capl
 
 def test_a_copy_that_is_damaged_again_is_not_made_at_once(damaged: Damaged, monkeypatch) -> None:
     """The disk may be at fault: without a bound, copies would be made again and again."""
-    asked = list[str]()
-    monkeypatch.setattr(damaged.server.decoded, "_work", lambda: None)
-    monkeypatch.setattr(damaged.server.decoded, "_wanted", asked)
-    monkeypatch.setattr(damaged.server.decoded, "want", lambda one: DecodedCache.want(damaged.server.decoded, one))
-    with damaged.server.catalog.lease("a.cxg") as dataset:
-        damaged.server.decoded.want(dataset)
+    server = damaged.server
+    monkeypatch.setattr(server.decoded, "want", partial(DecodedCache.want, server.decoded))
+    with server.catalog.lease("a.cxg") as dataset:
+        server.decoded.want(dataset)
+    server.background.run()
     for expected in (2, 2, 2):
         zeros(damaged.copies["var"] / "value.f4")
         damaged.ask()
-        assert len(asked) == expected
-        damaged.server.decode("a.cxg")
+        assert server.background.started == expected
+        server.background.run()
+        server.decode("a.cxg")
 
 
 def test_one_process_does_not_remove_what_another_made_again(damaged: Damaged, caplog) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from cxg.datasets.catalog import Catalog
 from cxg.errors import StorageUnavailable
-from cxg.web import readiness
 from cxg.web.readiness import Readiness
+from tests.background import Clock
+from tests.listed import wait_until
 
 
 class Root:
@@ -31,10 +32,8 @@ class Root:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    now = SimpleNamespace(s=100.0)
-    monkeypatch.setattr(readiness, "time", SimpleNamespace(monotonic=lambda: now.s))
-    return now
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -42,50 +41,46 @@ def root() -> Root:
     return Root()
 
 
-def of(root: Root) -> Readiness:
-    return Readiness(cast("Catalog", SimpleNamespace(root=root)))
+def of(root: Root, clock: Clock, wait_s: float = 30.0) -> Readiness:
+    return Readiness(cast("Catalog", SimpleNamespace(root=root)), wait_s=wait_s, clock=clock)
 
 
-@pytest.mark.usefixtures("clock")
-def test_all_is_well(root: Root) -> None:
-    assert of(root).problem() is None
+def test_all_is_well(root: Root, clock: Clock) -> None:
+    assert of(root, clock).problem() is None
 
 
-def test_what_is_wrong_is_told_and_its_end_noticed(root: Root, clock: SimpleNamespace) -> None:
-    ready = of(root)
+def test_what_is_wrong_is_told_and_its_end_noticed(root: Root, clock: Clock) -> None:
+    ready = of(root, clock)
     root.away = True
     assert ready.problem() == "The dataroot cannot be listed."
     root.away = False
-    clock.s += 60
+    clock.now += 60
     assert ready.problem() is None
 
 
-def test_many_questions_are_one_look_at_the_store(root: Root, clock: SimpleNamespace) -> None:
-    ready = of(root)
+def test_many_questions_are_one_look_at_the_store(root: Root, clock: Clock) -> None:
+    ready = of(root, clock)
     assert [ready.problem() for _ in range(50)] == [None] * 50
     assert root.asked == 1
-    clock.s += 60
+    clock.now += 60
     ready.problem()
     assert root.asked == 2
 
 
-def test_a_silent_store_is_not_waited_for_and_not_asked_twice(
-    root: Root, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readiness, "_WAIT_S", 0.01)
-    ready = of(root)
+def test_a_silent_store_is_not_waited_for_and_not_asked_twice(root: Root, clock: Clock) -> None:
+    ready = of(root, clock, wait_s=0.01)
     root.answers.clear()
     for _ in range(3):
         assert ready.problem() == "The dataroot has not answered yet."
-        clock.s += 60
+        clock.now += 60
     assert root.asked == 1
     root.answers.set()
-    monkeypatch.setattr(readiness, "_WAIT_S", 30.0)
-    assert ready.problem() is None
+    wait_until(lambda: ready.problem() is None)
+    assert root.asked == 1
 
 
-def test_a_fault_of_ours_is_raised_and_the_next_one_asks_anew(root: Root, clock: SimpleNamespace) -> None:
-    ready = of(root)
+def test_a_fault_of_ours_is_raised_and_the_next_one_asks_anew(root: Root, clock: Clock) -> None:
+    ready = of(root, clock)
     check, root.check = root.check, lambda: 1 / 0  # type: ignore[method-assign,assignment]
     with pytest.raises(ZeroDivisionError):
         ready.problem()

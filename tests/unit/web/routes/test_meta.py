@@ -17,8 +17,9 @@ from flask.testing import FlaskClient
 from cxg import __version__
 from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.format.annotations import Annotations
+from cxg.web.readiness import Readiness
 from tests import cxgs
-from tests.served import serve
+from tests.served import put_parts, serve
 
 API = "/d/a.cxg/api/v0.2/"
 LABELS = ["T/NK cells", "B cells", "CD14+ Mo", "unused"]
@@ -327,9 +328,10 @@ def test_no_gene_sets(tmp_path: Path, stored: object) -> None:
 # Health
 
 
-def test_health_tells_a_missing_dataroot_and_its_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxg.web.readiness._TTL_S", 0.0)
+def test_health_tells_a_missing_dataroot_and_its_return(tmp_path: Path) -> None:
     client = serve(tmp_path / "data", tmp_path / "client")
+    catalog = client.application.extensions["cxg"].catalog
+    put_parts(client.application, readiness=Readiness(catalog, ttl_s=0.0))
     for path in ("/health", "/health/ready"):
         response = client.get(path)
         assert response.status_code == 503

@@ -147,7 +147,7 @@ def test_pages_kept_are_bounded_whatever_is_filtered_for():
     page, state = StartPage("d", (), "no-cache"), Listed(summaries_of(500), ())
     for k in range(60):
         page.answer(state, f"{k} lung", "identity")
-        assert page._kept.used_bytes <= PAGES_BYTES
+        assert page.kept_bytes <= PAGES_BYTES
 
 
 def test_what_is_filtered_for_is_cut_short():

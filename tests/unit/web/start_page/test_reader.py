@@ -7,8 +7,7 @@ import pytest
 
 from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.memory_bounds import MOST_LISTED
-from cxg.web.start_page import reader as listed
-from cxg.web.start_page.reader import RECHECK_S, RETRY_S, Summaries
+from cxg.web.start_page.reader import FEW, MOST_WAITING, RECHECK_S, RETRY_S, Summaries
 from tests.listed import FakeCatalog, make_dataset, wait_until
 
 
@@ -142,11 +141,11 @@ def test_a_new_dataset_goes_before_those_that_are_looked_at_again():
 
 def test_few_datasets_are_read_without_rests_and_many_with():
     rests = Rests()
-    catalog = FakeCatalog(*many(listed._FEW))
+    catalog = FakeCatalog(*many(FEW))
     made(catalog, later=rests)
     assert rests.taken == []
-    summaries = Summaries(FakeCatalog(*many(4 * listed._FEW)), later=rests)
-    assert len(summaries.read(wait_s=30).pending) > listed._FEW
+    summaries = Summaries(FakeCatalog(*many(4 * FEW)), later=rests)
+    assert len(summaries.read(wait_s=30).pending) > FEW
     wait_until(lambda: len(rests.waiting) == 4)
     assert len(summaries.read(wait_s=0).known) <= 8
     wait_until(lambda: (rests.end(), summaries.read(wait_s=0))[1].pending == ())
@@ -156,10 +155,10 @@ def test_pages_do_not_take_all_threads_while_datasets_are_read():
     catalog = FakeCatalog(*many(3))
     catalog.gate.clear()
     summaries = Summaries(catalog)
-    threads = [threading.Thread(target=summaries.read, args=(30,)) for _ in range(listed._MOST_WAITING)]
+    threads = [threading.Thread(target=summaries.read, args=(30,)) for _ in range(MOST_WAITING)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: summaries._waiting == listed._MOST_WAITING)
+    wait_until(lambda: summaries.waiting == MOST_WAITING)
     assert len(summaries.read(wait_s=30).pending) == 3  # it would wait for the gate, which is shut
     catalog.gate.set()
     for thread in threads:
@@ -179,8 +178,8 @@ def test_a_dataset_that_leaves_while_it_is_read_does_not_come_back():
     del catalog.held["x.cxg"]
     catalog.gate.set()
     wait_until(lambda: [one.name for one in summaries.read(wait_s=30).known] == ["b.cxg"])
-    wait_until(lambda: summaries._slots == 4)
-    assert set(summaries._entries) == {"b.cxg"}
+    wait_until(lambda: len(catalog.left) == 2)
+    assert [one.name for one in summaries.read(wait_s=30).known] == ["b.cxg"]
 
 
 def test_the_list_is_bounded():
@@ -198,7 +197,6 @@ def test_a_fault_of_ours_frees_the_thread(known, caplog):
     catalog = FakeCatalog(make_dataset("one.cxg"))
     catalog.held["none.cxg"] = ZeroDivisionError("of ours")
     summaries, clock = made(catalog, threads=1)
-    wait_until(lambda: summaries._slots == 1)
     clock.now += RECHECK_S + 1
     looked(summaries, catalog, 2)
     assert known in {one.name for one in summaries.read(wait_s=0).known}
