@@ -9,7 +9,7 @@ hook                called with                     for
 ==================  ==============================  ====================================================
 extra_headers       ()                              headers of every answer: a mapping; asked once
 extra_routes        ()                              more pages: a Flask blueprint; asked once
-app_created         (app)                           anything else with the Flask app; called once
+app_created         (app)                           doing anything else with the app; called once
 request_started     (request)                       seeing each request
 identity_check      (request)                       letting it pass (None), or the answer to send instead
 request_finished    (request, response)             seeing, or changing, each answer

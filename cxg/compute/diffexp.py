@@ -73,7 +73,7 @@ class Moments:
             genes = var[start : start + self._slice_values]
             # Checked before bincount, which would allocate an array as long as the largest number.
             if int(genes.max()) >= self.n_var or int(genes.min()) < 0:
-                raise DatasetInvalid(f"X has a value for a gene beyond the {self.n_var} that var lists.")
+                raise DatasetInvalid(f"X has a value for a gene beyond the {self.n_var} genes of var.")
             genes = genes.astype(np.intp)
             values = self._transformed(value[start : start + self._slice_values])
             with np.errstate(all="ignore"):

@@ -49,7 +49,7 @@ _TITLES = {
     400: "This cannot be shown",
     404: "Nothing here",
     405: "Not possible here",
-    503: "The data is out of reach for a moment",
+    503: "The data cannot be reached at the moment",
     507: "This dataset cannot be shown here",
 }
 

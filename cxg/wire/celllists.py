@@ -119,7 +119,7 @@ def _read_list(body: _Body, start: int, n_obs: int) -> IntArray:
         end = _end(window)
         cut = _last_comma(window) if end is None else end
         if cut < 0:
-            raise BadFilter("The body is not JSON: a list of cells does not end, or holds something else than numbers.")
+            raise BadFilter("The body is not JSON: a list of cells does not end, or does not hold only numbers.")
         cells.add(window[:cut])
         del body.text[start : start + cut + 1]
         if end is not None:

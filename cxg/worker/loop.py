@@ -42,7 +42,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
             gunicorn is configured for TLS, HTTP/2 or uwsgi.
         """
         if cfg.is_ssl or cfg.http2_cleartext != "off" or cfg.protocol != "http":
-            raise RuntimeError("The server speaks plain HTTP/1.1: let a proxy in front of it do TLS and HTTP/2.")
+            raise RuntimeError("The server speaks plain HTTP/1.1: use a proxy in front of it for TLS and HTTP/2.")
 
     def init_process(self) -> None:
         """Set up the state of this process, and run the loop."""

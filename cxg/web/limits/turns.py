@@ -82,7 +82,7 @@ class Turns:
         return len(self._waiting)
 
     def refuse_if_full(self, address: str, dataset: str) -> None:
-        """Raise Busy if a read would be refused, before its request's body is received."""
+        """Raise Busy if a read would be refused, before its request's body is read."""
         with self._changed:
             if not self._has_place(address, dataset) and not self._is_quick:
                 raise _busy()
@@ -187,7 +187,7 @@ class Turns:
         return max(reversed(idle), key=lambda turn: datasets[turn.dataset], default=None)
 
     def _begin_share(self, turn: Turn) -> None:
-        """Begin the share of a newcomer a little ahead of all others; nobody saves up time while away."""
+        """Begin the share of a newcomer a little ahead of all others; an absent address saves up no time."""
         active = self._active()
         if self._running is not None:
             self._charge(self._running)

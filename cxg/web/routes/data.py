@@ -44,7 +44,7 @@ routes = Blueprint("data", __name__)
 
 @routes.get("/annotations/<any(obs, var):axis>")
 def read_annotations(dataset: str, axis: str) -> Response:
-    """Annotation columns by name; all of them when none is named."""
+    """Answer with annotation columns by name; all of them when none is named."""
     names = _distinct(request.args.getlist("annotation-name"), "annotations")
 
     def plan(opened: Dataset) -> Planned:
@@ -71,13 +71,13 @@ def read_annotations(dataset: str, axis: str) -> Response:
 @routes.put("/genesets")
 @routes.put("/layout/obs")
 def refuse_write(dataset: str) -> Response:
-    """This server is read-only."""
+    """Refuse to write, since this server is read-only."""
     raise NotOffered("This server is read-only: annotations, gene sets and embeddings cannot be saved.")
 
 
 @routes.get("/layout/obs")
 def read_layout(dataset: str) -> Response:
-    """Embeddings by name, scaled to the unit square; all of them when none is named."""
+    """Answer with embeddings by name, scaled to the unit square; all of them when none is named."""
     names = _distinct(request.args.getlist("layout-name"), "embeddings")
 
     def plan(opened: Dataset) -> Planned:
@@ -97,14 +97,14 @@ def read_layout(dataset: str) -> Response:
 
 @routes.get("/data/var")
 def read_expression(dataset: str) -> Response:
-    """Expression of the genes that a query filter selects, a column for each."""
+    """Answer with the expression of the genes that a query filter selects, a column for each."""
     wanted = parse_var_query(request.query_string)
     return current_services().serve_kept(dataset, lambda opened: _expression(opened, lambda: wanted))
 
 
 @routes.put("/data/var")
 def read_expression_by_body(dataset: str) -> Response:
-    """The same with the filter as JSON in the body."""
+    """Answer as `read_expression`, with the filter as JSON in the body."""
     if request.mimetype != JSON:
         raise UnsupportedMedia("The body must be declared as application/json.")
     body = read_filter_body("a filter needs no more", current_services().work)
@@ -119,7 +119,7 @@ def read_expression_by_body(dataset: str) -> Response:
 
 @routes.get("/summarize/var")
 def read_summary(dataset: str) -> Response:
-    """Mean over a set of genes, for each cell."""
+    """Answer with the mean over a set of genes, for each cell."""
     query = request.query_string
     _check_method(request.args.getlist("method"))
     return current_services().serve_kept(dataset, lambda opened: _summary(opened, query))
@@ -127,7 +127,7 @@ def read_summary(dataset: str) -> Response:
 
 @routes.post("/summarize/var")
 def read_summary_by_body(dataset: str) -> Response:
-    """The same for sets too long for a URL: the query comes as a form body."""
+    """Answer as `read_summary`, for sets too long for a URL: the query comes as a form body."""
     if request.mimetype != _FORM:
         raise UnsupportedMedia(f"The body must be declared as {_FORM}.")
     body = read_filter_body("a gene set needs no more", current_services().work)
@@ -142,7 +142,7 @@ def read_summary_by_body(dataset: str) -> Response:
 
 @routes.post("/diffexp/obs")
 def compare_cells(dataset: str) -> Response:
-    """Genes that differ most between two sets of cells."""
+    """Answer with the genes that differ most between two sets of cells."""
     site = current_services()
     if not site.config.diffexp.enable:
         raise NotOffered("Differential expression is switched off on this server.")
@@ -157,7 +157,7 @@ def compare_cells(dataset: str) -> Response:
     requested: list[DiffexpRequest] = []
 
     def read(opened: Dataset) -> bytes:
-        # How long the body may be depends on the dataset. It comes once, so a second look finds it parsed.
+        # The dataset determines how long the body may be. It can be read only once, so a second call uses the result.
         if not requested:
             requested.append(read_request(opened, site.work, site.config.diffexp.top_n))
         wanted = requested[0]
@@ -185,7 +185,7 @@ def _layout(opened: Dataset, names: Sequence[str]) -> Answer:
 
 
 def _expression(opened: Dataset, parse: Callable[[], Filter], body_bytes: int = 0) -> Planned:
-    """Plan the columns of the genes that a filter selects, which may come in a body."""
+    """Plan the columns of the genes that a filter selects; the filter may come in a body."""
     work = current_services().work
     genes = _selected(opened, parse, body_bytes)
     if genes is None:
@@ -209,13 +209,13 @@ def _summary(opened: Dataset, query: bytes) -> Planned:
     """Plan the mean of the matched genes; zeros when none matches, as for a set that is still empty."""
     # A filter without any condition is an error for expression, but here it is an empty gene set.
     genes = _selected(opened, lambda: parse_var_query(query), len(query))
-    # Nobody waits for room meanwhile: what is read counts as one long read, only the mean as an answer.
+    # This reserves no room yet: the reading counts as one long read, and only the mean as an answer.
     mean = _mean(opened, np.zeros(0, np.int64) if genes is None else genes)
     return Planned(SUMMARY_BYTES * opened.n_obs, lambda: _matrix([mean], [_query_hash(query)], opened.n_obs))
 
 
 def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean of some genes in every cell, (n_obs,)."""
+    """Compute the mean of some genes in every cell, (n_obs,)."""
     expression = current_services().decoded.expression(opened)
     step = max(1, GENE_GROUP_VALUES // max(1, opened.n_obs))
     with current_services().work.long_read(client_share(request.remote_addr), opened.name) as turn:
@@ -228,7 +228,7 @@ def _mean(opened: Dataset, genes: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _selected(opened: Dataset, parse: Callable[[], Filter], body_bytes: int) -> NDArray[np.int64] | None:
-    """Genes that a filter selects, which may come in a body; None when it has no condition."""
+    """Find the genes that a filter selects, which may come in a body; None when it has no condition."""
     work = current_services().work
     with work.memory(PARSE_TIMES * body_bytes + column_objects_bytes(opened.n_var) if body_bytes else 0):
         wanted = parse()
@@ -241,7 +241,7 @@ def _selected(opened: Dataset, parse: Callable[[], Filter], body_bytes: int) -> 
 
 
 def select_genes(opened: Dataset, wanted: Filter) -> NDArray[np.int64]:
-    """Positions of the genes a filter selects; exact names are looked up, not searched."""
+    """Find the positions of the genes that a filter selects; exact names are looked up, not searched."""
     if wanted.axis != "var":
         raise BadFilter("Only a filter on var is possible here.")
 
@@ -264,7 +264,7 @@ def _matrix(columns: Sequence[ColumnData], labels: Sequence[str] | NDArray[np.in
 
 
 def _distinct(names: list[str], what: str) -> list[str]:
-    """The names asked for; one named twice would give an answer with equal labels, which no client can read."""
+    """Check the requested names; a repeated one would give an answer with equal labels, which no client can read."""
     _check_count(len(names), what)
     for name in names:
         if names.count(name) > 1:
@@ -285,5 +285,5 @@ def _check_method(methods: Iterable[str]) -> None:
 
 
 def _query_hash(query: bytes) -> str:
-    """Label of a summary: SHA-1 of the raw query, by which the web client finds its answer."""
+    """Make the label of a summary: SHA-1 of the raw query, by which the web client finds its answer."""
     return sha1(query, usedforsecurity=False).hexdigest()

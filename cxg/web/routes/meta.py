@@ -27,7 +27,7 @@ from cxg.web.headers import NO_STORE
 from cxg.web.limits.sizes import annotation_size, column_objects_bytes, json_bytes
 from cxg.web.services import current_services
 
-# Grey for labels that a colour table cannot know of: missing values, and the rest of a long list.
+# Grey for labels that no colour table has: missing values, and the rest of a long list.
 NO_COLOR = "#c0c0c0"
 _CSV = "text/csv"
 _GENESET_FIELDS = ("gene_set_name", "gene_set_description", "gene_symbol", "gene_description")
@@ -38,30 +38,30 @@ health = Blueprint("health", __name__)
 
 @routes.get("/schema")
 def read_schema(dataset: str) -> Response:
-    """What the dataset holds: sizes, columns, embeddings."""
+    """Answer with the dataset's schema: sizes, columns, embeddings."""
     return _json_route(dataset, lambda opened: {"schema": schema(opened)})
 
 
 @routes.get("/config")
 def read_config(dataset: str) -> Response:
-    """What the web client may offer for this dataset."""
+    """Answer with the web client's configuration for this dataset."""
     return _json_route(dataset, lambda opened: {"config": client_config(opened)})
 
 
 @routes.get("/colors")
 def read_colors(dataset: str) -> Response:
-    """Colours of labels, for the columns whose table is complete."""
+    """Answer with the colours of labels, for the columns whose table is complete."""
     try:
         return _json_route(dataset, colors)
     except DatasetInvalid as error:
         log_failure(error)
-        # The files are the same at a second look, so a column is damaged for good: the others keep their colours.
+        # A second read of the same files failed too, so a column is damaged: the others keep their colours.
         return _json_route(dataset, partial(colors, skip_damaged=True), b"without the damaged")
 
 
 @routes.get("/genesets")
 def read_genesets(dataset: str) -> Response:
-    """Gene sets stored in the dataset, as JSON or as tidy CSV."""
+    """Answer with the gene sets stored in the dataset, as JSON or as tidy CSV."""
     chosen = request.accept_mimetypes.best_match((JSON, _CSV)) if request.accept_mimetypes else JSON
     if chosen is None:
         raise NotAcceptable("Gene sets come as application/json or text/csv; the Accept header excludes both.")
@@ -75,7 +75,7 @@ def read_genesets(dataset: str) -> Response:
 
 
 def schema(opened: Dataset) -> dict[str, Any]:
-    """The schema answer; X always travels as float32."""
+    """Make the schema; X is always sent as float32."""
     return {
         "dataframe": {"nObs": opened.n_obs, "nVar": opened.n_var, "type": "float32"},
         "annotations": {"obs": _axis_schema(opened.obs), "var": _axis_schema(opened.var)},
@@ -89,15 +89,15 @@ def schema(opened: Dataset) -> dict[str, Any]:
 
 
 def offered_embeddings(opened: Dataset) -> tuple[str, ...]:
-    """Embeddings in the order to offer them: those named in the configuration, else all there are."""
+    """Return the embeddings in the order to offer them: those that the configuration names, else all."""
     named = current_services().config.embeddings.names
     return tuple(name for name in named if name in opened.embeddings) if named else opened.embeddings
 
 
 def client_config(opened: Dataset) -> dict[str, Any]:
-    """The config answer: every key that the web client reads, for a read-only server."""
+    """Make the client's configuration: every key that the web client reads, for a read-only server."""
     config = current_services().config
-    # Of one dataset; above a dataroot they would stand for all.
+    # Settings for one dataset; with a dataroot they would apply to all.
     single = config.single_dataset if config.single_dataset.datapath else SingleDataset()
     offered = offered_embeddings(opened)
     default = opened.default_embedding if not config.embeddings.names else None
@@ -135,11 +135,12 @@ def client_config(opened: Dataset) -> dict[str, Any]:
 
 
 def colors(opened: Dataset, *, skip_damaged: bool = False) -> dict[str, dict[str, str]]:
-    """Colour tables that cover every label their column can show; others would break the client's graph.
+    """Collect the colour tables that cover every label of their column; others would break the client's graph.
 
     Parameters
     ----------
-    skip_damaged : leave a column that cannot be read out, as if it had no colours
+    skip_damaged : bool
+        Leave out a column that cannot be read, as if it had no colours.
 
     Raises
     ------
@@ -171,14 +172,14 @@ def colors(opened: Dataset, *, skip_damaged: bool = False) -> dict[str, dict[str
 
 
 def genesets(opened: Dataset) -> list[dict[str, Any]]:
-    """Stored gene sets, with only the genes that the dataset has; none where there is no expression."""
+    """Return the stored gene sets, with only the genes that the dataset has; none where there is no expression."""
     if opened.x_problem is not None:
         return []
     return known_genes(opened.genesets, opened.gene_positions) if opened.genesets else []
 
 
 def genesets_csv(opened: Dataset) -> bytes:
-    """The same as tidy CSV (RFC 4180): a line for each gene, one with empty gene fields for an empty set."""
+    """Write the gene sets as tidy CSV (RFC 4180): a line for each gene, one with empty gene fields for an empty set."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_GENESET_FIELDS)
@@ -192,14 +193,14 @@ def genesets_csv(opened: Dataset) -> bytes:
 
 @health.get("/health/live")
 def live() -> Response:
-    """The process answers; nothing else is looked at."""
+    """Report that the process answers, without any other check."""
     return _health(None)
 
 
 @health.get("/health")
 @health.get("/health/ready")
 def ready() -> Response:
-    """The dataroot answers too."""
+    """Report whether the dataroot answers too."""
     return _health(current_services().readiness.problem())
 
 
@@ -215,7 +216,7 @@ def _health(problem: str | None) -> Response:
 
 def _json_route(dataset: str, find: Callable[[Dataset], Any], key: bytes = b"") -> Response:
     def plan(opened: Dataset) -> Planned:
-        # What is found refers to texts that the open dataset holds.
+        # The value refers to texts that the open dataset holds in memory.
         value = find(opened)
 
         def make() -> Answer:
@@ -243,7 +244,7 @@ def _axis_schema(annotations: Annotations) -> dict[str, Any]:
 
 
 def _labels(opened: Dataset, column: Column) -> list[str]:
-    """Labels a column can show, as the web client spells them."""
+    """Return the labels that a column can show, as the web client writes them."""
     if column.categories is not None and opened.obs.is_coded(column.name):
         return [_js_text(label) for label in column.categories]
     size = annotation_size(opened.obs, column.name)
@@ -260,7 +261,7 @@ def _distinct(values: list[Any]) -> Iterator[str]:
 
 
 def _js_text(label: Any) -> str:
-    """A label as JavaScript writes it: ``true``, ``1`` for 1.0, ``NaN``."""
+    """Write a label as JavaScript does: ``true``, ``1`` for 1.0, ``NaN``."""
     if isinstance(label, bool):
         return "true" if label else "false"
     if isinstance(label, float):

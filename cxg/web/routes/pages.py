@@ -25,12 +25,12 @@ _DEPLOY_CACHE_CONTROL = "public, max-age=300"
 
 
 def client_blueprint(client: Client) -> Blueprint:
-    """Page and files of the web client, to mount below a dataset."""
+    """Make the routes of the web client's page and files, to mount below a dataset."""
     routes = Blueprint("client", __name__)
 
     @routes.get("/")
     def page(dataset: str) -> Response:
-        # The page itself needs nothing of the dataset, but a missing one deserves a readable answer.
+        # The page needs nothing from the dataset, but a missing dataset gets a readable answer.
         try:
             with current_services().catalog.lease(dataset) as opened:
                 problem = view_problem(opened, current_services().config.embeddings.names)
@@ -54,7 +54,7 @@ def client_blueprint(client: Client) -> Blueprint:
 
     @routes.get("/obsolete.js")
     def obsolete(dataset: str) -> Response:
-        # The page asks for it, but the published client does not bring it.
+        # The page requests this file, but the published client does not contain it.
         response = Response(b"", content_type="text/javascript; charset=utf-8")
         response.headers["Cache-Control"] = "public, max-age=86400"
         return response
@@ -71,12 +71,14 @@ def _with_notice(page: bytes, problem: str | None) -> bytes:
 
 
 def site_blueprint(client: Client, base_url: str, deploy: Path | None) -> Blueprint:
-    """Files that belong to no dataset, and the redirect that gives a dataset's page its final slash.
+    """Make the routes of files outside the datasets, and the redirect to a dataset's page with its final slash.
 
     Parameters
     ----------
-    base_url : empty for a single dataset at ``/``
-    deploy : folder of the operator's own pages (terms, privacy), if any
+    base_url : str
+        Empty for a single dataset at ``/``.
+    deploy : Path or None
+        Folder of the operator's own pages (terms, privacy), if any.
     """
     routes = Blueprint("site", __name__)
 
@@ -93,12 +95,12 @@ def site_blueprint(client: Client, base_url: str, deploy: Path | None) -> Bluepr
             return response
 
     if base_url:
-        # The client's logo is asked for beside the dataset: the page's path with `../static`.
+        # The client requests its logo beside the dataset: the page's path with `../static`.
         routes.add_url_rule(f"/{base_url}/static/<path:file>", "beside_file", shared_file)
 
         @routes.get(f"/{base_url}/<dataset>")
         def add_slash(dataset: str) -> Response:
-            # Relative, so it holds below any path prefix a proxy adds, and never leads to another host.
+            # Relative, so it works below any path prefix a proxy adds, and never leads to another host.
             query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
             return Response(status=308, headers={"Location": f"./{quote(dataset, safe='')}/{query}"})
 
@@ -106,7 +108,7 @@ def site_blueprint(client: Client, base_url: str, deploy: Path | None) -> Bluepr
 
 
 def send_client_file(client: Client, file: str) -> Response:
-    """One file of the client, compressed once; hashed names may be kept for good."""
+    """Answer with a file of the client, compressed once; browsers may keep hashed names for a year."""
     path = client.files.get(file)
     if path is None:
         abort(404)

@@ -1,4 +1,4 @@
-"""The page that lists the datasets: each card is rendered once, each state of the page once for all who ask."""
+"""The page that lists the datasets: each card is rendered once, each state of the page once for all visitors."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ class StartPage:
         return self._kept.used_bytes
 
     def answer(self, listed: Listed, query: str, encoding: str) -> Stored:
-        """Return the page, compressed if `encoding` says so, made now if it was not asked for since the list changed.
+        """Return the page, compressed if `encoding` says so; it is made at the first request after a change.
 
         Parameters
         ----------
         listed : Listed
         query : str
-            Words that name or title must have; datasets that do not match are on the page but hidden, since the
-            script shows them again when the text changes.
+            Words that name or title must contain; other datasets are on the page but hidden, since the script shows
+            them again when the text changes.
         encoding : str
-            As `cxg.web.answers.cache.negotiate` gives it.
+            As `cxg.web.answers.cache.negotiate` returns it.
         """
         query = shorten(query, _QUERY_MAX)
         state = self._current(listed)

@@ -35,8 +35,8 @@ class Pictures:
     def draw(self, dataset: Dataset) -> bytes | None:
         """Return the picture of an open dataset; None when it has no embedding.
 
-        The first call reads one embedding and one column. Few are drawn at the same time, so that a page full
-        of new datasets leaves the processors to those who work with one.
+        The first call reads one embedding and one column. Only a few pictures are drawn at the same time, so
+        that a page full of new datasets leaves the processors to other visitors.
 
         Raises
         ------

@@ -1,9 +1,9 @@
 """The summaries of all datasets, read in the background and kept.
 
 Reading one summary opens a dataset, which on S3 takes a while. So a page never waits for
-all of them: it shows what is known and names the rest. What was looked at long ago is
-looked at again once somebody asks for the page: its files are listed, and it is opened
-only if they changed. Both give way to visitors when there are many datasets.
+all of them: it shows the known summaries and names the other datasets. A request for the
+page starts a new check of old summaries: it lists a dataset's files, and opens it only if
+they changed. Reads and checks give way to visitors when there are many datasets.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 RETRY_S = 10.0
-# Up to so many datasets are read as fast as possible while a page waits for them, and so many pages may wait.
+# So many unread datasets at most are read without a pause while a page waits, and so many pages at most may wait.
 FEW, MOST_WAITING = 50, 2
-# Otherwise a thread rests this many times as long as its reading took of a processor, and this many times as long as
-# listing files took: one request to S3 after the other would take all its time, and cost money.
+# Otherwise a thread rests this many times the processor time of its reading, and this many times the time of listing
+# files: requests to S3 without a pause would take all its time, and cost money.
 _READ_REST, _LIST_REST = 7.0, 19.0
 _REST_MAX_S = 5.0
 _SCAN_INTERVAL_S = 1.0
 
 
 class Leases(Protocol):
-    """What is needed of a catalog: the names, one dataset at a time, and whether its files changed."""
+    """The needed part of a catalog: the names, one dataset at a time, and whether its files changed."""
 
     def names(self) -> Sequence[str]:
-        """Return the names of all datasets there are now."""
+        """Return the names of all present datasets."""
 
     def lease(self, name: str) -> AbstractContextManager[Dataset]:
         """Open a dataset, or share it with others who have it open."""
 
     def list_files(self, name: str) -> str:
-        """Return the fingerprint that the dataset would have if it was opened now."""
+        """Return the fingerprint that the dataset would have if it were opened now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,12 @@ class Listed:
 
     Attributes
     ----------
-    known : tuple of DatasetSummary, sorted by title
+    known : tuple of DatasetSummary
+        Sorted by title.
     pending : tuple of str
         Names of datasets that were not read yet.
     left_out : int
-        Datasets beyond the number that is listed.
+        Number of datasets beyond the most that are listed.
     """
 
     known: tuple[DatasetSummary, ...]
@@ -71,7 +72,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is known of a dataset; no summary when it was gone, no fingerprint when it must be opened again."""
+    """The last result for a dataset; no summary if it was gone, no fingerprint if it must be opened again."""
 
     summary: DatasetSummary | None
     fingerprint: str | None
@@ -82,7 +83,7 @@ Later = Callable[[float, Callable[[], None]], None]
 
 
 def _later(pause_s: float, then: Callable[[], None]) -> None:
-    # It only hands out work, which a process that ends refuses; so it may be torn out.
+    # A daemon: it only hands out work, which a process that ends refuses anyway.
     timer = threading.Timer(pause_s, then)
     timer.daemon = True
     timer.start()
@@ -130,14 +131,14 @@ class Summaries:
 
     @property
     def waiting(self) -> int:
-        """How many pages wait for datasets that are being read."""
+        """Number of pages that wait for datasets being read."""
         return self._waiting
 
     def read(self, wait_s: float = 1.5) -> Listed:
-        """Return what is known of every dataset, and the names of those not read yet.
+        """Return the known summaries, and the names of the datasets not read yet.
 
-        Waits up to `wait_s` for the missing ones if they are few. Summaries that are due to be looked at again are
-        returned as they are; the next call sees the news.
+        Waits up to `wait_s` for the missing ones if they are few. Summaries that are due for a check are returned as
+        they are; a later call returns the new ones.
 
         Raises
         ------
@@ -186,8 +187,8 @@ class Summaries:
     def _start(self) -> None:
         """Hand out names, never more than there are threads.
 
-        A full queue inside the pool would have to be worked off before the process can end. The pool is made
-        here and not in `__init__`, which may run before the worker processes are forked.
+        The process could not end before the pool had worked off a full queue. The pool is made here and not in
+        `__init__`, which may run before the worker processes are forked.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="summaries")
@@ -195,7 +196,7 @@ class Summaries:
             is_first = bool(self._first)
             name = (self._first if is_first else self._again).popleft()
             if not is_first and name not in self._entries:
-                continue  # it went, and may be back as a new one
+                continue  # it was removed, and may be back as a new dataset
             try:
                 future = self._pool.submit(self._work, name)
             except RuntimeError:  # the process is ending
@@ -235,7 +236,7 @@ class Summaries:
         self._busy.discard(name)
         before = self._entries.get(name)
         if name not in self._unread and before is None:
-            return  # it left the list meanwhile
+            return  # it was removed from the list meanwhile
         if name in self._unread or before is None or before.summary != entry.summary:
             self._listed = None
         self._unread.discard(name)
@@ -243,7 +244,7 @@ class Summaries:
         self._changed.notify_all()
 
     def _read(self, name: str, known: _Entry | None) -> _Entry:
-        """Look at a dataset again if it is known: open it only if its files changed."""
+        """Read a dataset's summary; open a known dataset only if its files changed."""
         files = None
         try:
             if known is not None:
@@ -253,14 +254,14 @@ class Summaries:
                     return replace(known, due_s=self._clock() + pause_s)
             with self._catalog.lease(name) as dataset:
                 summary = summarize(dataset, self._offered)
-            # Others may have had it open, as it was before.
+            # Another request may have it open in its old state.
             is_old = files is not None and files != dataset.fingerprint
             pause_s = RETRY_S if is_old or summary.problem else RECHECK_S
             return _Entry(summary, dataset.fingerprint, self._clock() + pause_s)
         except DatasetNotFound:
             return _Entry(None, None, self._clock() + RETRY_S)
         except CxgError as error:
-            # Files that were listed before it was opened, so that no change between the two is missed.
+            # The files as listed before the dataset was opened, so that no change between the two is missed.
             seen = None if isinstance(error, StorageUnavailable) else files
             return _Entry(unreadable(name, str(error)), seen, self._clock() + RETRY_S)
 

@@ -34,7 +34,7 @@ _ASK_AGAIN = "public, max-age=0, must-revalidate"
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """What the pages of one app have in common: whether there is a list to go back to, and their policy."""
+    """The settings that the pages of one app share: whether there is a list to link to, and their policy."""
 
     has_list: bool
     policy: str
@@ -55,11 +55,11 @@ def blueprint(
     Parameters
     ----------
     catalog : Leases or None
-        None serves the files of the error pages alone, for a server of one dataset.
+        None serves only the files of the error pages, for a server of one dataset.
     base_url : str
         Path segment or segments before a dataset's name.
     index : bool or str
-        What ``/`` answers: the list, 404, or a redirect to this URL.
+        Answer of ``/``: the list, 404, or a redirect to this URL.
     links : sequence of (text, URL)
         Shown at the foot of the list, for example terms of service.
     policy : str
@@ -86,7 +86,7 @@ def blueprint(
 
     @routes.get("/favicon.ico")
     def favicon() -> Response:
-        # The web client's page names no icon, so browsers ask for this and put a 404 on the console.
+        # The web client's page names no icon, so browsers request this path and would log a 404 on the console.
         return gallery_file("icon.svg")
 
     if catalog is None:
@@ -121,7 +121,7 @@ def blueprint(
 
 
 def error_page(status: int, title: str, sentence: str) -> Response:
-    """Answer the current request with a page that says what is wrong, and leads to the list where there is one.
+    """Answer the current request with a page that says what is wrong, and links to the list where there is one.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def error_page(status: int, title: str, sentence: str) -> Response:
     title : str
         A few words.
     sentence : str
-        What happened, and what to do.
+        The fault, and what to do about it.
     """
     home = _pages().has_list
     root = relative_root(_raw_path())
@@ -141,7 +141,7 @@ def error_page(status: int, title: str, sentence: str) -> Response:
 
 
 def compressed(answer: Response) -> Response:
-    """Compress an answer that is not kept, if the client takes that and it is long enough."""
+    """Compress an answer that is not kept, if the client accepts that and the answer is long enough."""
     answer.vary.add("Accept-Encoding")
     if negotiate(request.headers.get("Accept-Encoding", "")) == GZIP:
         answer.direct_passthrough = False
@@ -153,7 +153,7 @@ def compressed(answer: Response) -> Response:
 
 
 def relative_root(path: str) -> str:
-    """Give the way from a page's path back to the site's start: ``/d/x.cxg/`` -> ``../../``."""
+    """Return the relative path from a page to the site's start: ``/d/x.cxg/`` -> ``../../``."""
     return "../" * (path.count("/") - 1) or "./"
 
 
@@ -163,7 +163,7 @@ def _pages() -> _Pages:
 
 
 def _raw_path() -> str:
-    """Path of the current request as sent: an encoded slash is no step for a browser."""
+    """Return the path of the current request as sent: for a browser, an encoded slash does not separate segments."""
     raw = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "")
     return raw.partition("?")[0] if raw.startswith("/") else request.path
 

@@ -1,4 +1,4 @@
-"""What the list of datasets says about each one."""
+"""The entries of the list of datasets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cxg.compute.thumbnail import choose_column
 from cxg.format.dataset import Dataset
 from cxg.web.start_page.texts import NAME_MAX, SENTENCE_MAX, TITLE_MAX, shorten
 
-# Hex digits of a fingerprint that tell versions of one dataset apart; all of them were a fifth of a long list.
+# Hex digits of a fingerprint that tell versions of one dataset apart; with all digits they were a fifth of a long list.
 _VERSION_LENGTH = 8
-_FAVOURITES = ("umap", "tsne", "pca")  # what the web client shows first when the dataset has no wish of its own
+_FAVOURITES = ("umap", "tsne", "pca")  # the web client's choices when the dataset names no default
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class DatasetSummary:
     n_obs, n_var : int
         Cells and genes; 0 when the dataset cannot be opened.
     problem : str or None
-        Why the dataset cannot be opened or shown, one sentence; its card leads nowhere.
+        Why the dataset cannot be opened or shown, one sentence; its card then has no link.
     note : str or None
-        What is missing although the dataset opens, one sentence.
+        Which part is missing although the dataset opens, one sentence.
     version : str
-        Of what was read; part of the picture's address, so that browsers may keep it.
+        Version of the files that were read; part of the picture's address, so that browsers may keep it.
     embedding : str or None
-        What the picture shows; None when there is nothing to draw.
+        The embedding in the picture; None when there is none to draw.
     color_by : str or None
         The categorical column that the picture is coloured by.
     """
@@ -98,7 +98,7 @@ def shown_embedding(dataset: Dataset) -> str | None:
 
 
 def color_column(dataset: Dataset) -> str | None:
-    """Name the categorical column for the picture; None when none is fit for it."""
+    """Name the categorical column for the picture; None when none is suitable."""
     columns = [(column.name, len(column.categories)) for column in dataset.obs.columns if column.categories]
     return choose_column(columns, coloured=dataset.colors)
 

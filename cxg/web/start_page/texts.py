@@ -1,4 +1,4 @@
-"""Texts that a dataset brings along, made fit for a page: of bounded length, and nothing in them garbles the rest."""
+"""Makes a dataset's texts safe for a page: of bounded length, and without characters that garble the rest."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MARKS_MAX = 4
 def shorten(text: str, most: int) -> str:
     """Make one line of a text, with at most `most` characters, and an ellipsis where it was cut.
 
-    White space becomes single spaces; control characters, which HTML does not allow, and those that turn the direction
-    of writing become spaces or nothing. Of the marks on one letter a few are kept.
+    White space becomes single spaces. Control characters, which HTML does not allow, become spaces; characters that
+    change the direction of writing are dropped. Only a few of the marks on one letter are kept.
 
     Parameters
     ----------
     text : str
-        May be of any length; only what is shown of it, and a little more, is looked at.
+        May be of any length; only its first ``4 * most`` characters are examined.
     most : int
 
     Returns

@@ -14,14 +14,14 @@ def test_the_longer_side_fills_the_square() -> None:
     np.testing.assert_allclose(scaled, [[0, 0.25], [1, 0.25], [0.5, 0.75]])
 
 
-def test_each_dimension_passes_over_its_own_missing_values() -> None:
+def test_each_dimension_ignores_its_own_missing_values() -> None:
     scaled = scale_embedding(np.array([[0, np.nan], [4, 1], [np.nan, 3], [2, 2], [np.inf, 2], [2, -np.inf]]))
     expected = [[0, np.nan], [1, 0.25], [np.nan, 0.75], [0.5, 0.5], [np.nan, 0.5], [0.5, np.nan]]
     np.testing.assert_allclose(scaled, expected)
 
 
 @pytest.mark.parametrize("point", [0.0, -1e9, 1e300])
-def test_equal_points_stand_in_the_middle(point: float) -> None:
+def test_equal_points_are_placed_in_the_middle(point: float) -> None:
     assert (scale_embedding(np.full((5, 2), point)) == 0.5).all()
     with_gap = scale_embedding(np.array([[point, point], [np.nan, np.nan]]))
     np.testing.assert_array_equal(with_gap, [[0.5, 0.5], [np.nan, np.nan]])

@@ -27,7 +27,7 @@ def places(*xy) -> np.ndarray:
     return np.array(xy, np.float32).reshape(-1, 2)
 
 
-def test_cells_lie_where_they_belong_with_y_upwards():
+def test_cells_are_drawn_at_their_coordinates_with_y_upwards():
     image = picture(thumbnail.draw(places((0, 0), (1, 1)), np.array([0, 1]), ["#ff0000", "#0000ff"]))
     # The square of the data is as high as the picture less its margins, and centred.
     assert image.getpixel((320 - 216, 240 + 216)) == RED
@@ -58,25 +58,25 @@ def test_cells_without_label_lie_below_the_others():
     assert picture(png).getpixel((320, 240)) == RED
 
 
-def test_unsigned_codes_are_understood():
+def test_unsigned_codes_are_accepted():
     png = thumbnail.draw(places((0, 0)), np.array([1], np.uint8), ["#ff0000", "#0000ff"])
     assert BLUE in colours(png)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_cells_without_a_place_are_left_out(bad):
+def test_cells_without_coordinates_are_left_out(bad):
     whole = thumbnail.draw(places((0, 0), (1, 1)), np.array([0, 0]), ["#ff0000"])
     holed = thumbnail.draw(places((0, 0), (bad, 5), (1, 1), (7, bad)), np.array([0, 0, 0, 0]), ["#ff0000"])
     assert picture(holed).tobytes() == picture(whole).tobytes()
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
-def test_nothing_or_one_place_is_no_fault(n):
+def test_no_cells_or_equal_coordinates_can_be_drawn(n):
     png = thumbnail.draw(np.full((n, 2), 3, np.float32), np.zeros(n, int), ["#ff0000"])
     assert (RED in colours(png)) == (n > 0)
 
 
-def test_nothing_but_nan_is_an_empty_picture():
+def test_only_nan_gives_an_empty_picture():
     assert colours(thumbnail.draw(np.full((9, 2), np.nan, np.float32), np.zeros(9, int), ["#ff0000"])) == {WHITE}
 
 
@@ -100,7 +100,7 @@ def test_a_small_dataset_is_drawn_whole():
     assert thumbnail.sample_cells(0).tolist() == []
 
 
-def test_a_large_one_is_sampled_evenly_and_always_alike():
+def test_a_large_dataset_is_sampled_evenly_and_always_equally():
     cells = thumbnail.sample_cells(1_000_000)
     assert len(cells) == 20_000
     assert (np.diff(cells) > 0).all()
@@ -124,7 +124,7 @@ def test_a_large_one_is_sampled_evenly_and_always_alike():
         ([("donor_id", 4), ("stage", 4)], (), "stage"),
     ],
 )
-def test_the_column_that_tells_most_is_chosen(candidates, coloured, chosen):
+def test_the_most_informative_column_is_chosen(candidates, coloured, chosen):
     assert thumbnail.choose_column(candidates, coloured) == chosen
 
 

@@ -34,7 +34,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
 
 
 @pytest.mark.parametrize("missing", ["index.html", "static", "."])
-def test_a_folder_that_is_no_client_names_the_mend(folder: Path, missing: str) -> None:
+def test_a_folder_that_is_not_a_client_names_the_fix(folder: Path, missing: str) -> None:
     (folder / missing).rename(folder.parent / "elsewhere")
     with pytest.raises(ConfigError, match="make build-client"):
         load_client(folder, load("", {}).config, None)
@@ -54,7 +54,7 @@ def test_scripts_are_put_into_the_page_as_they_are(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("scripts", [None, Path("no-such-folder")])
-def test_an_inline_script_that_is_not_there_is_named(folder: Path, scripts: Path | None) -> None:
+def test_a_missing_inline_script_is_named(folder: Path, scripts: Path | None) -> None:
     config = load("server: {inline_scripts: [own.js]}", {}).config
     with pytest.raises(ConfigError, match=r"own\.js"):
         load_client(folder, config, scripts)
@@ -99,7 +99,7 @@ def test_names_that_carry_a_hash(name: str, hashed: bool) -> None:
 
 
 @pytest.mark.parametrize("base", ["/d/a.cxg/static/", "/d/static/", "/static/"])
-def test_files_are_kept_for_good_only_under_a_hashed_name(client: FlaskClient, base: str) -> None:
+def test_only_files_with_a_hashed_name_are_immutable(client: FlaskClient, base: str) -> None:
     hashed, plain = client.get(base + MAIN), client.get(base + "plain.js")
     assert "immutable" in hashed.headers["Cache-Control"]
     assert plain.headers["Cache-Control"] == "public, no-cache"
@@ -110,7 +110,7 @@ def test_files_are_kept_for_good_only_under_a_hashed_name(client: FlaskClient, b
         assert (again.status_code, again.data) == (304, b"")
 
 
-def test_files_are_compressed_for_those_who_can_read_it(client: FlaskClient) -> None:
+def test_files_are_compressed_for_clients_that_accept_it(client: FlaskClient) -> None:
     plain = client.get(f"/static/{MAIN}", headers={"Accept-Encoding": "identity"})
     packed = client.get(f"/static/{MAIN}", headers={"Accept-Encoding": "gzip"})
     assert packed.headers["Content-Encoding"] == "gzip"

@@ -83,7 +83,7 @@ def test_a_body_that_is_too_long_is_refused_unread(client: FlaskClient) -> None:
     assert response.json["message"].endswith(".")
 
 
-def test_a_store_that_is_away_is_tried_again(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_storage_is_answered_with_retry_after(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise StorageUnavailable("The storage did not answer; try again soon.")
 
@@ -100,7 +100,7 @@ def test_a_store_that_is_away_is_tried_again(client: FlaskClient, monkeypatch: p
         *((StorageUnavailable, "/d/a.cxg/", 503), (DatasetInvalid, "/d/a.cxg/", 404)),
     ],
 )
-def test_why_a_dataset_cannot_be_read_is_logged_and_kept_back(
+def test_the_cause_of_an_unreadable_dataset_is_logged_and_not_sent(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind, route, status
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -121,7 +121,7 @@ def test_why_a_dataset_cannot_be_read_is_logged_and_kept_back(
     assert "short" not in response.text
 
 
-def test_a_fault_of_ours_is_logged_and_its_text_kept_back(
+def test_an_unexpected_error_is_logged_and_its_text_is_not_sent(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:

@@ -66,7 +66,7 @@ def test_sources_of_the_configuration_are_added_to_every_policy() -> None:
         assert found["worker-src"] == ["blob:"]
 
 
-def test_a_source_named_twice_stands_once() -> None:
+def test_a_source_named_twice_appears_once() -> None:
     asked = config("server: {csp_directives: {connect-src: [\"'self'\"]}}")
     assert directives(plain_policy(asked))["connect-src"] == ["'self'"]
 
@@ -85,6 +85,6 @@ def test_frames_are_refused_unless_the_operator_allows_some() -> None:
     assert directives(plain_policy(allowed))["frame-ancestors"] == ["https://portal.example"]
 
 
-def test_https_is_made_to_stay_only_where_it_is_forced() -> None:
+def test_hsts_is_sent_only_where_https_is_forced() -> None:
     assert "Strict-Transport-Security" not in dict(security_headers(config()))
     assert "max-age" in dict(security_headers(config("server: {force_https: true}")))["Strict-Transport-Security"]

@@ -52,7 +52,7 @@ def test_a_dataset_replaced_during_a_read_is_read_again(site: Services, failure:
     assert len(set(seen)) == 2
 
 
-def test_what_fails_on_unchanged_files_is_raised_at_once(site: Services) -> None:
+def test_a_failure_on_unchanged_files_is_raised_at_once(site: Services) -> None:
     failure, calls = DatasetInvalid("It is damaged."), []
 
     def read(opened: Dataset) -> None:
@@ -105,7 +105,7 @@ def test_plain_http_is_sent_to_https_but_health_is_not(tmp_path: Path) -> None:
     assert client.get(f"{API}schema", headers={"X-Forwarded-Proto": "https"}).status_code == 200
 
 
-def test_the_time_taken_is_told_when_asked_for(tmp_path: Path) -> None:
+def test_server_timing_is_sent_only_when_configured(tmp_path: Path) -> None:
     cxgs.build(tmp_path / "data" / "a.cxg", n_obs=5, n_var=5)
     client = serve(tmp_path / "data", tmp_path / "client", server={"server_timing_headers": True})
     for _ in range(2):  # also when the answer was stored before

@@ -71,14 +71,14 @@ def rows(request: DiffexpRequest) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", " :\t")])
-def test_the_form_of_the_client(separators: tuple[str, str]) -> None:
+def test_the_body_that_the_client_sends(separators: tuple[str, str]) -> None:
     request = parse(body(), separators)
     assert request.top_n == 50
     assert isinstance(request.set1.index, np.ndarray)
     assert rows(request) == ([1, 9, 10], [4, 28])
 
 
-def test_positions_come_ascending_and_once() -> None:
+def test_positions_are_ascending_and_unique() -> None:
     assert rows(parse(body(set1=index([9, 3, 9, 0]), set2=index([99])))) == ([0, 3, 9], [99])
 
 
@@ -166,7 +166,7 @@ def test_malformed_bodies(changes: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_sets_that_only_the_columns_can_refuse(set1: dict[str, Any]) -> None:
+def test_sets_that_do_not_fit_the_columns(set1: dict[str, Any]) -> None:
     request = parse(body(set1={"filter": {"obs": set1}}))
     with pytest.raises(BadFilter):
         request.rows(N_OBS, read_column)
@@ -204,7 +204,7 @@ NOT_JSON = [
 
 
 @pytest.mark.parametrize("raw", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_bodies_that_are_no_request(raw: bytes) -> None:
+def test_bodies_that_are_not_a_request(raw: bytes) -> None:
     with pytest.raises(BadFilter):
         parse_diffexp(raw, N_OBS, 10)
 
@@ -230,7 +230,7 @@ def test_large_lists_are_read_exactly(size: int) -> None:
     np.testing.assert_array_equal(slow.set1.index, np.unique([*positions, 3, 4]))
 
 
-def test_keys_named_index_elsewhere_do_not_confuse() -> None:
+def test_keys_named_index_elsewhere_are_left_alone() -> None:
     annotated = {"obs": {"annotation_value": [{"name": '"index":[1,2]', "values": ['x"index":[3]']}], "index": [4]}}
     request = parse(body(set1={"filter": annotated}))
     assert request.set1.index.tolist() == [4]  # type: ignore[union-attr]
@@ -303,7 +303,7 @@ def test_long_lists_are_as_strict_as_json(cells: bytes) -> None:
         parse_diffexp(long_body(cells, b"2"), N_OBS, 10)
 
 
-def test_beside_its_lists_a_body_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_is_long_beside_its_lists_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(celllists, "OTHER_BYTES", 1000)
     monkeypatch.setattr(celllists, "PIECE_BYTES", 64)
     parse_diffexp(long_body(b"1," * 5000 + b"1", b"2"), N_OBS, 10)
@@ -312,7 +312,7 @@ def test_beside_its_lists_a_body_is_short(monkeypatch: pytest.MonkeyPatch) -> No
             parse_diffexp(long_body(b"1," * 5000 + b"1", b"2", rest=rest), N_OBS, 10)
 
 
-def test_many_lists_do_not_take_memory_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_lists_take_no_more_memory_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(celllists, "PIECE_BYTES", 64)
     many = long_body(b"1", b"2", rest=b"".join(b',"x%d":{"index":[%s1]}' % (i, b"1," * 50) for i in range(9)))
     with pytest.raises(BadFilter, match="more than 2 long lists"):

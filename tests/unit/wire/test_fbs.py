@@ -42,7 +42,7 @@ def test_decodes_the_published_vectors() -> None:
     np.testing.assert_array_equal(gene.columns[0].values, [0, 1, 2])
 
 
-def test_writes_what_the_published_vectors_hold() -> None:
+def test_encodes_the_published_vectors() -> None:
     values = np.array([1.5, np.nan, np.inf], np.float32)
     ours = decode(encoded([values, JSONColumn([b'["a"', b',"b",null]'])], ["f", "c"], 3))
     theirs = decode(TWO_COLUMNS)
@@ -75,7 +75,7 @@ def test_values_of_every_type_come_back_and_start_at_a_multiple_of_eight(n_rows:
 
 
 @pytest.mark.parametrize("labels", [[], np.array([], np.int64)])
-def test_no_column_is_a_valid_answer(labels: Any) -> None:
+def test_an_answer_without_columns_is_valid(labels: Any) -> None:
     decoded = decode(encoded([], labels, 7))
     assert (decoded.n_rows, decoded.columns, decoded.labels) == (7, [], [])
 
@@ -83,13 +83,13 @@ def test_no_column_is_a_valid_answer(labels: Any) -> None:
 @pytest.mark.parametrize(
     "dtype, wire", [("bool", 3), ("uint8", 2), ("int16", 2), ("float16", 1), (">f4", 1), (">i4", 2)]
 )
-def test_other_dtypes_travel_in_the_next_larger_one(dtype: str, wire: int) -> None:
+def test_other_dtypes_are_sent_as_the_next_larger_one(dtype: str, wire: int) -> None:
     decoded = decode(encoded([np.array([1, 0, 1], dtype)], ["x"], 3))
     assert kinds(decoded) == [wire]
     assert decoded.columns[0].values.tolist() == [1, 0, 1]
 
 
-def test_strided_columns_are_copied_right() -> None:
+def test_strided_columns_are_copied_correctly() -> None:
     block = np.arange(12, dtype=np.float32).reshape(4, 3)
     first, second = decode(encoded([block[:, 1], block[::-1, 2]], ["a", "b"], 4)).columns
     assert first.values.tolist() == [1, 4, 7, 10]

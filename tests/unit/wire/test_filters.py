@@ -51,7 +51,7 @@ def positions(query: str | bytes) -> list[int]:
         ("var:name_0=%25C3%25A96", 6),
     ],
 )
-def test_what_the_client_is_known_to_send(query: str, position: int) -> None:
+def test_queries_that_the_client_sends(query: str, position: int) -> None:
     assert positions(query) == [position]
     assert positions(query.encode()) == [position]
 
@@ -75,7 +75,7 @@ def test_values_of_one_column_are_alternatives_and_columns_are_combined() -> Non
 
 
 @pytest.mark.parametrize("text", ["1,3", "1.0,3e0", " 1 ,3", "%2B1,3", "%252B1,3", "1%2C3", ".5,3.", "1,3.9e0"])
-def test_ranges_are_numbers_in_any_common_writing(text: str) -> None:
+def test_ranges_are_numbers_in_any_common_notation(text: str) -> None:
     assert positions(f"var:{twice('n cells,:&%')}={text}") == [1, 2, 3]
 
 
@@ -123,7 +123,7 @@ def test_bad_queries(query: str, message: str) -> None:
     assert len(str(caught.value)) < 250
 
 
-def test_an_unknown_column_is_found_out_when_it_is_read() -> None:
+def test_an_unknown_column_is_reported_when_it_is_read() -> None:
     with pytest.raises(UnknownColumn):
         positions("var:nope=x")
 

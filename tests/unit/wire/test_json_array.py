@@ -46,7 +46,7 @@ def test_json_labels(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("longest", [6, 60])
-def test_json_labels_of_like_and_unlike_lengths(longest: int) -> None:
+def test_json_labels_of_equal_and_different_lengths(longest: int) -> None:
     categories = ["five5", "é" * (longest // 2), 'last "']
     codes = np.random.default_rng(0).integers(-1, 4, 1000)
     known = dict(enumerate(categories))
@@ -78,7 +78,7 @@ def test_json_text(name: str, rows: int) -> None:
     assert strict(json_text(Text.of(TEXTS[name]), rows)) == TEXTS[name]
 
 
-def test_text_that_is_no_utf8_is_mended() -> None:
+def test_text_that_is_not_utf8_is_repaired() -> None:
     text = Text(np.frombuffer(b"a\xffb\xc3", np.uint8), np.array([0, 1, 3, 4]))
     assert text.strings() == ["a", "\ufffdb", "\ufffd"]
     assert strict(json_text(text)) == text.strings()

@@ -154,7 +154,7 @@ def test_answers_arrive_whole(server: Server) -> None:
         (get("/x", "Host: b"), 400),
     ],
 )
-def test_what_is_refused_ends_the_connection(server: Server, raw: bytes, status: int) -> None:
+def test_a_refused_request_ends_the_connection(server: Server, raw: bytes, status: int) -> None:
     with server.connect() as sock:
         sock.sendall(raw)
         received = read_to_the_end(sock)
@@ -163,13 +163,13 @@ def test_what_is_refused_ends_the_connection(server: Server, raw: bytes, status:
         assert received.count(b"HTTP/1.1") == 1
 
 
-def test_chunks_that_are_none_are_refused_before_they_end(server: Server) -> None:
+def test_malformed_chunks_are_refused_before_they_end(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(get("/echo", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n")
         assert read_to_the_end(sock).startswith(b"HTTP/1.1 400")
 
 
-def test_a_body_that_the_application_leaves(server: Server) -> None:
+def test_a_body_that_the_application_does_not_read(server: Server) -> None:
     """A short one is skipped; after a long one the connection ends, and the answer arrives nevertheless."""
     with server.connect() as sock:
         sock.sendall(post("/refuse", b"x" * 1000) + get("/x"))
@@ -226,7 +226,7 @@ def test_idle_connections_end(tmp_path: Path) -> None:
         assert sock.recv(1) == b""
 
 
-def test_a_new_configuration_drops_nothing(tmp_path: Path) -> None:
+def test_a_reload_refuses_no_connection(tmp_path: Path) -> None:
     """SIGHUP replaces the worker; connections to the port are answered throughout."""
     with serving(tmp_path / "server", "tests.unit.worker.workers.StrictWorker") as server:
         server.process.send_signal(signal.SIGHUP)
@@ -239,7 +239,7 @@ def test_a_new_configuration_drops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_an_end_at_once(tmp_path: Path, number: int) -> None:
+def test_a_signal_to_end_at_once_waits_for_nothing(tmp_path: Path, number: int) -> None:
     """Whatever threads and clients are doing; gunicorn would wait for the graceful timeout, and then kill the worker."""
     patient = "tests.unit.worker.workers.PatientWorker"
     with (

@@ -31,7 +31,7 @@ def test_refusals_are_held_back_without_a_thread(tmp_path: Path) -> None:
         assert all(is_silent(sock) for sock in held)
 
 
-def test_no_more_refusals_are_held_back_than_the_bound_the_oldest_goes_first(tmp_path: Path) -> None:
+def test_beyond_the_bound_the_oldest_refusal_is_sent(tmp_path: Path) -> None:
     with serving(tmp_path, HOLDING) as server, contextlib.ExitStack() as stack:
         held = []
         for mark in "abc":
@@ -45,7 +45,7 @@ def test_no_more_refusals_are_held_back_than_the_bound_the_oldest_goes_first(tmp
         assert all(is_silent(sock) for sock in (*held[1:], fourth))
 
 
-def test_a_refusal_comes_in_the_end_and_the_connection_goes_on(tmp_path: Path) -> None:
+def test_a_refusal_is_sent_late_and_the_connection_stays_open(tmp_path: Path) -> None:
     with serving(tmp_path, STRICT) as server, refused(server, "x") as sock:
         sock.sendall(get("/health/live"))
         head, body = read_answer(sock)
@@ -53,7 +53,7 @@ def test_a_refusal_comes_in_the_end_and_the_connection_goes_on(tmp_path: Path) -
         assert read_answer(sock)[1] == b"alive"
 
 
-def test_whoever_hangs_up_before_the_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_client_that_hangs_up_before_the_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
     with serving(tmp_path, STRICT) as server:
         for mark in "abcdefgh":
             refused(server, mark).close()
@@ -69,7 +69,7 @@ def test_refusals_do_not_keep_a_server_from_stopping(tmp_path: Path) -> None:
         assert read_answer(sock)[1] == b"x"
 
 
-def test_connections_with_refusals_make_place_for_others(tmp_path: Path) -> None:
+def test_connections_with_refusals_are_closed_for_new_ones(tmp_path: Path) -> None:
     with serving(tmp_path, HOLDING, "--worker-connections", "3") as server, contextlib.ExitStack() as stack:
         held = [stack.enter_context(refused(server, mark)) for mark in "abc"]
         is_served(server)

@@ -42,7 +42,7 @@ async function refresh() {
     document.getElementById("list").replaceWith(page.getElementById("list"));
     filter();
   } catch {
-    // The server is away for a moment: what is shown stays, and the next try follows.
+    // The server does not answer: keep the list and try again.
   }
   refreshLater();
 }

@@ -90,7 +90,9 @@ def test_a_repeat_is_the_same_answer(
         ("/api/v0.2/schema", {}),
     ],
 )
-def test_anything_else_goes_to_flask(client: FlaskClient, passed: list[str], url: str, headers: dict[str, str]) -> None:
+def test_all_other_requests_go_to_flask(
+    client: FlaskClient, passed: list[str], url: str, headers: dict[str, str]
+) -> None:
     client.get("/d/plain.cxg/api/v0.2/schema")
     client.get("/d/plain.cxg/api/v0.2/layout/obs?layout-name=umap")
     passed.clear()

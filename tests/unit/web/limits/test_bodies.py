@@ -64,7 +64,9 @@ def send(client: FlaskClient, method: str, path: str, kind: str, body: Any, leng
 
 
 @pytest.mark.parametrize("method, route, kind", LIMITED)
-def test_a_body_announced_too_long_is_not_read(client: FlaskClient, method: str, route: str, kind: str) -> None:
+def test_a_body_that_declares_too_many_bytes_is_not_read(
+    client: FlaskClient, method: str, route: str, kind: str
+) -> None:
     body = Body()
     response = send(client, method, API + route, kind, body, MOST[route] + 1)
     assert (response.status_code, body.taken) == (413, 0)
@@ -82,7 +84,7 @@ def test_a_body_in_chunks_is_read_up_to_the_limit(client: FlaskClient, method: s
 
 
 @pytest.mark.parametrize("method, route, kind", LIMITED)
-def test_no_more_is_read_than_was_announced(client: FlaskClient, method: str, route: str, kind: str) -> None:
+def test_no_more_bytes_are_read_than_declared(client: FlaskClient, method: str, route: str, kind: str) -> None:
     body = Body()
     response = send(client, method, API + route, kind, body, 100)
     assert response.status_code in (200, 400)
@@ -91,13 +93,13 @@ def test_no_more_is_read_than_was_announced(client: FlaskClient, method: str, ro
 
 @pytest.mark.parametrize("kind", ["", "text/plain"])
 @pytest.mark.parametrize("method, route", [(method, route) for method, route, _ in LIMITED])
-def test_a_body_of_another_kind_is_not_read(client: FlaskClient, method: str, route: str, kind: str) -> None:
+def test_a_body_of_another_content_type_is_not_read(client: FlaskClient, method: str, route: str, kind: str) -> None:
     body = Body()
     assert send(client, method, API + route, kind, body, None).status_code == 415
     assert body.taken == 0
 
 
-def test_a_comparison_of_no_dataset_reads_no_body(client: FlaskClient) -> None:
+def test_a_comparison_in_a_missing_dataset_reads_no_body(client: FlaskClient) -> None:
     body = Body()
     assert send(client, "POST", "/d/none.cxg/api/v0.2/diffexp/obs", JSON, body, 100).status_code == 404
     assert body.taken == 0
@@ -129,7 +131,7 @@ def test_no_other_route_reads_a_body(client: FlaskClient, length: int | None) ->
 
 
 @pytest.mark.parametrize("method, route, kind", SMALL_ROUTES)
-def test_a_body_of_the_full_length_is_taken(client: FlaskClient, method: str, route: str, kind: str) -> None:
+def test_a_body_of_the_full_length_is_accepted(client: FlaskClient, method: str, route: str, kind: str) -> None:
     begin = b'{"filter":{"var":{"index":[3]}}}' if kind == JSON else b"method=mean&var:name_0=gene3"
     body = Body(begin, b" " if kind == JSON else b"&")
     assert send(client, method, API + route, kind, body, 1_000_000).status_code == 200
@@ -137,7 +139,7 @@ def test_a_body_of_the_full_length_is_taken(client: FlaskClient, method: str, ro
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_two_lists_of_all_cells_fit_in_any_writing(client: FlaskClient, chunked: bool) -> None:
+def test_two_lists_of_all_cells_fit_in_any_notation(client: FlaskClient, chunked: bool) -> None:
     for index in (list(range(N_OBS)), [[i, i + 1] for i in range(N_OBS)], [[0, N_OBS]]):
         both = {"filter": {"obs": {"index": index}}}
         text = json.dumps({"mode": "topN", "count": 3, "set1": both, "set2": both}).encode()
@@ -152,7 +154,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.mark.parametrize("path", ["proxy/nginx.conf", "beanstalk/nginx/http.conf"])
-def test_nginx_lets_through_what_a_million_cells_take(path: str) -> None:
+def test_nginx_passes_a_body_for_a_million_cells(path: str) -> None:
     (limit,) = re.findall(r"client_max_body_size (\d+)m;", (ROOT / path).read_text())
     most = most_body_bytes(1_000_000)
     assert most <= int(limit) << 20 <= 1.5 * most
@@ -166,13 +168,13 @@ class Ending(Body):
         return part
 
 
-def test_lists_may_be_written_as_widely_as_python_does() -> None:
+def test_lists_may_have_blanks_as_python_writes_them() -> None:
     for n in (1, 9, 10, 1000, 12345):
         pairs = json.dumps([[i, i + 1] for i in range(n)])
         assert most_body_bytes(n) >= 2 * len(pairs) + celllists.OTHER_BYTES
 
 
-def test_a_dataset_replaced_during_the_read_is_compared_by_the_body_that_came(
+def test_a_dataset_replaced_during_a_comparison_is_compared_by_the_same_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second try has no body to read any more."""

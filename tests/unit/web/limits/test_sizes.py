@@ -86,7 +86,7 @@ def test_both_ways_to_ask_for_genes_reserve_the_same(client: FlaskClient, work: 
     assert work.reserved == [COLUMN] == [small]
 
 
-def test_a_gene_that_is_looked_up_takes_room_for_itself_alone(client: FlaskClient, work: Recorder) -> None:
+def test_a_gene_that_is_looked_up_reserves_one_column(client: FlaskClient, work: Recorder) -> None:
     client.get(f"{API}data/var?var:name_0=gene3&var:name_0=gene3&var:name_0=none")
     assert work.reserved == [COLUMN]
 
@@ -170,7 +170,7 @@ def test_nothing_is_read_before_there_is_room(
 
 
 @pytest.mark.parametrize("route", ["data/var?var:number=-1000000,*", "annotations/obs", "layout/obs"])
-def test_what_never_fits_is_refused_with_the_number_that_does(
+def test_genes_that_never_fit_are_refused_with_the_number_that_fits(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     site: Services = client.application.extensions["cxg"]
@@ -181,7 +181,7 @@ def test_what_never_fits_is_refused_with_the_number_that_does(
     assert "at a time" in refused.json["message"]
 
 
-def test_as_many_genes_as_are_said_to_fit_do(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_genes_in_the_refusal_fits(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     site: Services = client.application.extensions["cxg"]
     monkeypatch.setitem(client.application.extensions, "cxg", _with(site, Recorder(COLUMN + 4 * 4 * N_OBS)))
     sentence = client.put(f"{API}data/var", json={"filter": {"var": {"index": [[0, 30]]}}}).json["message"]
@@ -216,7 +216,7 @@ def test_genes_read_in_groups_are_the_same(client: FlaskClient, monkeypatch: pyt
     assert seen == [1] * 30
 
 
-def test_an_answer_is_poured_out_part_by_part() -> None:
+def test_an_answer_releases_its_parts_one_by_one() -> None:
     """Compressed or joined, it is not in memory twice."""
     for encoding in (GZIP, "identity"):
         parts = [np.full(250_000, number, np.int32).data.cast("B") for number in range(8)]
@@ -234,7 +234,7 @@ def test_an_answer_is_poured_out_part_by_part() -> None:
         assert stored.body
 
 
-def test_what_hardly_shrinks_is_sent_as_it_is() -> None:
+def test_an_answer_that_hardly_shrinks_is_sent_uncompressed() -> None:
     """The piece that was looked at shrinks, the rest does not."""
     rng = np.random.default_rng(0)
     parts = [bytes(300_000), *(rng.bytes(200_000) for _ in range(9))]
@@ -246,7 +246,7 @@ def test_what_hardly_shrinks_is_sent_as_it_is() -> None:
     assert not stored.etag.endswith('-gz"')
 
 
-def test_undoing_a_compression_takes_room() -> None:
+def test_decompression_reserves_memory() -> None:
     room = Recorder(1 << 20)
     cache = AnswerCache(1 << 20, "", "", room.memory)
     cache.find_or_make(("f", "p", "q", GZIP), lambda: Answer(bytes(100_000), "application/json"))

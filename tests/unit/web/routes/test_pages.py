@@ -69,7 +69,7 @@ NOTHING_TO_DRAW = {
 
 
 @pytest.mark.parametrize("what", NOTHING_TO_DRAW)
-def test_where_nothing_can_be_drawn_page_and_list_tell_the_reason(tmp_path: Path, what: str) -> None:
+def test_page_and_list_give_the_reason_when_nothing_can_be_drawn(tmp_path: Path, what: str) -> None:
     options, removed, settings, reason = NOTHING_TO_DRAW[what]
     root = cxgs.build(tmp_path / "data" / "flat.cxg", n_obs=6, n_var=6, **options).path
     for file in root.glob(removed) if removed else ():
@@ -97,7 +97,7 @@ def test_one_dataset_served_alone_without_an_embedding_has_a_readable_page(tmp_p
     assert "See all datasets" not in response.text
 
 
-def test_a_damaged_dataset_is_told_from_a_missing_one(client: FlaskClient) -> None:
+def test_a_damaged_dataset_is_distinguished_from_a_missing_one(client: FlaskClient) -> None:
     assert b"cannot be opened" in client.get("/d/damaged.cxg/").data
     assert b"cannot be opened" not in client.get("/d/nope.cxg/").data
 
@@ -106,7 +106,7 @@ def test_a_damaged_dataset_is_told_from_a_missing_one(client: FlaskClient) -> No
     "path",
     ["/d/good.cxg", "/d/nope.cxg", "/d/T%20cells%2C%2050%25%20%26%20more%20%28%CE%B2%29.cxg", "/d/a%3Ab"],
 )
-def test_the_missing_slash_leads_below_the_same_name_on_the_same_host(client: FlaskClient, path: str) -> None:
+def test_the_redirect_to_the_slash_keeps_name_and_host(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     if response.status_code == 404:  # a name that cannot be
         return
@@ -128,7 +128,7 @@ def test_no_redirect_leads_to_another_host(client: FlaskClient, path: str) -> No
     assert urljoin("https://site.example/d/x", location).startswith("https://site.example/")
 
 
-def test_what_the_page_asks_for_beside_the_client_is_answered(client: FlaskClient) -> None:
+def test_other_files_that_the_page_requests_are_answered(client: FlaskClient) -> None:
     response = client.get("/d/good.cxg/obsolete.js")
     assert (response.status_code, response.data) == (200, b"")
     assert response.content_type.startswith("text/javascript")
@@ -173,7 +173,7 @@ def test_one_dataset_takes_title_and_link_from_the_configuration(single: FlaskCl
 @pytest.mark.parametrize(
     "path", ["/d/good.cxg/", "/good.cxg/", "/d/good.cxg/api/v0.2/schema", "/nope", "/thumbnail.png"]
 )
-def test_beside_one_dataset_there_is_nothing(single: FlaskClient, path: str) -> None:
+def test_a_server_of_one_dataset_has_no_other_paths(single: FlaskClient, path: str) -> None:
     assert single.get(path).status_code == 404
 
 

@@ -99,13 +99,13 @@ def test_the_filter_works_without_scripts(query, shown):
     assert (f"{len(shown)} of 2" in page.text) == bool(query)
 
 
-def test_what_was_typed_cannot_break_out_of_the_page():
+def test_the_filter_text_cannot_break_out_of_the_page():
     page = Page(make_client(FakeCatalog(make_dataset())).get("/", query_string={"q": '"><script>x</script>'}).text)
     assert page.all("input")[0]["value"] == '"><script>x</script>'
     assert len(page.all("script")) == 1
 
 
-def test_an_empty_dataroot_is_told_how_to_fill_it():
+def test_an_empty_dataroot_explains_how_to_fill_it():
     page = Page(make_client(FakeCatalog()).get("/").text)
     assert "cxg convert my_data.h5ad" in page.text
     assert not page.all("form")
@@ -118,7 +118,7 @@ def test_landmarks_and_headings():
     assert {a["for"] for a in page.all("label")} == {a["id"] for a in page.all("input")}
 
 
-def test_links_of_the_operator_stand_at_the_foot():
+def test_links_of_the_operator_are_at_the_foot():
     page = Page(make_client(FakeCatalog(), links=[("Terms", "static/t.html")]).get("/").text)
     assert {"href": "static/t.html"} in page.all("a")
 
@@ -129,7 +129,7 @@ def test_the_start_page_may_be_off_or_a_redirect(index, status, location):
     assert (answer.status_code, answer.headers.get("Location")) == (status, location)
 
 
-def test_pages_have_their_policy_and_are_asked_for_again():
+def test_pages_have_their_policy_and_are_revalidated():
     client = make_client(FakeCatalog())
     for path, caching in (("/", "public, no-cache"), ("/no/such", "no-store")):
         answer = client.get(path)
@@ -141,14 +141,14 @@ def test_pages_have_their_policy_and_are_asked_for_again():
     "path, root",
     [("/", "./"), ("/x", "./"), ("/d/x.cxg", "../"), ("/d/x.cxg/", "../../"), ("/d/a%2Fb/", "../../")],
 )
-def test_an_error_page_finds_its_way_back(path, root):
+def test_an_error_page_links_back_to_the_list(path, root):
     assert gallery.relative_root(path) == root
 
 
 @pytest.mark.parametrize(
     "sent, root", [("/d/x/", "../../"), ("/d/..%2Fx/?q=/a/b", "../../"), ("http://h/d/x/", "../../")]
 )
-def test_an_error_page_counts_the_steps_a_browser_sees(sent, root):
+def test_an_error_page_counts_path_segments_as_a_browser_does(sent, root):
     client = make_client(FakeCatalog())
     page = Page(client.get("/d/x/", environ_overrides={"RAW_URI": sent, "REQUEST_URI": sent}).text)
     assert page.all("a")[0]["href"] == root
@@ -161,7 +161,7 @@ def test_an_error_page_offers_the_list_only_where_there_is_one(catalog, index):
     assert not Page(make_client(catalog, index=index).get("/no").text).all("a")
 
 
-def test_a_store_that_is_away_is_told():
+def test_unavailable_storage_is_reported():
     catalog = FakeCatalog()
     catalog.away = StorageUnavailable("The bucket does not answer.")
     answer = make_client(catalog).get("/")
@@ -281,7 +281,7 @@ def test_a_dataset_that_vanishes_while_it_is_read_is_not_listed():
     assert Summaries(catalog).read(wait_s=30) == Listed((), ())
 
 
-def test_a_fault_of_ours_is_logged_and_stays_with_its_dataset(caplog):
+def test_an_unexpected_error_is_logged_and_affects_only_its_dataset(caplog):
     catalog = FakeCatalog(make_dataset("b.cxg"), a=ZeroDivisionError("secret detail"))
     listed = Summaries(catalog).read(wait_s=30)
     known = listed.known
@@ -334,7 +334,7 @@ def test_a_picture_is_drawn_once_and_then_served_without_opening_the_dataset():
     assert len(dataset.reads) == 2
 
 
-def test_an_unversioned_or_outdated_address_is_asked_about_again():
+def test_an_unversioned_or_outdated_address_is_revalidated():
     client = make_client(FakeCatalog(small()))
     for query in ("", "?v=old"):
         answer = client.get(f"/d/a.cxg/thumbnail.png{query}")
