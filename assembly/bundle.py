@@ -13,12 +13,13 @@ import argparse
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from assembly import ROOT, Say
 from assembly.errors import AssemblyError
 from assembly.overlays import Overlays, read_overlays
 
@@ -32,8 +33,6 @@ _FILE, _PROGRAM = 0o100644, 0o100755
 _IMAGE = re.compile(
     r"(?:[a-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9._/-]+(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?", re.ASCII
 )
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -189,9 +188,8 @@ def finish_bundle(plan: BundlePlan, target: Path, say: Say, *, dry_run: bool = F
 
 
 def _run(options: argparse.Namespace, say: Say) -> None:
-    root = Path(__file__).resolve().parent.parent
-    overlays = read_overlays(Path("customize"), root / "requirements.txt")
-    plan = plan_bundle(root, image=options.image, mode=options.mode, overlays=overlays)
+    overlays = read_overlays(Path("customize"), ROOT / "requirements.txt")
+    plan = plan_bundle(ROOT, image=options.image, mode=options.mode, overlays=overlays)
     finish_bundle(plan, options.artifact, say, dry_run=options.dry_run)
 
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from assembly import Say
 from assembly.errors import AssemblyError
 from assembly.fetch import Pin, fetch_sdist
 from assembly.staged import copy_tree, is_intact, staged_folder, stamp_source
@@ -37,8 +37,6 @@ _STATIC = _PACKAGE / "server/common/web/static"
 _LICENSE = Path(__file__).with_name("client-license.txt")
 _PUBLISHED = {"kind": "published", "name": CELLXGENE.name, "version": CELLXGENE.version, "sha256": CELLXGENE.sha256}
 MAX_BYTES = 100 << 20  # the 1.3.0 client is 10 MB; far more than that is not a client
-
-Say = Callable[[str], None]
 
 
 def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

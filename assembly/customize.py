@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from assembly import ROOT, Say
 from assembly.overlays import read_overlays, stage_overlays
 
 _FOLDERS = ("deploy", "inline_scripts", "plugins")
-
-Say = Callable[[str], None]
 
 
 def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,8 +21,7 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run(options: argparse.Namespace, say: Say) -> None:
-    root = Path(__file__).resolve().parent.parent
-    overlays = read_overlays(options.customize, root / "requirements.txt")
+    overlays = read_overlays(options.customize, ROOT / "requirements.txt")
     for path in (*overlays.files, *overlays.ebextensions):
         say(f"customize: {path}")
     if not overlays.files and not overlays.ebextensions:

@@ -6,11 +6,12 @@ import argparse
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assembly import ROOT, Say, one_line
 from assembly.context import Context, plan_context, stage_context
 from assembly.errors import AssemblyError
 from assembly.tags import CUSTOMIZE_LABEL
@@ -18,8 +19,6 @@ from assembly.tags import CUSTOMIZE_LABEL
 NAME = "cellxgene-eb"
 _CONFIG = "/app/customize/config.yaml"
 _LOG_TAIL = 25
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def plan_image(options: argparse.Namespace) -> ImagePlan:
     AssemblyError
         A file of the project or of `customize/` is missing, unknown or faulty.
     """
-    context = plan_context(Path(__file__).resolve().parent.parent, options.customize)
+    context = plan_context(ROOT, options.customize)
     chosen = {"BASE_IMAGE": options.base_image, "APT_PACKAGES": options.apt_packages}
     build_args = {name: value for name, value in chosen.items() if value}
     return ImagePlan(context, options.image or f"{NAME}:{context.version}", build_args, options.network)
@@ -153,7 +152,7 @@ def connect() -> Any:
         engine.ping()
     except docker.errors.DockerException as error:
         raise AssemblyError(
-            f"no Docker engine answers ({_one_line(error)}): start Docker, or set DOCKER_HOST"
+            f"no Docker engine answers ({one_line(error)}): start Docker, or set DOCKER_HOST"
         ) from error
     return engine
 
@@ -195,7 +194,7 @@ def _build(engine: Any, plan: ImagePlan, folder: str, say: Say) -> None:
     for record in stream:
         if "error" in record:
             tail = "\n".join(said[-_LOG_TAIL:])
-            raise AssemblyError(f"the image could not be built: {_one_line(record['error'])}\n{tail}")
+            raise AssemblyError(f"the image could not be built: {one_line(record['error'])}\n{tail}")
         for line in str(record.get("stream", "")).splitlines():
             if line.strip():
                 said.append(line)
@@ -208,10 +207,6 @@ def _made_by(command: str) -> str:
     text = " ".join(command.split()).removeprefix("/bin/sh -c ").removeprefix("#(nop) ")
     text = re.sub(r"\b(dir|file|multi):[0-9a-f]{64}", r"\1", text)
     return text if len(text) <= 90 else f"{text[:87]}..."
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def _run(options: argparse.Namespace, say: Say) -> None:

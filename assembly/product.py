@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+from assembly import Say
 from assembly.bundle import BundlePlan, add_bundle_options, finish_bundle, plan_bundle
 from assembly.context import stage_context
 from assembly.image import ImagePlan, add_image_options, build_image, plan_image
-
-Say = Callable[[str], None]
 
 
 def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

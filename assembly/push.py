@@ -11,12 +11,12 @@ import argparse
 import base64
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assembly import ROOT, Say, one_line
 from assembly.context import read_version
 from assembly.errors import AssemblyError
 from assembly.image import NAME, add_customize_option, connect
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _ECR_HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def read_push_stream(stream: Iterable[Mapping[str, Any]], reference: str, say: S
     digest = None
     for event in stream:
         if "error" in event:
-            reason = " ".join(str(event["error"]).split())
+            reason = one_line(event["error"])
             refused = re.search(r"unauthorized|authentication|denied|no basic auth", reason, re.IGNORECASE)
             mend = "check the credentials and the right to push" if refused else "push again"
             raise AssemblyError(f"{reference} was not pushed: {reason}; {mend}")
@@ -172,14 +170,13 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _run(options: argparse.Namespace, say: Say) -> None:
     image = options.image or f"{_own_registry()}/{NAME}"
-    root = Path(__file__).resolve().parent.parent
     worked_out = ""
     if not options.tag and ":" not in image.rpartition("/")[2]:
-        worked_out = immutable_tag(root, read_overlays(options.customize, root / "requirements.txt"))
+        worked_out = immutable_tag(ROOT, read_overlays(options.customize, ROOT / "requirements.txt"))
     target = parse_target(image, options.tag or worked_out)
     engine = connect()
     try:
-        local = options.local or _built(engine, target.reference, f"{NAME}:{read_version(root)}")
+        local = options.local or _built(engine, target.reference, f"{NAME}:{read_version(ROOT)}")
         if worked_out:
             check_origin(_image(engine, local).labels, local, worked_out)
         ecr_host = _ECR_HOST.fullmatch(target.host)
@@ -261,7 +258,7 @@ def _aws_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise AssemblyError(
             f"{what}: {reason}; check AWS_PROFILE or the AWS_* variables, and the right to push"
         ) from error

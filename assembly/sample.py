@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
+from assembly import Say
 from assembly.errors import AssemblyError
 from assembly.fetch import Pin, fetch_wheel
 from assembly.staged import is_intact, staged_folder, stamp_source
@@ -39,8 +39,6 @@ _MEMBERS = {
     "LICENSE": "scanpy-1.11.5.dist-info/licenses/LICENSE",
 }
 _SOURCE = {"name": SCANPY.name, "version": SCANPY.version, "sha256": SCANPY.sha256}
-
-Say = Callable[[str], None]
 
 
 def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""The command: make the data, measure each server in turn, write the report.
+"""The command: make the data, measure each server in turn, write the tables.
 
 python -m benchmarks [--quick] [--ours-only] [--only SECTION,...] [--out FILE]
 """
@@ -6,22 +6,169 @@ python -m benchmarks [--quick] [--ours-only] [--only SECTION,...] [--out FILE]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import datasets, document
-from benchmarks.bench import COMPARED, SECTIONS, Bench
+from benchmarks import alone, datasets, load
+from benchmarks.connection import BROWSER, IDENTITY
+from benchmarks.document import document
 from benchmarks.processes import machine
-from benchmarks.results import Results
-from benchmarks.sections import Sections, say
-from benchmarks.servers import OURS, REFERENCE, reference_python
-from benchmarks.sizes import FULL, QUICK
+from benchmarks.results import OURS, REFERENCE, Results, say
+from benchmarks.run import Run, ServerEnded
+from benchmarks.servers import Kind, reference_python, running
+from benchmarks.sizes import FULL, QUICK, Data
 from benchmarks.versions import versions
+
+# In these our server takes turns with the published one.
+COMPARED = ("latency", "diffexp", "busy", "load", "small", "memory")
+SECTIONS = ("convert", *COMPARED, "many", "scale", "s3")
+
+
+class Bench:
+    """Measures the sections asked for, one server at a time."""
+
+    def __init__(self, args: argparse.Namespace, wanted: frozenset[str], results: Results) -> None:
+        sizes = QUICK if args.quick else FULL
+        self.sizes = replace(sizes, rounds=args.rounds) if args.rounds else sizes
+        self.wanted, self.results, self.args = wanted, results, args
+        self.vegeta = load.program() if wanted & {"load", "small", "memory", "scale"} else None
+        if wanted & {"load", "small"} and self.vegeta is None:
+            say("load and small are left out: there is no `vegeta`, and no `go` that could install it.")
+            self.wanted -= {"load", "small"}
+
+    def measure(self) -> None:
+        """Everything, round by round.
+
+        Raises
+        ------
+        RuntimeError, OSError
+            A part failed; what was measured before it is saved.
+        """
+        big = self.sizes.big
+        if "scale" in self.wanted:
+            alone.check_room(self.sizes.scale)
+        self._data()
+        for number in range(self.sizes.rounds):
+            self._round(number)
+        if "diffexp" in self.wanted:
+            kind = Kind(OURS, environment=(("CXG_CACHE_MB", "0"),))
+            with self._started(kind, big, 0, "rows not decoded") as run, self.results.measuring("diffexp"):
+                run.diffexp(decoded=False, column=f"{OURS}, not decoded yet")
+        if "memory" in self.wanted:
+            # Either form of the published server holds the whole matrix: one is enough.
+            for kind in self._kinds(big)[:2]:
+                with self._started(kind, big, 0, "memory") as run, self.results.measuring("memory"):
+                    run.memory(self.vegeta)
+        if "many" in self.wanted:
+            with self.results.measuring("many"):
+                alone.many(self.sizes, self.results)
+        for data in self.sizes.scale if "scale" in self.wanted else ():
+            say(f"scale: {data.cells:,} cells")
+            with self.results.measuring("scale"):
+                alone.scale(data, self.sizes, self.results, self.vegeta, keep=self.args.keep or data == big)
+        if "s3" in self.wanted:
+            # Loaded here: it needs packages that only the integration tests bring, and Docker.
+            from benchmarks import s3
+
+            with self.results.measuring("s3"):
+                s3.measure(big, self.results)
+
+    def _kinds(self, data: Data) -> list[Kind]:
+        """Servers in the order they take turns."""
+        return [Kind(OURS), *(() if self.args.ours_only else (Kind(REFERENCE, form) for form in data.formats))]
+
+    def _data(self) -> None:
+        """Make and convert what is needed of the two datasets."""
+        small = self.wanted & {"small"}
+        for data, used in ((self.sizes.big, self.wanted - small - {"scale"}), (self.sizes.small, small)):
+            theirs = bool(used & set(COMPARED)) and not self.args.ours_only
+            for form in data.formats[: None if theirs else 1] if used else ():
+                say(f"data: {data.name} {form}")
+                datasets.make(data, form)
+            if "convert" in used:
+                with self.results.measuring("convert"):
+                    for row, value in (datasets.convert(data, again=True) or {}).items():
+                        self.results.add(row, f"*{data.name}*", [value])
+            elif used:
+                datasets.convert(data, again=False)
+
+    def _round(self, number: int) -> None:
+        big = self.sizes.big
+        for kind in self._kinds(big) if self.wanted & {"latency", "diffexp", "busy", "load"} else ():
+            with self._started(kind, big, number) as run:
+                self._asked_as_browsers_do(run)
+            if kind.name == OURS and self.sizes.plain and self.wanted & {"latency", "load"}:
+                with self._started(kind, big, number, "plain answers") as run:
+                    self._asked_for_plain_answers(run)
+        for kind in self._kinds(self.sizes.small) if "small" in self.wanted else ():
+            with self._started(kind, self.sizes.small, number) as run:
+                run.prepare()
+                run.column = kind.name
+                self._load(run, "small", "*small*, 8 clients, requests/s", 8)
+
+    def _asked_as_browsers_do(self, run: Run) -> None:
+        if "latency" in self.wanted:
+            with self.results.measuring("start"):
+                run.start()
+            with self.results.measuring("latency"):
+                run.latency(BROWSER)
+                if run.ours:
+                    run.latency_decoded(BROWSER)
+        else:
+            run.prepare()
+        # All that follows is measured as on a server that has been in use for a while.
+        run.decode()
+        if "diffexp" in self.wanted:
+            with self.results.measuring("diffexp"):
+                run.diffexp()
+        if "busy" in self.wanted:
+            with self.results.measuring("busy"):
+                run.busy()
+        if "load" in self.wanted:
+            with contextlib.suppress(ServerEnded):
+                self._load(run, "load", "8 clients, requests/s", 8)
+                self._load(run, "load", "64 clients, requests/s", 64)
+                self._load(run, "load", "8 clients, every gene a new one, requests/s", 8, again=False)
+
+    def _asked_for_plain_answers(self, run: Run) -> None:
+        """Uncompressed answers, which cellxgene 1.3.0 cannot send."""
+        if "latency" in self.wanted:
+            with self.results.measuring("latency, uncompressed"):
+                run.latency(IDENTITY)
+                run.latency_decoded(IDENTITY)
+        else:
+            run.prepare()
+        run.decode()
+        if "load" in self.wanted:
+            self._load(run, "load", "8 clients, uncompressed answers, requests/s", 8, header=IDENTITY)
+
+    def _load(self, run: Run, section: str, row: str, clients: int, **more: Any) -> None:
+        if self.vegeta is None:
+            return
+        with self.results.measuring(section):
+            try:
+                run.throughput(self.vegeta, row, clients, **more)
+            except ServerEnded as ended:
+                say(f"{ended}")
+                self.results.sections[section].setdefault("notes", {})[run.column] = f"{ended}."
+                self.results.sections[section]["stopped"] = False
+                raise
+
+    @contextlib.contextmanager
+    def _started(self, kind: Kind, data: Data, number: int, note: str = "") -> Iterator[Run]:
+        """A server that was never used: ours has nothing decoded on disk."""
+        began = time.monotonic()
+        with running(kind, data, fresh_cache=kind.name == OURS) as server:
+            yield Run(server, self.sizes, self.results, number)
+        say(f"round {number + 1}: {kind.label} on {data.name}{note and f', {note}'}: {time.monotonic() - began:.0f} s")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,39 +181,28 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or (datasets.FOLDER / "quick.md" if args.quick else datasets.ROOT / "docs" / "benchmarks.md")
     failure = None
     if args.report:
-        results = _earlier(stored, None)
-        if not results.facts.get("sections"):
-            say("there are no results yet; run without --report first.")
-            return 2
+        results = Results(stored)
     else:
-        wanted = _wanted(args)
+        wanted = choose_sections(args.only, args.quick)
         datasets.FOLDER.mkdir(parents=True, exist_ok=True)
-        results = _earlier(stored, _facts(args))
+        results = Results(stored, _facts(args), _command(args))
         try:
-            _bench(args, wanted, results, stored).measure()
-        except (RuntimeError, OSError) as error:
+            Bench(args, wanted, results).measure()
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             failure = error
-    sizes = QUICK if args.quick else FULL
-    if results.facts.get("sections"):
-        text = document.quick(results, sizes) if args.quick else document.full(results, sizes)
+    if results.sections:
+        text = document(results, QUICK if args.quick else FULL)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
         sys.stdout.write(text if args.quick else f"wrote {out}\n")
+    elif failure is None:
+        failure = RuntimeError("there are no results yet; run without --report first.")
     if failure is not None:
         say(f"{failure}")
-        return 2
-    return 0
+    return 2 if failure else 0
 
 
-def _bench(args: argparse.Namespace, wanted: frozenset[str], results: Results, stored: Path) -> Bench:
-    sizes = QUICK if args.quick else FULL
-    if args.rounds:
-        sizes = replace(sizes, rounds=args.rounds)
-    sections = Sections(results, stored, _command(args))
-    return Bench(sizes, wanted, results, sections, port=args.port, ours_only=args.ours_only, keep=args.keep)
-
-
-def _wanted(args: argparse.Namespace) -> frozenset[str]:
+def choose_sections(only: list[str] | None, quick: bool, problem: Any = None) -> frozenset[str]:
     """Sections to measure. `s3` is left out of a quick run and where it cannot be measured, unless it is named.
 
     Raises
@@ -74,13 +210,13 @@ def _wanted(args: argparse.Namespace) -> frozenset[str]:
     RuntimeError
         It is named, and cannot be measured.
     """
-    wanted = frozenset(args.only or SECTIONS) - ({"s3"} if args.quick and not args.only else frozenset())
-    problem = _s3_problem() if "s3" in wanted else None
-    if problem and args.only:
-        raise RuntimeError(f"s3 cannot be measured: {problem}")
-    if problem:
-        say(f"s3 is left out: {problem}")
-    return wanted - ({"s3"} if problem else frozenset())
+    wanted = frozenset(only or SECTIONS) - ({"s3"} if quick and not only else frozenset())
+    why = (problem or _s3_problem)() if "s3" in wanted else None
+    if why and only:
+        raise RuntimeError(f"s3 cannot be measured: {why}")
+    if why:
+        say(f"s3 is left out: {why}")
+    return wanted - ({"s3"} if why else frozenset())
 
 
 def _s3_problem() -> str | None:
@@ -101,39 +237,9 @@ def _s3_problem() -> str | None:
 
 def _facts(args: argparse.Namespace) -> dict[str, Any]:
     """What is true of the run as a whole: the machine, and the versions of what is measured."""
-    python = None if args.ours_only or _alone(args) else reference_python()
-    found = {OURS: versions(Path(sys.executable)), **({REFERENCE: versions(python)} if python else {})}
-    return {"machine": machine(), "versions": found, "quick": args.quick}
-
-
-def _alone(args: argparse.Namespace) -> bool:
-    """Whether the published server takes no part in the sections that are named."""
-    return bool(args.only) and not set(args.only) & set(COMPARED)
-
-
-def _earlier(stored: Path, facts: dict[str, Any] | None) -> Results:
-    """Results of earlier runs, to which those of this one are added.
-
-    Parameters
-    ----------
-    facts : of this run; where machine or versions are others, the earlier results are put aside and it begins anew.
-        None takes what is there.
-    """
-    if not stored.is_file():
-        return Results(facts)
-    earlier = Results.load(stored)
-    if facts is None:
-        return earlier
-    then = earlier.facts
-    same = "sections" in then and then["machine"] == facts["machine"]
-    same = same and all(facts["versions"].get(name, found) == found for name, found in then["versions"].items())
-    if not same:
-        aside = stored.with_suffix(".old.json")
-        stored.replace(aside)
-        say(f"earlier results are of another machine, other versions or an older form; they are now in {aside.name}.")
-        return Results(facts)
-    earlier.facts |= facts | {"versions": then["versions"] | facts["versions"]}
-    return earlier
+    theirs = not args.ours_only and (not args.only or set(args.only) & set(COMPARED))
+    found = {OURS: versions(Path(sys.executable))}
+    return {"machine": machine(), "versions": found | ({REFERENCE: versions(reference_python())} if theirs else {})}
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -150,16 +256,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Compare with cellxgene 1.3.0. Sections that are measured replace those of earlier runs.",
     )
-    parser.add_argument("--quick", action="store_true", help="small data, a minute or two, nothing judged")
+    parser.add_argument("--quick", action="store_true", help="small data, a minute or two")
     parser.add_argument("--ours-only", action="store_true", help="leave the published server out")
     parser.add_argument("--only", type=_sections, metavar="SECTION,...", help=f"some of: {', '.join(SECTIONS)}")
     parser.add_argument("--rounds", type=int, help="how often each server is started and measured")
-    parser.add_argument(
-        "--port", type=int, default=0, help="first of the ports the servers take (default: any free ones)"
-    )
     parser.add_argument("--keep", action="store_true", help="keep the large files that `scale` makes")
     parser.add_argument("--out", type=Path, help="where to write (default: docs/benchmarks.md)")
-    parser.add_argument("--report", action="store_true", help="write the report again from the last results")
+    parser.add_argument("--report", action="store_true", help="write the tables again from the last results")
     return parser.parse_args(argv)
 
 

@@ -88,15 +88,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-class Peak(NamedTuple):
-    """The largest of each kind that was seen, not all at one moment, and how often it was looked at."""
-
-    mb: float
-    anonymous_mb: float
-    file_mb: float
-    looks: int
-
-
 class PeakWatch:
     """Looks at the memory of a process and its descendants at short intervals, in a thread of its own.
 
@@ -106,7 +97,7 @@ class PeakWatch:
     def __init__(self, root: int, interval_s: float = 0.1) -> None:
         self._root, self._interval_s = root, interval_s
         self._stop = threading.Event()
-        self._peak, self._looks = Memory(0.0, 0.0, 0.0), 0
+        self.peak = Memory(0.0, 0.0, 0.0)  # the largest of each kind, not all at one moment
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> PeakWatch:
@@ -117,14 +108,9 @@ class PeakWatch:
         self._stop.set()
         self._thread.join()
 
-    @property
-    def peak(self) -> Peak:
-        return Peak(*self._peak, self._looks)
-
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._peak = Memory(*map(max, self._peak, memory(self._root)))
-            self._looks += 1
+            self.peak = Memory(*map(max, self.peak, memory(self._root)))
             self._stop.wait(self._interval_s)
 
 

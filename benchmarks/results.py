@@ -1,123 +1,156 @@
-"""What was measured: a flat list of records, kept as JSON, and the statistics made of it."""
+"""What was measured: one JSON file of sections, rows and columns, and the Markdown tables made of it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-FIRST, REPEAT, DECODED, UNDECODED = "first", "repeat", "decoded", "undecoded"
+from benchmarks.processes import machine_busy_s, own_cpu_s
 
-
-@dataclass(frozen=True)
-class Record:
-    """Repeated measurements of one thing, in one run of one server.
-
-    Attributes
-    ----------
-    row : key of a row in `benchmarks.goals`
-    encoding : "browser", "identity", or "" where it makes no difference
-    when : `FIRST` for a URL never asked before in that server process, `REPEAT`, or "" where neither is meant;
-        of our server also `DECODED` for the first time with the dataset decoded, `UNDECODED` for comparisons without
-    values : seconds, MB, or requests per second
-    sizes : bytes of the bodies as they travelled, where there are any
-    section : the part of the command that measured it; a later run replaces sections as a whole
-    """
-
-    server: str
-    data: str
-    row: str
-    values: tuple[float, ...]
-    encoding: str = ""
-    when: str = ""
-    round: int = 0
-    sizes: tuple[int, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
-    section: str = ""
+OURS, REFERENCE = "ours", "1.3.0"
+_NONE = "–"
 
 
 class Results:
-    """Records and the facts that go with them, section by section.
+    """Values by section, row and column. What is measured again replaces what an earlier run left, all else stays.
 
-    Attributes
+    Parameters
     ----------
-    facts : `machine`, `versions`, `quick`; `sections`, which says for each when and how it was measured; and
-        under a section's own name what it measured beside records
-    section : given to the records that are added
+    path : file that is read now, and written after every section
+    facts : machine and versions; results that were made with others are put aside. None takes what is there.
+    command : for the record
     """
 
-    def __init__(self, facts: dict[str, Any] | None = None, records: Sequence[Record] = ()) -> None:
-        self.facts = facts if facts is not None else {}
-        self.records = list(records)
-        self.section = ""
+    def __init__(self, path: Path, facts: dict[str, Any] | None = None, command: str = "") -> None:
+        self.path, self._command = path, command
+        self.sections: dict[str, dict[str, Any]] = {}
+        self.facts = facts or {}
+        self._section, self._new = "", set[tuple[str, str, str]]()
+        self._others_s: dict[str, float] = {}
+        if path.is_file():
+            self._load(json.loads(path.read_text()), facts)
 
-    def add(self, *args: Any, **kwargs: Any) -> Record:
-        """Keep one more record; the arguments are those of `Record`, without the section."""
-        record = Record(*args, **kwargs, section=self.section)
-        self.records.append(record)
-        return record
+    def _load(self, earlier: dict[str, Any], facts: dict[str, Any] | None) -> None:
+        then = earlier.get("facts", {})
+        versions = then.get("versions", {})
+        same = facts is None or (
+            then.get("machine") == facts["machine"]
+            and all(facts["versions"].get(name, found) == found for name, found in versions.items())
+        )
+        if same and "sections" in earlier:
+            self.sections = earlier["sections"]
+            self.facts = then | (facts or {}) | {"versions": versions | (facts or {}).get("versions", {})}
+        else:
+            aside = self.path.with_suffix(".old.json")
+            self.path.replace(aside)
+            say(f"earlier results have another machine, other versions or an older form; they are now in {aside.name}.")
 
-    def begin(self, section: str, about: dict[str, Any]) -> None:
-        """Start a section anew: what was measured for it before is dropped, the other sections stay."""
-        self.records = [record for record in self.records if record.section != section]
-        self.facts.pop(section, None)
-        self.facts.setdefault("sections", {})[section] = about
+    def add(self, row: str, column: str, values: Sequence[float]) -> None:
+        """Keep values in the unit that the row's text ends with, beside those of other rounds."""
+        columns = self.sections[self._section]["rows"].setdefault(row, {})
+        if (key := (self._section, row, column)) not in self._new:
+            self._new.add(key)
+            columns[column] = []
+        columns[column] += values
 
-    def find(self, **wanted: Any) -> list[Record]:
-        """Records whose attributes equal the ones named."""
-        return [
-            record for record in self.records if all(getattr(record, key) == value for key, value in wanted.items())
-        ]
+    @contextlib.contextmanager
+    def measuring(self, section: str) -> Iterator[None]:
+        """Meter one stage of a section, to which belongs what is added; it is saved also when the stage fails."""
+        about = self.sections.setdefault(section, {"rows": {}})
+        if section not in self._others_s:
+            self._others_s[section] = about["minutes"] = 0.0
+            about |= {"command": self._command, "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime())}
+        about["stopped"], self._section = True, section
+        began, busy, own = time.monotonic(), machine_busy_s(), own_cpu_s()
+        try:
+            yield
+            about["stopped"] = False
+        finally:
+            about["minutes"] += (time.monotonic() - began) / 60
+            self._others_s[section] += max(0.0, machine_busy_s() - busy - (own_cpu_s() - own))
+            about["other_programs_cpus"] = self._others_s[section] / max(60 * about["minutes"], 1e-9)
+            self.save()
 
-    def values(self, **wanted: Any) -> list[float]:
-        """Values of all matching records, of all rounds."""
-        return [value for record in self.find(**wanted) for value in record.values]
-
-    def median(self, **wanted: Any) -> float | None:
-        """Median over all rounds; None when nothing matches."""
-        values = self.values(**wanted)
-        return statistics.median(values) if values else None
-
-    def p95(self, **wanted: Any) -> float | None:
-        """95th percentile over all rounds; None below 20 values, where it would be the maximum."""
-        values = self.values(**wanted)
-        return percentile(values, 0.95) if len(values) >= 20 else None
-
-    def size(self, **wanted: Any) -> float | None:
-        """Median number of bytes of the matching answers."""
-        sizes = [size for record in self.find(**wanted) for size in record.sizes]
-        return statistics.median(sizes) if sizes else None
-
-    def ratio(self, above: dict[str, Any], below: dict[str, Any]) -> float | None:
-        """Median of the records `above` divided by that of `below`."""
-        top, bottom = self.median(**above), self.median(**below)
-        return top / bottom if top is not None and bottom else None
-
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
         """Write the file as a whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"facts": self.facts, "records": [asdict(record) for record in self.records]}
-        half = path.with_suffix(f".{os.getpid()}.part")
-        half.write_text(json.dumps(document, indent=1) + "\n")
-        half.replace(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        half = self.path.with_suffix(f".{os.getpid()}.part")
+        half.write_text(json.dumps({"facts": self.facts, "sections": self.sections}, indent=1) + "\n")
+        half.replace(self.path)
 
-    @classmethod
-    def load(cls, path: Path) -> Results:
-        """Read what `save` wrote."""
-        document = json.loads(path.read_text())
-        records = [
-            Record(**{**entry, "values": tuple(entry["values"]), "sizes": tuple(entry["sizes"])})
-            for entry in document["records"]
-        ]
-        return cls(document["facts"], records)
+    def table(self, section: str) -> str:
+        """One section: rows and columns in the order they came, and ratios to the published server."""
+        rows = self.sections.get(section, {}).get("rows", {})
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        rivals = any(column.startswith(REFERENCE) for column in columns)
+        lines = [["", *columns, *["ratio"] * rivals]]
+        for row, values in rows.items():
+            cells = [cell(values[column]) if values.get(column) else _NONE for column in columns]
+            lines.append([row, *cells, *[_ratios(row, values)] * rivals])
+        return table(lines)
+
+    def about(self) -> str:
+        """When, for how long and with which command each section was measured, and what else the machine did."""
+        lines = [["section", "begun, UTC", "minutes", "other programs, processors", "command"]]
+        for name, one in self.sections.items():
+            minutes = f"{one['minutes']:.1f}" + ", **stopped before its end**" * one["stopped"]
+            lines.append([name, one["date"], minutes, f"{one['other_programs_cpus']:.2f}", f"`{one['command']}`"])
+        return table(lines)
+
+
+def _ratios(row: str, values: dict[str, list[float]]) -> str:
+    """How many times better we are than the better form of the published server, for each kind that both have."""
+    found = []
+    for column in [name for name in values if name.split(",")[0] == OURS]:
+        kind = column.removeprefix(OURS)
+        theirs = [statistics.median(seen) for name, seen in values.items() if _is_rival(name, kind) and seen]
+        if theirs and (ours := statistics.median(values[column])):
+            more = row.endswith("/s")
+            best = max(theirs) if more else min(theirs)
+            found.append(f"×{short(ours / best if more else best / ours)}" if best or not more else _NONE)
+    return " / ".join(found) or _NONE
+
+
+def _is_rival(column: str, kind: str) -> bool:
+    name, _, rest = column.partition(",")
+    return name.startswith(REFERENCE) and rest == kind.removeprefix(",")
+
+
+def cell(values: Sequence[float]) -> str:
+    """The median, and the 95th percentile in brackets where there are at least 20 values."""
+    more = f" ({short(percentile(values, 0.95))})" if len(values) >= 20 else ""
+    return short(statistics.median(values)) + more
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def short(value: float) -> str:
+    """A number with about three significant figures."""
+    digits = 3 if value < 0.1 else 2 if value < 10 else 1 if value < 100 else 0
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first line is its head."""
+    if len(lines) < 2:
+        return "(not measured)\n"
+    head, *body = lines
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---", *["---:"] * (len(head) - 1)], *body])
+
+
+def say(text: str) -> None:
+    """Tell how far it is, on standard error."""
+    sys.stderr.write(f"benchmarks: {text}\n")

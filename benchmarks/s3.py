@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from benchmarks import datasets
 from benchmarks.connection import Connection
 from benchmarks.questions import VISITED, Questions, diffexp_body, random_sets
-from benchmarks.report import seconds, short, table
-from benchmarks.servers import OURS, Kind, Running, running
+from benchmarks.results import OURS, Results
+from benchmarks.servers import Kind, Running, running
 from benchmarks.sizes import Data
 
 # What is started here is ended here; no container is needed that sees to it.
@@ -28,7 +26,6 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from tests.integration import minio, s3_proxy
 
 DELAY_S = 0.03
-FIRST_PLOT_GOAL_S = 1.5
 _STARTS = 5
 _AT_ONCE = 6  # connections that browsers open to one server
 _GENES, _AT_ONE_REQUEST, _IN_SET = 50, 30, 20  # a request may name 32 columns
@@ -38,42 +35,26 @@ _DECODE_LIMIT_S = 900.0
 _CACHE = datasets.FOLDER / "s3-cache"
 _BUCKET = "benchmark"
 
-OPEN, PAGE_GENE, FIRST_GENE, NEXT_GENE = "open", "page-gene", "first-gene", "next-gene"
-GENES, TOGETHER, MEAN, COMPARE = "genes", "together", "mean", "compare"
-DECODED_GENE, DECODED_COMPARE, LIST = "decoded-gene", "decoded-compare", "list"
-_TEXTS = {
-    OPEN: "open a dataset to the first plot",
-    PAGE_GENE: f"first gene, {_PAUSE_S} s after that",
-    FIRST_GENE: "first gene at once, the page never asked for",
-    NEXT_GENE: "next gene",
-    GENES: f"{_GENES} genes, one after the other",
-    TOGETHER: f"{_AT_ONE_REQUEST} genes in one request",
-    MEAN: f"mean of {_IN_SET} genes",
-    COMPARE: "first diffexp, {cells} + {cells} cells",
-    LIST: "list of datasets, first time",
-    DECODED_GENE: "gene, decoded",
-    DECODED_COMPARE: "diffexp, {cells} + {cells} cells, decoded",
-}
-
 
 class Tally:
     """Seconds of each operation, and the requests to the store that it cost, over several starts."""
 
-    def __init__(self, proxy: s3_proxy.Proxy) -> None:
-        self._proxy = proxy
-        self.rows: dict[str, list[dict[str, Any]]] = {}
+    def __init__(self, proxy: s3_proxy.Proxy, results: Results) -> None:
+        self._proxy, self._results = proxy, results
 
     @contextlib.contextmanager
-    def noting(self, key: str) -> Iterator[None]:
+    def noting(self, row: str) -> Iterator[None]:
         """Time the block, and count the requests to the store meanwhile."""
         self._proxy.take()
         began = time.perf_counter()
         yield
         elapsed = time.perf_counter() - began
         counts = self._proxy.take()
-        self.rows.setdefault(key, []).append(
-            {"seconds": elapsed, "requests": counts.total, "operations": counts.by_operation()}
-        )
+        operations = counts.by_operation()
+        self._results.add(row, "seconds", [elapsed])
+        self._results.add(row, "requests", [counts.total])
+        for kind in (s3_proxy.GET, "HEAD", s3_proxy.LIST):
+            self._results.add(row, kind, [operations.get(kind, 0)])
 
 
 class Visitor:
@@ -116,13 +97,8 @@ class Visitor:
         self.ask(f"{self.api}diffexp/obs", body=body)
 
 
-def measure(data: Data) -> dict[str, Any]:
+def measure(data: Data, results: Results) -> None:
     """Upload the CXG of `data`, converted now if need be, and measure our server on it.
-
-    Returns
-    -------
-    `cells`, `genes`, `mb`, `delay_ms`, `starts`, and `rows`: for each operation a list, over the starts, of
-    `seconds`, `requests` and `operations` (requests of each kind)
 
     Raises
     ------
@@ -140,15 +116,12 @@ def measure(data: Data) -> dict[str, Any]:
             environment=(*settings.items(), ("CXG_CACHE_DIR", str(_CACHE))),
             place=f"s3://{_BUCKET}/data",
         )
-        tally = Tally(proxy)
+        tally = Tally(proxy, results)
         for number in range(_STARTS):
             _serve(kind, data, lambda visitor: _opened(visitor, tally))
             _serve(kind, data, lambda visitor, seed=number: _explored(visitor, tally, seed, data))
         _serve(kind, data, lambda visitor: _decoded(visitor, tally, data))
     shutil.rmtree(_CACHE, ignore_errors=True)
-    size = sum(item.stat().st_size for item in folder.rglob("*") if item.is_file())
-    facts = {"cells": data.cells, "genes": data.genes, "mb": size / 1e6, "delay_ms": DELAY_S * 1000}
-    return {**facts, "starts": _STARTS, "compared": _cells(data), "rows": tally.rows}
 
 
 def _serve(kind: Kind, data: Data, visit: Callable[[Visitor], None]) -> None:
@@ -160,33 +133,33 @@ def _serve(kind: Kind, data: Data, visit: Callable[[Visitor], None]) -> None:
 
 def _opened(visitor: Visitor, tally: Tally) -> None:
     # Decoding begins two seconds after the page is asked for; this ends before.
-    with tally.noting(OPEN):
+    with tally.noting("open a dataset to the first plot"):
         visitor.open()
     time.sleep(_PAUSE_S)
-    with tally.noting(PAGE_GENE):
+    with tally.noting(f"first gene, {_PAUSE_S} s after that"):
         visitor.ask(visitor.questions.gene(5))
 
 
 def _explored(visitor: Visitor, tally: Tally, seed: int, data: Data) -> None:
     """Expression without the page, which would have everything decoded in the background."""
     questions, genes, cells = visitor.questions, visitor.questions.genes_in_order(seed), _cells(data)
-    with tally.noting(LIST):
+    with tally.noting("list of datasets, first time"):
         visitor.ask("/")
     visitor.ask(visitor.api + "schema", visitor.api + "config")
-    with tally.noting(FIRST_GENE):
+    with tally.noting("first gene at once, the page never asked for"):
         visitor.ask(questions.gene(genes[0]))
     visitor.ask(*(questions.gene(number) for number in genes[1:7]))  # so that each worker has the matrix open
-    with tally.noting(NEXT_GENE):
+    with tally.noting("next gene"):
         visitor.ask(questions.gene(genes[7]))
-    with tally.noting(GENES):
+    with tally.noting(f"{_GENES} genes, one after the other"):
         for number in genes[8 : 8 + _GENES]:
             visitor.ask(questions.gene(number))
     after = genes[8 + _GENES :]
-    with tally.noting(TOGETHER):
+    with tally.noting(f"{_AT_ONE_REQUEST} genes in one request"):
         visitor.genes_together(after[:_AT_ONE_REQUEST])
-    with tally.noting(MEAN):
+    with tally.noting(f"mean of {_IN_SET} genes"):
         visitor.ask(questions.mean(after[_AT_ONE_REQUEST : _AT_ONE_REQUEST + _IN_SET]))
-    with tally.noting(COMPARE):
+    with tally.noting(f"first diffexp, {cells:,} + {cells:,} cells"):
         visitor.compare(cells, seed)
 
 
@@ -198,48 +171,11 @@ def _decoded(visitor: Visitor, tally: Tally, data: Data) -> None:
             return  # where there is no room for it, say
         time.sleep(0.2)
     for number in range(_STARTS):
-        with tally.noting(DECODED_GENE):
+        with tally.noting("gene, decoded"):
             visitor.ask(visitor.questions.gene(number + 10))
-        with tally.noting(DECODED_COMPARE):
+        with tally.noting(f"diffexp, {_cells(data):,} + {_cells(data):,} cells, decoded"):
             visitor.compare(_cells(data), number + 200)
 
 
 def _cells(data: Data) -> int:
     return min(_CELLS, data.cells // 4)
-
-
-def section(measured: dict[str, Any]) -> str:
-    """The part of the report on S3, in Markdown."""
-    lines = [["on S3", "seconds", "slowest", "requests", "of these GET / HEAD / LIST", "goal", "met"]]
-    for key, text in _TEXTS.items():
-        notes = measured["rows"].get(key)
-        if not notes:
-            continue
-        taken = [note["seconds"] for note in notes]
-        typical = sorted(notes, key=lambda note: note["requests"])[len(notes) // 2]
-        kinds = " / ".join(str(typical["operations"].get(kind, 0)) for kind in (s3_proxy.GET, "HEAD", s3_proxy.LIST))
-        median, goal = statistics.median(taken), FIRST_PLOT_GOAL_S if key == OPEN else None
-        met = "–" if goal is None else "yes" if median <= goal else "**no**"
-        line = [text.format(cells=f"{measured['compared']:,}"), seconds(median), seconds(max(taken))]
-        lines.append([*line, str(typical["requests"]), kinds, seconds(goal), met])
-    return _SECTION.format(
-        delay=measured["delay_ms"],
-        cells=measured["cells"],
-        genes=measured["genes"],
-        mb=short(measured["mb"]),
-        starts=measured["starts"],
-        table=table(lines),
-    )
-
-
-_SECTION = """\
-## On S3, with {delay:.0f} ms added to each request
-
-Our server alone, reading {cells:,} cells x {genes:,} genes ({mb} MB) from an S3 server on the same machine, through a
-proxy that holds every request back for {delay:.0f} ms, many at a time, and counts it. Bandwidth is that of the machine.
-Medians of {starts} starts, each with an empty cache folder; the server is up, but nobody has asked it for the dataset.
-*The first plot* is the page, the schema, one embedding and all obs columns, six at a time as browsers ask; what opens
-the matrix is fetched ahead meanwhile and counted too. The genes and comparisons after it are asked of servers whose
-workers have opened the dataset, with nothing decoded; *decoded* is some time after the page was asked for.
-
-{table}"""

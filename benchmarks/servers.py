@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.connection import Connection
 from benchmarks.datasets import FOLDER, ROOT, cxg_name, dataroot, h5ad_path
+from benchmarks.results import OURS
 from benchmarks.sizes import Data
 from cxg.memory import plan
 
-OURS, REFERENCE = "ours", "1.3.0"
 _POLL_S = 0.005
 _START_LIMIT_S = 300.0
 

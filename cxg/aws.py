@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cxg.errors import ConfigError, StorageUnavailable
+from cxg.errors import ConfigError, StorageUnavailable, one_line
 
 if TYPE_CHECKING:
     from cxg.config import S3Locator
@@ -292,5 +292,5 @@ def readable_errors(what: str) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return text if text.endswith(".") else text + "."

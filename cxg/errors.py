@@ -31,6 +31,11 @@ from collections.abc import Sequence
 from cxg.redact import redacted
 
 
+def one_line(text: object) -> str:
+    """Text, or an error's, without line breaks and repeated blanks."""
+    return " ".join(str(text).split())
+
+
 class CxgError(Exception):
     """The base class of all errors that the package raises on purpose; its text is for a person."""
 

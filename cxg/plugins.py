@@ -33,7 +33,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cxg.errors import ConfigError
+from cxg.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -224,7 +224,7 @@ def _refusing(path: Path, doing: str) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
+    text = one_line(error).rstrip(".")
     where = f" (line {error.lineno})" if isinstance(error, SyntaxError) and "line" not in text else ""
     return f"{type(error).__name__}: {text}{where}" if text else type(error).__name__
 

@@ -24,7 +24,7 @@ from cxg import memory
 from cxg.cli.rewritten_objects import find_rewritten
 from cxg.config import Config, load
 from cxg.datasets.dataroot import Dataroot, SingleDataset
-from cxg.errors import ConfigError, CxgError
+from cxg.errors import ConfigError, CxgError, one_line
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.notes import Loss
 from cxg.plugins import load as load_plugins
@@ -118,14 +118,14 @@ def check_datasets(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
         path = _mounted_path(uri, setting, env)
         reached = check_data(path, setting, config, env)
     except CxgError as error:
-        yield Check("data", FAILED, _line(error))
+        yield Check("data", FAILED, one_line(error))
         return
     storage = Storage(config, dataset_mb=memory.plan(env).dataset_mb)
     root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleDataset(storage, path)
     try:
         names = root.names()
     except CxgError as error:
-        yield Check("data", FAILED, f"{setting} {uri}: {_line(error)}")
+        yield Check("data", FAILED, f"{setting} {uri}: {one_line(error)}")
         return
     details = list(reached.warnings)
     if not path.startswith("s3://") and os.access(path, os.W_OK):
@@ -213,7 +213,7 @@ def check_client(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
         client = load_client(folder, config, Path(scripts) if scripts else None)
         changed = _changed_files(folder)
     except (CxgError, OSError) as error:
-        yield Check("web client", FAILED, _line(error))
+        yield Check("web client", FAILED, one_line(error))
         return
     text = f"{len(client.files)} files in {folder}"
     if changed:
@@ -266,7 +266,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except CxgError as error:
-        return Check(name, FAILED, _line(error))
+        return Check(name, FAILED, one_line(error))
 
 
 def _mounted_path(uri: str, setting: str, env: Mapping[str, str]) -> str:
@@ -315,7 +315,3 @@ def _sha256(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from cxg import config
+from cxg.convert.report import plain
 from cxg.errors import DatasetNotFound
 from cxg.format.inspection.inspect import Inspection, inspect_dataset
 from cxg.format.memory_size import too_large
@@ -60,19 +60,9 @@ def as_text(found: Inspection) -> str:
         if key.endswith("_columns"):
             lines += [f"{label}", *(f"  {column}" for column in value)]
         else:
-            lines.append(f"{label:<{width}}  {_plain(value)}")
+            lines.append(f"{label:<{width}}  {plain(value)}")
     for level, title in (("error", "Wrong"), ("warning", "Odd")):
         chosen = [item for item in found.findings if item.level == level]
         if chosen:
             lines += ["", f"{title}:", *(f"  {item.subject}: {item.text}" for item in chosen)]
     return "\n".join(lines if found.findings else [*lines, "", "Nothing is wrong."])
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "none" if value is None else str(value)

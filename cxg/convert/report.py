@@ -52,7 +52,7 @@ class Report:
     def as_text(self) -> str:
         """The report for a terminal: facts first, then warnings, then changes."""
         width = max((len(key) for key in self.facts), default=0)
-        lines = [f"  {key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in self.facts.items()]
+        lines = [f"  {key.replace('_', ' '):<{width}}  {plain(value)}" for key, value in self.facts.items()]
         for level, title in (("warning", "Look at"), ("info", "Changed")):
             chosen = [note for note in self.notes if note.level == level]
             if chosen:
@@ -60,9 +60,12 @@ class Report:
         return "\n".join(lines)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """One fact for a person: thousands apart, lists with commas, yes or no, "none" for nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return "none" if value is None else str(value)

@@ -23,6 +23,7 @@ from cxg.errors import (
     RequestError,
     StorageUnavailable,
     UnsupportedMedia,
+    one_line,
 )
 from cxg.redact import redacted, traceback_text
 from cxg.web.headers import NO_STORE
@@ -78,7 +79,7 @@ def log_failure(error: CxgError, *, with_traceback: bool = False) -> None:
         reasons = [reason for reason in reasons if reason not in text] + [text]
         cause = cause.__cause__
     line = f"{request.method} {request.path}: {error}" + (f" [{'; '.join(reasons)}]" if reasons else "")
-    told = redacted(" ".join(line.split()))
+    told = redacted(one_line(line))
     log.warning("%s", f"{told}\n{traceback_text(error)}" if with_traceback else told)
 
 
