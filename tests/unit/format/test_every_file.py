@@ -60,8 +60,10 @@ def answers(dataroot: Path, client_dir: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def is_told(path: Path) -> bool:
-    """Whether an inspection finds an error."""
-    return not inspect_dataset(Storage(config.default()), str(path), "x.cxg").ok
+    """Whether an inspection finds an error; a quick one finds most of them."""
+    return not all(
+        inspect_dataset(Storage(config.default()), str(path), "x.cxg", quick=quick).ok for quick in (True, False)
+    )
 
 
 CASES = [

@@ -137,10 +137,28 @@ DAMAGE = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A good CXG, which tests copy."""
+    return build(tmp_path_factory.mktemp("sound") / "x.cxg", n_obs=30, n_var=20).path
+
+
+@pytest.fixture(scope="module")
+def sound_with_totals(tmp_path_factory):
+    """The same with sums of X and with uns."""
+    root = build(tmp_path_factory.mktemp("sound") / "x.cxg", n_obs=30, n_var=20, totals=True, uns="{}").path
+    assert main(["inspect", str(root)]) == 0
+    return root
+
+
+def copy_of(root, tmp_path):
+    return shutil.copytree(root, tmp_path / "x.cxg")
+
+
 @pytest.mark.parametrize("what", DAMAGE)
-def test_damage(tmp_path, capsys, what):
+def test_damage(tmp_path, capsys, sound, what):
     damage, code, sentence = DAMAGE[what]
-    root = build(tmp_path / "x.cxg", n_obs=30, n_var=20).path
+    root = copy_of(sound, tmp_path)
     damage(root)
     found, report = look(capsys, root)
     assert sentence in said(report)
@@ -258,10 +276,9 @@ MORE_DAMAGE = {
 
 
 @pytest.mark.parametrize("what", MORE_DAMAGE)
-def test_whatever_is_lost_is_an_error(tmp_path, capsys, what):
+def test_whatever_is_lost_is_an_error(tmp_path, capsys, sound_with_totals, what):
     damage, sentence = MORE_DAMAGE[what]
-    root = build(tmp_path / "x.cxg", n_obs=30, n_var=20, totals=True, uns="{}").path
-    assert look(capsys, root)[0] == 0
+    root = copy_of(sound_with_totals, tmp_path)
     damage(root)
     code, report = look(capsys, root)
     assert sentence in said(report)
@@ -277,8 +294,8 @@ def test_one_commit_of_two_is_an_error(tmp_path, capsys):
     assert "Xc cannot be read because the commit files of 1 of its 2 fragments are missing" in said(report)
 
 
-def test_a_quick_look_leaves_the_values_of_x_alone(tmp_path, capsys):
-    root = build(tmp_path / "x.cxg", n_obs=30, n_var=20).path
+def test_a_quick_look_leaves_the_values_of_x_alone(tmp_path, capsys, sound):
+    root = copy_of(sound, tmp_path)
     cut_in_the_middle("Xr/__fragments/*/a0.tdb")(root)
     assert main(["inspect", "--quick", str(root)]) == 0
     assert main(["inspect", str(root)]) == 1

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ class Source:
         self.wait.set()
 
     def fetch(self, uri: str, target: Path) -> None:
-        self.wait.wait(10)
+        assert self.wait.wait(30)
         self.fetched.append(uri.removeprefix(f"{self.root}/"))
         shutil.copyfile(uri, target)
 
@@ -81,12 +82,21 @@ def test_another_process_finds_them(source: Source, folder: Path) -> None:
 
 
 def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: Path) -> None:
+    joined = threading.Semaphore(0)
+
+    class Watched(Copies):
+        def start(self, *args: Any) -> Any:
+            future = super().start(*args)
+            joined.release()
+            return future
+
     listing = source.listing
-    copies = make(source, folder).of(str(source.root), listing.identity(""))
+    copies = Watched(source.fetch, CacheFolder(folder, ROOM)).of(str(source.root), listing.identity(""))
     source.wait.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(copies.have, listing.entries) for _ in range(8)]
-        time.sleep(0.05)
+        for _ in range(8 * len(listing.entries)):
+            assert joined.acquire(timeout=30)
         source.wait.set()
         assert all(future.result() for future in asked)
     assert sorted(source.fetched) == ["obs/a0.tdb", "obs/a1.tdb"]

@@ -270,7 +270,7 @@ HANGS = """
 import os, sys, threading
 from cxg.timeouts.calls import Limits, stalls
 from cxg.storage import storage
-stalls.limits = Limits(slow_s=0.1, limit_s=0.3)
+stalls.limits = Limits(slow_s=0.1, limit_s=1.0)
 os.mkfifo(sys.argv[1])
 pipe, list_folder = sys.argv.pop(1), storage.list_folder
 storage.list_folder = lambda path: os.open(pipe, os.O_RDONLY) if "a.cxg" in path else list_folder(path)

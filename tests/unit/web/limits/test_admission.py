@@ -28,12 +28,27 @@ def entered(room: Callable[[], AbstractContextManager[None]]) -> tuple[threading
     return inside, thread
 
 
-def test_long_reads_take_turns() -> None:
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Released whenever another thread begins to wait for a condition."""
+    begun, main, wait = threading.Semaphore(0), threading.current_thread(), threading.Condition.wait
+
+    def watched(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is not main:
+            begun.release()
+        return wait(condition, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait", watched)
+    return begun
+
+
+def test_long_reads_take_turns(waits: threading.Semaphore) -> None:
     work = Admission(100, 6)
     for other in (work.long_read, work.background_scan):
         with work.long_read():
             inside, _ = entered(other)
-            assert not inside.wait(0.05)
+            assert waits.acquire(timeout=WAIT_S)
+            assert not inside.is_set()
         assert inside.wait(WAIT_S)
 
 
@@ -61,24 +76,26 @@ def test_short_reads_refuse_nobody() -> None:
         assert inside.wait(WAIT_S)
 
 
-def test_answers_are_made_beside_each_other_while_they_fit() -> None:
+def test_answers_are_made_beside_each_other_while_they_fit(waits: threading.Semaphore) -> None:
     work = Admission(100, 1)
     with ExitStack() as others:
         for _ in range(2):
             others.enter_context(work.memory(40))
         inside, _ = entered(lambda: work.memory(40))
-        assert not inside.wait(0.05)
+        assert waits.acquire(timeout=WAIT_S)
+        assert not inside.is_set()
         with work.memory(20):
             pass
     assert inside.wait(WAIT_S)
 
 
 @pytest.mark.parametrize("size", [None, 1000])
-def test_what_is_larger_than_all_is_made_alone(size: int | None) -> None:
+def test_what_is_larger_than_all_is_made_alone(size: int | None, waits: threading.Semaphore) -> None:
     work = Admission(100, 1)
     with work.memory(1):
         inside, _ = entered(lambda: work.memory(size))
-        assert not inside.wait(0.05)
+        assert waits.acquire(timeout=WAIT_S)
+        assert not inside.is_set()
     assert inside.wait(WAIT_S)
     with work.memory(100):
         pass
