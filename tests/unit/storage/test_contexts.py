@@ -84,10 +84,10 @@ def test_objects_of_a_replaced_context_are_made_anew() -> None:
 
 
 def test_memory_does_not_grow_with_reads_and_opens(project: Path) -> None:
-    """TileDB keeps 12 kB for each read and 15 kB for each dataset opened: 4,800 and 1,800 here, if contexts stay."""
-    command = [sys.executable, "-m", "tests.growth", "--reads", "800", "--opens", "240", "--most-uses", "50"]
+    """If contexts stayed, what TileDB keeps for each use would add up to about 2,000 and 900 kB here."""
+    command = [sys.executable, "-m", "tests.growth", "--reads", "1400", "--opens", "400", "--most-uses", "50"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["generation"] > 20
-    assert found["reads"] < 1_500, found
-    assert found["opens"] < 900, found
+    assert found["reads"] < 1_300, found
+    assert found["opens"] < 650, found

@@ -46,7 +46,7 @@ class Recorder(Admission):
 def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     top = tmp_path_factory.mktemp("sizes")
     cxgs.build(top / "data" / "a.cxg", n_obs=N_OBS, n_var=N_VAR)
-    made = serve(top / "data", top / "client", limits={"column_request_max": None})
+    made = serve(top / "data", top / "client", {"CXG_CACHE_MB": "0"}, limits={"column_request_max": None})
     made.get(f"{API}data/var?var:name_0=gene0")
     return made
 
