@@ -32,7 +32,7 @@ from cxg.redact import redacted
 
 
 def one_line(text: object) -> str:
-    """Text, or an error's, without line breaks and repeated blanks."""
+    """Return a text, or an error's, without line breaks and repeated blanks."""
     return " ".join(str(text).split())
 
 

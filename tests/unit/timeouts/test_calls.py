@@ -52,7 +52,7 @@ def settle(stalls: Stalls, count: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_call_gives_what_the_function_gives() -> None:
+def test_a_call_returns_or_raises_as_its_function() -> None:
     stalls = Stalls(SHORT)
     assert stalls.call("x", lambda: 5) == 5
     with pytest.raises(KeyError, match="why"):
@@ -63,7 +63,7 @@ def test_a_call_gives_what_the_function_gives() -> None:
     assert stalls.call("x", lambda: threading.get_ident() == stalls.call("y", threading.get_ident))
 
 
-def test_a_call_that_hangs_is_waited_for_no_longer_and_others_are_refused_at_once(hanging: Hanging) -> None:
+def test_a_hanging_call_times_out_and_others_are_refused_at_once(hanging: Hanging) -> None:
     stalls, dropped = Stalls(SHORT), []
     for _ in range(3):
         with pytest.raises(StorageUnavailable, match="not answered"):
@@ -82,7 +82,7 @@ def test_a_call_that_hangs_is_waited_for_no_longer_and_others_are_refused_at_onc
     assert dropped == ["late"]
 
 
-def test_one_more_is_tried_after_a_while_and_then_ever_more_rarely(hanging: Hanging) -> None:
+def test_retries_become_rarer_while_a_call_hangs(hanging: Hanging) -> None:
     clock = Clock()
     stalls = Stalls(replace(SHORT, clock=clock))
     with pytest.raises(StorageUnavailable):
@@ -99,7 +99,7 @@ def test_one_more_is_tried_after_a_while_and_then_ever_more_rarely(hanging: Hang
     assert stalls.call("a", lambda: 1) == 1
 
 
-def test_one_that_comes_back_shows_that_all_is_well(hanging: Hanging) -> None:
+def test_a_call_that_returns_ends_the_refusals(hanging: Hanging) -> None:
     clock = Clock()
     stalls = Stalls(replace(SHORT, clock=clock))
     with pytest.raises(StorageUnavailable):
@@ -110,7 +110,7 @@ def test_one_that_comes_back_shows_that_all_is_well(hanging: Hanging) -> None:
     assert stalls.stuck == 1
 
 
-def test_few_wait_long_so_that_threads_are_left(hanging: Hanging) -> None:
+def test_only_a_few_threads_wait_for_slow_calls(hanging: Hanging) -> None:
     stalls = Stalls(PATIENT)
     stalls.most_slow = 2
     with ThreadPoolExecutor(5) as pool:
@@ -123,7 +123,7 @@ def test_few_wait_long_so_that_threads_are_left(hanging: Hanging) -> None:
     assert all(isinstance(end, StorageUnavailable) for end in ends if end is not None)
 
 
-def test_who_waits_for_a_lock_gives_up_when_its_holder_waits_for_something_slow(hanging: Hanging) -> None:
+def test_waiting_for_a_lock_ends_when_its_holder_waits_for_a_slow_call(hanging: Hanging) -> None:
     stalls, lock = Stalls(PATIENT), threading.Lock()
     stalls.most_slow = 1
 
@@ -157,7 +157,7 @@ class Watched:
         return is_mine
 
 
-def test_who_waits_for_a_lock_waits_as_long_as_its_holder_works() -> None:
+def test_waiting_for_a_lock_lasts_while_its_holder_works() -> None:
     stalls, lock = Stalls(Limits(slow_s=0.01, limit_s=0.02)), Watched()
     with ThreadPoolExecutor(1) as pool:
         lock.acquire()
@@ -169,7 +169,7 @@ def test_who_waits_for_a_lock_waits_as_long_as_its_holder_works() -> None:
         waiter.result(30)
 
 
-def test_nothing_is_opened_any_more_while_very_many_hang(hanging: Hanging) -> None:
+def test_nothing_is_opened_while_very_many_calls_hang(hanging: Hanging) -> None:
     clock = Clock()
     stalls = Stalls(replace(SHORT, most_stuck=3, clock=clock))
     for number in range(3):
@@ -189,9 +189,7 @@ def test_s3_has_more_time() -> None:
     assert SHORT.of("s3://bucket/a.cxg") == (0.2, 0.8)
 
 
-def test_half_the_threads_of_a_worker_may_wait_for_something_slow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_the_threads_of_a_worker_may_wait_for_slow_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.stalls, "most_slow", 0)
     config = load("", {"CXG_DATAROOT": str(tmp_path)}).config
     for threads, most in ((8, 4), (5, 2), (1, 1)):

@@ -124,7 +124,7 @@ def test_a_pipe_in_a_dataset_is_never_opened(client: FlaskClient, folder: Path, 
 @pytest.mark.parametrize(
     "place", ["obs/__schema/new", "Xc/__schema/new", "emb/umap/__schema/new", "X_totals/__meta/*", "new.fifo"]
 )
-def test_the_commands_do_not_open_it_either(folder: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_do_not_open_a_pipe_either(folder: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     make_pipe(folder / "a.cxg", place)
     code = cxg(["inspect", str(folder / "a.cxg"), "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -134,7 +134,7 @@ def test_the_commands_do_not_open_it_either(folder: Path, place: str, capsys: py
     assert not stalls.stuck
 
 
-def test_links_to_pipes_and_devices_are_no_files_either(client: FlaskClient, folder: Path, tmp_path: Path) -> None:
+def test_links_to_pipes_and_devices_are_not_opened_either(client: FlaskClient, folder: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (folder / "a.cxg/obs/__schema/link").symlink_to(tmp_path / "pipe")
     (folder / "b.cxg/Xc/__schema/link").symlink_to("/dev/zero")
@@ -146,7 +146,7 @@ def test_links_to_pipes_and_devices_are_no_files_either(client: FlaskClient, fol
     assert "c.cxg" not in client.get("/").text
 
 
-def test_a_socket_that_is_put_into_an_open_dataset_is_noticed(
+def test_a_socket_that_is_put_into_an_open_dataset_is_detected(
     client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.get("/d/a.cxg/api/v0.2/schema").status_code == 200
@@ -171,7 +171,7 @@ def check_503(status: int, headers: object) -> None:
 
 
 @pytest.mark.parametrize("where", ["Xc/__schema/__*", "Xc/__fragments/*/a0.tdb", "emb/umap/__fragments/*/a0.tdb"])
-def test_one_dataset_that_hangs_is_told_and_others_are_answered(
+def test_a_hanging_dataset_is_reported_and_others_are_answered(
     client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     # A pipe has no length, which would be told before anybody opens it.
@@ -235,7 +235,7 @@ def test_a_dataset_that_hangs_while_it_is_opened(
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
 
 
-def test_an_open_dataset_whose_files_cannot_be_listed_any_more_goes_on(
+def test_an_open_dataset_is_served_after_its_files_cannot_be_listed(
     client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
@@ -249,7 +249,7 @@ def test_an_open_dataset_whose_files_cannot_be_listed_any_more_goes_on(
         time.sleep(0.001)
 
 
-def test_a_dataroot_that_hangs_is_told(client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_dataroot_is_reported(client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, scandir = threading.Event(), os.scandir
 
     def hang(path: object) -> object:

@@ -69,7 +69,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_others_keep_in_the_folder_is_left_alone(folder: Path) -> None:
+def test_other_files_in_the_folder_are_left_alone(folder: Path) -> None:
     cache = folder / "cache"
     cache.mkdir(mode=0o700)
     for name in ("partial-thesis", "my-columns", f"{'0' * 32}-columns", "s3-backup"):
@@ -92,7 +92,7 @@ def test_what_others_keep_in_the_folder_is_left_alone(folder: Path) -> None:
     }
 
 
-def test_a_folder_that_is_taken_costs_the_copies_only(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_is_taken_only_prevents_copies(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "cache" / OWN_NAME / "partial-thesis").mkdir(parents=True)
     (folder / "cache").chmod(0o700)
     server = Server(folder)
@@ -184,7 +184,7 @@ def test_datasets_that_look_alike_are_both_decoded(folder: Path, twins) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_values_altered_under_their_name_are_noticed(folder: Path, twins, running) -> None:
+def test_values_altered_under_their_name_are_detected(folder: Path, twins, running) -> None:
     server = Server(folder)
     server.decode("a.cxg")
     assert answers(server, "a.cxg") == twins["a.cxg"]
@@ -198,7 +198,7 @@ def test_values_altered_under_their_name_are_noticed(folder: Path, twins, runnin
     assert answers(server, "a.cxg") == twins["zz.cxg"]
 
 
-def test_a_link_that_leads_to_a_lookalike_is_noticed(folder: Path, twins) -> None:
+def test_a_link_to_a_similar_dataset_is_detected(folder: Path, twins) -> None:
     link = folder / "root" / "link.cxg"
     link.symlink_to("a.cxg")
     server = Server(folder)
@@ -286,7 +286,7 @@ def damaged(made: Path, decoded_once, tmp_path: Path, monkeypatch: pytest.Monkey
     return Damaged(tmp_path, made, *decoded_once, monkeypatch)
 
 
-def test_sound_copies_are_used(damaged: Damaged, caplog: pytest.LogCaptureFixture) -> None:
+def test_valid_copies_are_used(damaged: Damaged, caplog: pytest.LogCaptureFixture) -> None:
     damaged.check_copies_are_used()
     damaged.check_copies_are_used()
     assert not caplog.records
@@ -386,7 +386,7 @@ def swap(one: Path, other: Path) -> None:
     [("columns/obs-1.npy", "columns/obs-2.npy"), ("columns/emb-0.npy", "columns/emb-1.npy")]
     + [(f"obs/{name}", f"var/{name}") for name in ("value.f4", "other.u2", "manifest")],
 )
-def test_files_in_each_others_place(damaged: Damaged, caplog, names) -> None:
+def test_swapped_files(damaged: Damaged, caplog, names) -> None:
     one, other = (damaged.copies[name.split("/")[0]] / name.split("/")[1] for name in names)
     swap(one, other)
     damaged.ask()
@@ -431,7 +431,7 @@ def test_damage_to_the_folders(damaged: Damaged, caplog, damage, running: bool) 
     damaged.check_copies_are_used()
 
 
-def test_a_file_more_does_not_matter(damaged: Damaged, caplog) -> None:
+def test_an_extra_file_does_not_matter(damaged: Damaged, caplog) -> None:
     for folder in damaged.copies.values():
         (folder / "other.u4").write_text("text")
         (folder / "obs-99.npy").write_text("text")
@@ -459,7 +459,7 @@ def test_files_that_cannot_be_read(damaged: Damaged, caplog, monkeypatch, call: 
     damaged.check_copies_are_used()
 
 
-def test_too_many_open_files_are_no_damage(damaged: Damaged, caplog, monkeypatch) -> None:
+def test_too_many_open_files_are_not_damage(damaged: Damaged, caplog, monkeypatch) -> None:
     real = os.open
 
     def fail(path: object, *rest: object) -> int:
@@ -474,7 +474,7 @@ def test_too_many_open_files_are_no_damage(damaged: Damaged, caplog, monkeypatch
     damaged.check_copies_are_used()
 
 
-def test_damage_on_a_disk_that_takes_nothing_is_told_once(damaged: Damaged, caplog, monkeypatch) -> None:
+def test_damage_on_a_read_only_disk_is_reported_once(damaged: Damaged, caplog, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -507,7 +507,7 @@ def test_a_copy_that_is_damaged_again_is_not_made_at_once(damaged: Damaged, monk
         server.decode("a.cxg")
 
 
-def test_one_process_does_not_remove_what_another_made_again(damaged: Damaged, caplog) -> None:
+def test_a_process_does_not_remove_a_copy_that_another_made_again(damaged: Damaged, caplog) -> None:
     damaged.check_copies_are_used()
     first = damaged.server
     zeros(damaged.copies["obs"] / "value.f4")
@@ -522,7 +522,7 @@ def test_one_process_does_not_remove_what_another_made_again(damaged: Damaged, c
     assert len(told(caplog)) == 1
 
 
-def test_a_comparison_goes_on_where_its_copy_ends(damaged: Damaged, caplog, monkeypatch) -> None:
+def test_a_comparison_continues_from_the_cxg_where_its_copy_is_damaged(damaged: Damaged, caplog, monkeypatch) -> None:
     """Of many pieces some are read before the damage is met; no cell may count twice or not at all."""
     monkeypatch.setattr(runs, "PIECE_VALUES", 7)
     monkeypatch.setattr(checksums, "BLOCK_BYTES", 64)

@@ -45,11 +45,11 @@ def of(root: Root, clock: Clock, wait_s: float = 30.0) -> Readiness:
     return Readiness(cast("Catalog", SimpleNamespace(root=root)), wait_s=wait_s, clock=clock)
 
 
-def test_all_is_well(root: Root, clock: Clock) -> None:
+def test_a_dataroot_that_answers_has_no_problem(root: Root, clock: Clock) -> None:
     assert of(root, clock).problem() is None
 
 
-def test_what_is_wrong_is_told_and_its_end_noticed(root: Root, clock: Clock) -> None:
+def test_a_problem_is_reported_until_it_ends(root: Root, clock: Clock) -> None:
     ready = of(root, clock)
     root.away = True
     assert ready.problem() == "The dataroot cannot be listed."
@@ -58,7 +58,7 @@ def test_what_is_wrong_is_told_and_its_end_noticed(root: Root, clock: Clock) -> 
     assert ready.problem() is None
 
 
-def test_many_questions_are_one_look_at_the_store(root: Root, clock: Clock) -> None:
+def test_many_calls_check_the_storage_once(root: Root, clock: Clock) -> None:
     ready = of(root, clock)
     assert [ready.problem() for _ in range(50)] == [None] * 50
     assert root.asked == 1
@@ -67,7 +67,7 @@ def test_many_questions_are_one_look_at_the_store(root: Root, clock: Clock) -> N
     assert root.asked == 2
 
 
-def test_a_silent_store_is_not_waited_for_and_not_asked_twice(root: Root, clock: Clock) -> None:
+def test_a_silent_storage_is_not_awaited_and_not_checked_twice(root: Root, clock: Clock) -> None:
     ready = of(root, clock, wait_s=0.01)
     root.answers.clear()
     for _ in range(3):
@@ -79,7 +79,7 @@ def test_a_silent_store_is_not_waited_for_and_not_asked_twice(root: Root, clock:
     assert root.asked == 1
 
 
-def test_a_fault_of_ours_is_raised_and_the_next_one_asks_anew(root: Root, clock: Clock) -> None:
+def test_an_unexpected_error_is_raised_and_the_next_call_checks_again(root: Root, clock: Clock) -> None:
     ready = of(root, clock)
     check, root.check = root.check, lambda: 1 / 0  # type: ignore[method-assign,assignment]
     with pytest.raises(ZeroDivisionError):

@@ -35,7 +35,7 @@ def test_an_answer_is_made_once() -> None:
     assert len(made) == 1
 
 
-def test_of_many_threads_one_makes_it() -> None:
+def test_only_one_of_many_threads_makes_an_answer() -> None:
     made: list[int] = []
     answers = cache()
     go = threading.Event()
@@ -81,7 +81,7 @@ def test_compressed_and_plain_hold_the_same_bytes_under_different_tags() -> None
     [Answer(b"short", TYPE), Answer(random.Random(0).randbytes(5000), TYPE), Answer(BODY, "font/woff")],
     ids=["short", "random", "compressed type"],
 )
-def test_what_does_not_shrink_is_sent_as_it_is(answer: Answer) -> None:
+def test_an_answer_that_does_not_shrink_is_sent_uncompressed(answer: Answer) -> None:
     stored = cache().find_or_make(key("a", GZIP), lambda: answer)
     assert stored.body == answer.body
     assert "Content-Encoding" not in dict(stored.headers)

@@ -68,7 +68,7 @@ def test_some_threads_are_left_for_others(monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
-def test_short_reads_refuse_nobody() -> None:
+def test_short_reads_are_never_refused() -> None:
     work = Admission(100, 1)
     with work.long_read():
         waiting = [entered(work.long_read) for _ in range(3)]
@@ -76,7 +76,7 @@ def test_short_reads_refuse_nobody() -> None:
         assert inside.wait(WAIT_S)
 
 
-def test_answers_are_made_beside_each_other_while_they_fit(waits: threading.Semaphore) -> None:
+def test_answers_are_made_at_the_same_time_while_they_fit(waits: threading.Semaphore) -> None:
     work = Admission(100, 1)
     with ExitStack() as others:
         for _ in range(2):
@@ -90,7 +90,7 @@ def test_answers_are_made_beside_each_other_while_they_fit(waits: threading.Sema
 
 
 @pytest.mark.parametrize("size", [None, 1000])
-def test_what_is_larger_than_all_is_made_alone(size: int | None, waits: threading.Semaphore) -> None:
+def test_an_answer_larger_than_the_whole_room_is_made_alone(size: int | None, waits: threading.Semaphore) -> None:
     work = Admission(100, 1)
     with work.memory(1):
         inside, _ = entered(lambda: work.memory(size))
@@ -101,7 +101,7 @@ def test_what_is_larger_than_all_is_made_alone(size: int | None, waits: threadin
         pass
 
 
-def test_a_failure_gives_its_room_back() -> None:
+def test_a_failure_releases_its_memory() -> None:
     work = Admission(100, 1)
     for room in (work.long_read, work.background_scan, lambda: work.memory(100)):
         with pytest.raises(ValueError), room():

@@ -209,7 +209,7 @@ def test_one_address_alone_is_never_interrupted(clock: Clock) -> None:
         assert not reader.refused
 
 
-def test_a_newcomer_finds_a_place_and_the_last_of_the_greedy_makes_room(clock: Clock) -> None:
+def test_a_newcomer_replaces_the_last_read_of_the_address_with_most(clock: Clock) -> None:
     turns = Turns(4, clock)
     with held(turns, "earlier"):
         clock.now += 100  # so that nobody waits for a place
@@ -233,7 +233,7 @@ def test_a_newcomer_finds_a_place_and_the_last_of_the_greedy_makes_room(clock: C
         assert not reader.refused
 
 
-def test_all_places_are_for_one_address_when_nobody_else_asks(clock: Clock) -> None:
+def test_one_address_alone_may_take_all_places(clock: Clock) -> None:
     turns = Turns(4, clock)
     with held(turns, "only"):
         readers = [Reader(turns, clock, "only") for _ in range(3)]
@@ -245,7 +245,7 @@ def test_all_places_are_for_one_address_when_nobody_else_asks(clock: Clock) -> N
     assert not any(reader.refused for reader in readers)
 
 
-def test_when_reads_are_long_nobody_waits_for_a_place(clock: Clock) -> None:
+def test_no_request_waits_for_a_place_when_reads_are_long(clock: Clock) -> None:
     turns = Turns(1, clock)
     with held(turns):
         clock.now += 10
@@ -253,7 +253,7 @@ def test_when_reads_are_long_nobody_waits_for_a_place(clock: Clock) -> None:
         pass
 
 
-def test_a_wait_has_an_end(clock: Clock) -> None:
+def test_a_read_that_waits_too_long_is_refused(clock: Clock) -> None:
     turns = Turns(4, clock, wait_s=0.01)
     with held(turns), pytest.raises(Busy), turns.turn("y", "a"):
         pass
@@ -270,7 +270,7 @@ def test_a_failed_read_leaves_nothing_behind(clock: Clock) -> None:
     assert turns.waiting == 0
 
 
-def test_no_more_addresses_are_remembered_than_a_thousand(clock: Clock) -> None:
+def test_at_most_a_thousand_addresses_are_remembered(clock: Clock) -> None:
     """Else whoever has very many addresses could fill the memory."""
     turns = Turns(2, clock)
 
@@ -288,7 +288,7 @@ def test_no_more_addresses_are_remembered_than_a_thousand(clock: Clock) -> None:
         tracemalloc.stop()
 
 
-def test_nobody_saves_up_turns(clock: Clock) -> None:
+def test_an_absent_address_saves_up_no_time(clock: Clock) -> None:
     """Who was away for an hour does not then have everything for an hour."""
     turns = Turns(6, clock)
     with held(turns, "late"):
@@ -306,7 +306,7 @@ def test_nobody_saves_up_turns(clock: Clock) -> None:
     assert LOG != ["latea"] * 3 + ["busya"] * 3
 
 
-def test_what_was_had_alone_is_not_held_against_anyone(clock: Clock) -> None:
+def test_time_that_no_other_read_waited_for_does_not_count(clock: Clock) -> None:
     """A visitor who worked for an hour while nobody else was there has the same share afterwards."""
     turns = Turns(6, clock)
     with held(turns, "regular"):
@@ -324,7 +324,7 @@ def test_what_was_had_alone_is_not_held_against_anyone(clock: Clock) -> None:
         assert not waiter.is_alive()
 
 
-def test_a_read_that_fails_while_it_gave_way_leaves_nothing_behind(clock: Clock) -> None:
+def test_a_paused_read_that_fails_leaves_nothing_behind(clock: Clock) -> None:
     """One of its threads waits for the next turn when another one fails."""
     turns = Turns(6, clock)
     started: list[Reader] = []

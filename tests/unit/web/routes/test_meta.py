@@ -58,7 +58,7 @@ def asked(truth: cxgs.Truth, tmp_path: Path) -> Callable[..., Any]:
 # Schema
 
 
-def test_schema_tells_sizes_and_embeddings(client: FlaskClient, truth: cxgs.Truth) -> None:
+def test_schema_has_sizes_and_embeddings(client: FlaskClient, truth: cxgs.Truth) -> None:
     schema = client.get(f"{API}schema").json["schema"]
     assert schema["dataframe"] == {"nObs": truth.n_obs, "nVar": truth.n_var, "type": "float32"}
     layouts = {entry["name"]: entry for entry in schema["layout"]["obs"]}
@@ -169,14 +169,14 @@ def test_a_table_that_would_leave_a_label_without_colour_is_left_out(asked: Ask,
     assert asked("colors", table) == {}
 
 
-def test_colours_of_a_boolean_go_by_the_names_the_client_has_for_it(asked: Ask) -> None:
+def test_colours_of_a_boolean_use_the_clients_names(asked: Ask) -> None:
     table = {"true": "#00ff00", "false": "#ff0000"}
     found = asked("colors", {"flag": table})
     assert table.items() <= found["flag"].items()
     assert asked("colors", {"flag": {"True": "#00ff00", "False": "#ff0000"}}) == {}
 
 
-def test_numbers_that_are_categories_go_by_their_shortest_name(asked: Ask) -> None:
+def test_numeric_categories_use_their_shortest_name(asked: Ask) -> None:
     table = {"0": "#000000", "0.5": "#111111", "1": "#222222", "NaN": "#333333"}
     assert asked("colors", {"score": table})["score"] == {**table, "null": "#c0c0c0"}
 
@@ -291,7 +291,7 @@ def test_gene_sets_as_csv_hold_the_same(client: FlaskClient, truth: cxgs.Truth) 
         ("image/png", None),
     ],
 )
-def test_gene_sets_come_in_the_form_that_is_liked_better(client: FlaskClient, accept: str, kind: str | None) -> None:
+def test_gene_sets_are_sent_in_the_preferred_form(client: FlaskClient, accept: str, kind: str | None) -> None:
     response = client.get(f"{API}genesets", headers={"Accept": accept} if accept else {})
     if kind is None:
         assert response.status_code == 406
@@ -328,7 +328,7 @@ def test_no_gene_sets(tmp_path: Path, stored: object) -> None:
 # Health
 
 
-def test_health_tells_a_missing_dataroot_and_its_return(tmp_path: Path) -> None:
+def test_health_reports_a_missing_dataroot_and_its_return(tmp_path: Path) -> None:
     client = serve(tmp_path / "data", tmp_path / "client")
     catalog = client.application.extensions["cxg"].catalog
     put_parts(client.application, readiness=Readiness(catalog, ttl_s=0.0))

@@ -107,7 +107,7 @@ def test_two_thousand_datasets_are_sent_in_less_than_100_kB():
     assert "2,000 datasets" in page.text
 
 
-def test_two_workers_give_one_page_one_name():
+def test_two_workers_give_a_page_the_same_etag():
     known = summaries_of(20)
     tags = {StartPage("d", (), "no-cache").answer(Listed(tuple(known), ()), "x", "gzip").etag for _ in range(2)}
     assert len(tags) == 1
@@ -143,14 +143,14 @@ def test_a_page_that_did_not_change_is_not_sent_again(path, encoding):
     assert client.get(path, headers={**headers, "If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
-def test_pages_kept_are_bounded_whatever_is_filtered_for():
+def test_kept_pages_are_bounded_for_any_filters():
     page, state = StartPage("d", (), "no-cache"), Listed(summaries_of(500), ())
     for k in range(60):
         page.answer(state, f"{k} lung", "identity")
         assert page.kept_bytes <= PAGES_BYTES
 
 
-def test_what_is_filtered_for_is_cut_short():
+def test_the_filter_text_is_cut_short():
     assert len(list_page([DatasetSummary("a.cxg", "A")], (), "x" * 100_000).all("input")[0]["value"]) <= 200
 
 
@@ -160,7 +160,7 @@ def test_names_still_to_be_read_are_counted_when_they_are_many():
     assert page.text.count("slow-") == 50
 
 
-def test_datasets_that_are_not_listed_are_told():
+def test_datasets_that_are_not_listed_are_counted():
     body = StartPage("d", (), "no-cache").answer(Listed(summaries_of(3), (), 1234), "", "identity").body.decode()
     assert "1,234 more in the folder or bucket are not listed" in Page(body).text
 
@@ -219,7 +219,7 @@ def test_error_pages_are_compressed(encoding, packed):
 
 
 @pytest.mark.parametrize("file", ["gallery.css", "gallery.js"])
-def test_the_files_of_the_page_are_compressed_and_asked_for_once(file):
+def test_the_files_of_the_page_are_compressed_and_revalidated(file):
     client = make_client(None)
     headers = {"Accept-Encoding": "gzip"}
     answer = client.get(f"/static/gallery/{file}", headers=headers)

@@ -60,7 +60,7 @@ def test_datasets_whose_files_did_not_change_are_not_opened_again():
     assert summaries.read() is before
 
 
-def test_the_one_that_changed_is_opened_and_the_state_is_another():
+def test_a_changed_dataset_is_opened_and_changes_the_state():
     catalog = FakeCatalog(*many(20))
     summaries, clock = made(catalog)
     before = summaries.read()
@@ -72,7 +72,7 @@ def test_the_one_that_changed_is_opened_and_the_state_is_another():
     assert [one.title for one in summaries.read().known].count("New") == 1
 
 
-def test_within_the_interval_nothing_is_looked_at():
+def test_within_the_interval_no_dataset_is_checked():
     catalog = FakeCatalog(*many(5))
     summaries, clock = made(catalog)
     clock.now += RECHECK_S - 1
@@ -103,7 +103,7 @@ def test_a_dataset_that_did_not_answer_is_opened_again_though_its_files_are_the_
         wait_until(lambda: len(catalog.leased) == 1 + round_)  # noqa: B023
 
 
-def test_an_empty_folder_is_not_looked_at_for_each_page():
+def test_an_empty_folder_is_not_checked_for_each_page():
     catalog = FakeCatalog(make_dataset("a.cxg"))
     names = ("a.cxg", "empty.cxg")
     catalog.names = lambda: names
@@ -128,7 +128,7 @@ def test_files_are_listed_one_after_the_other_with_rests_between():
     assert all(0 < pause_s <= 5 for pause_s in rests.taken)
 
 
-def test_a_new_dataset_goes_before_those_that_are_looked_at_again():
+def test_a_new_dataset_is_read_before_known_ones_are_checked():
     rests = Rests()
     catalog = FakeCatalog(*many(20))
     summaries, clock = made(catalog, later=rests)
@@ -166,7 +166,7 @@ def test_pages_do_not_take_all_threads_while_datasets_are_read():
         assert not thread.is_alive()
 
 
-def test_a_dataset_that_leaves_while_it_is_read_does_not_come_back():
+def test_a_dataset_removed_while_it_is_read_stays_removed():
     catalog = FakeCatalog(make_dataset("a.cxg"), make_dataset("b.cxg"))
     catalog.gate.clear()
     summaries = Summaries(catalog)
@@ -193,7 +193,7 @@ def test_the_list_is_bounded():
 
 
 @pytest.mark.parametrize("known", ["one.cxg", "none.cxg"])
-def test_a_fault_of_ours_frees_the_thread(known, caplog):
+def test_an_unexpected_error_frees_the_thread(known, caplog):
     catalog = FakeCatalog(make_dataset("one.cxg"))
     catalog.held["none.cxg"] = ZeroDivisionError("of ours")
     summaries, clock = made(catalog, threads=1)
