@@ -87,10 +87,10 @@ class Results:
         half.replace(self.path)
 
     def table(self, section: str) -> str:
-        """One section: rows and columns in the order they came, and ratios to the published server."""
+        """One section: rows and columns as they came, those of the published server last, and ratios to it."""
         rows = self.sections.get(section, {}).get("rows", {})
-        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        rivals = any(column.startswith(REFERENCE) for column in columns)
+        columns = sorted(dict.fromkeys(name for row in rows.values() for name in row), key=_is_of_reference)
+        rivals = any(map(_is_of_reference, columns))
         lines = [["", *columns, *["ratio"] * rivals]]
         for row, values in rows.items():
             cells = [cell(values[column]) if values.get(column) else _NONE for column in columns]
@@ -119,9 +119,12 @@ def _ratios(row: str, values: dict[str, list[float]]) -> str:
     return " / ".join(found) or _NONE
 
 
+def _is_of_reference(column: str) -> bool:
+    return column.startswith(REFERENCE)
+
+
 def _is_rival(column: str, kind: str) -> bool:
-    name, _, rest = column.partition(",")
-    return name.startswith(REFERENCE) and rest == kind.removeprefix(",")
+    return _is_of_reference(column) and column.partition(",")[2] == kind.removeprefix(",")
 
 
 def cell(values: Sequence[float]) -> str:
