@@ -140,7 +140,7 @@ def test_only_a_tag_that_was_worked_out_is_compared(
         sent.append(target.tag)
         return push.Pushed(target.reference, "sha256:0")
 
-    monkeypatch.setattr(push, "__file__", str(checkout / "assembly" / "push.py"))
+    monkeypatch.setattr(push, "ROOT", checkout)
     monkeypatch.setattr(push, "push_image", send)
     monkeypatch.setattr(push, "connect", lambda: Engine(labels("b" * 12)))
     verbs = argparse.ArgumentParser()
