@@ -8,13 +8,17 @@ from typing import Any
 
 
 class Clock:
-    """Seconds that pass only when the test says so."""
+    """Seconds that pass only when the test says so, or somebody sleeps."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
 
     def __call__(self) -> float:
         return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Take the time, without waiting."""
+        self.now += seconds
 
 
 class Background:

@@ -43,8 +43,9 @@ class Server:
         self.client: FlaskClient = self.app.test_client()
         self.catalog: Catalog = self.app.extensions["cxg"].catalog
         self.background = Background()
-        # With a clock that stands still: nothing is asked for a second time.
-        pace = Pace(delay_s=0.0, clock=Clock(), start=self.background)
+        # With a clock that hardly moves: nothing is asked for a second time.
+        clock = Clock()
+        pace = Pace(delay_s=0.0, clock=clock, sleep=clock.sleep, start=self.background)
         self.decoded = DecodedCache(self.catalog, cache_folder(env), pace=pace)
         put_parts(self.app, decoded=self.decoded)
 
