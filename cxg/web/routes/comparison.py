@@ -18,6 +18,8 @@ from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
 from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
+# So many labels are added up in the time that a comparison may take.
+_FEW_LABELS = 8
 
 
 def read_request(opened: Dataset, work: Admission, default_count: int) -> DiffexpRequest:
@@ -77,14 +79,26 @@ def compare(
     log1p = opened.looks_like_counts
     sets = SetReader(opened.n_var, expression, log1p, pause)
     whole = _whole(opened, set1, set2)
-    if whole is not None and not sets.is_few_labels(max(set1, set2, key=len)):
-        smaller = sets.moments(min(set1, set2, key=len))
-        rest = whole.minus(smaller)
-        pair = (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
-    else:
+    pair = _apart(whole, sets, set1, set2) if whole is not None else None
+    if pair is None:
         pair = (sets.moments(set1), sets.moments(set2))
     found = diffexp(*pair, top_n, lfc_cutoff)
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
+
+
+def _apart(whole: Moments, sets: SetReader, set1: IndexArray, set2: IndexArray) -> tuple[Moments, Moments] | None:
+    """Moments of two sets that make up all cells, the larger one by subtracting; None when it is better added up.
+
+    Adding up labels is exact, so a few are, and many where subtracting would lose digits.
+    """
+    n_labels = sets.count_labels(max(set1, set2, key=len))
+    if n_labels is not None and n_labels <= _FEW_LABELS:
+        return None
+    smaller = sets.moments(min(set1, set2, key=len))
+    rest = whole.minus(smaller)
+    if n_labels is not None and not rest.keeps_digits(whole):
+        return None
+    return (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
 
 
 def _whole(opened: Dataset, set1: IndexArray, set2: IndexArray) -> Moments | None:

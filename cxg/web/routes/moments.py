@@ -22,8 +22,6 @@ _CELLS_FOR_THREADS = 2_000
 _MOST_THREADS = 4
 # The sums of a label are read in the time of so many cells: decoded ones, or those of a CXG.
 _LABEL_COST_DECODED, _LABEL_COST = 16, 1
-# As many labels are added up sooner than that all others are subtracted from the totals.
-_FEW_LABELS = 64
 
 
 class SetReader:
@@ -71,10 +69,10 @@ class SetReader:
         base = self._of_labels(whole) if whole is not None and len(whole.labels) else None
         return self.read(cells) if base is None or whole is None else self._with(base, whole.missing)
 
-    def is_few_labels(self, cells: IndexArray) -> bool:
-        """Whether a set of cells is a few whole labels, so that X need not be read."""
+    def count_labels(self, cells: IndexArray) -> int | None:
+        """Count the labels that make up a set of cells; None where cells must be read beside them."""
         parts = self._parts(cells)
-        return parts is not None and not len(parts.missing) + len(parts.surplus) and len(parts.labels) <= _FEW_LABELS
+        return None if parts is None or len(parts.missing) + len(parts.surplus) else len(parts.labels)
 
     def read(self, cells: IndexArray) -> Moments:
         """Moments of a set of cells, all of which are read; raises as `moments`."""
