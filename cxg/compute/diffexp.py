@@ -23,6 +23,9 @@ SLICE_VALUES = 250_000
 _ROUNDING = 1e-12
 """Differences below this, relative to the sums they come from, are rounding and count as zero."""
 
+_KEPT_SHARE = 1e-4
+"""A spread above this share of the squares that it was subtracted from has lost 4 digits of 14, and no more."""
+
 
 class Moments:
     """Sum and sum of squares of each gene over a set of cells, collected block by block.
@@ -138,6 +141,17 @@ class Moments:
         rest.total[nothing] = 0
         rest.total_squares[nothing] = 0
         return rest
+
+    def keeps_digits(self, whole: Moments) -> bool:
+        """Whether what `whole.minus` gave, this set, is as good as adding up its cells.
+
+        The sums of the whole are off by some 1e-14 of themselves, and what is left keeps that error. A gene's variance
+        is what counts: the spread of its values here must not be small beside the squares of the whole. Genes of which
+        nothing is left are zero.
+        """
+        with np.errstate(all="ignore"):
+            spread = self.total_squares - self.total * (self.total / np.float64(self.n))
+        return bool(((spread >= _KEPT_SHARE * whole.total_squares) | (self.total_squares == 0)).all())
 
     def mean_and_variance(self) -> tuple[FloatArray, FloatArray]:
         """Compute mean and variance of each gene.

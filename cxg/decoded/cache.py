@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from cxg.datasets.catalog import Catalog
 from cxg.decoded.columns import ColumnStore, write_columns
 from cxg.decoded.expression import Expression
+from cxg.decoded.labels import CheckedLabels, find_labels
 from cxg.decoded.matrix import DecodedMatrix, build
 from cxg.decoded.pace import USUAL_PACE, Pace, ProcessEnds, Visits
 from cxg.errors import CxgError
@@ -39,6 +40,7 @@ from cxg.storage.checksums import CopyDamaged, CopyWriter, Stamp, manifest_stamp
 log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 1024
+_LABELS = "labels"
 
 
 class DecodedCache:
@@ -100,6 +102,19 @@ class DecodedCache:
         """One embedding, from the copy where there is one; as `Dataset.read_embedding`."""
         stored = self._load(dataset, lambda copy: copy.embedding(dataset, name))
         return dataset.read_embedding(name) if stored is None else stored
+
+    def labels(self, dataset: Dataset) -> CheckedLabels | None:
+        """Sums over the cells of each label of an open dataset, once their labels were compared with obs."""
+        find = partial(find_labels, dataset, partial(self.obs_column, dataset))
+        found: CheckedLabels | None = self._kept.find_or_make(
+            dataset, _LABELS, find, lambda labels: 0 if labels is None else labels.nbytes
+        )
+        return found
+
+    def drop_labels(self, dataset: Dataset) -> None:
+        """Use the sums of labels of an open dataset no more; they cannot be read."""
+        self._kept.drop(dataset, _LABELS)
+        self._kept.find_or_make(dataset, _LABELS, lambda: None, 0)
 
     def replace(self, dataset: Dataset, what: str, stamp: Stamp, damage: CopyDamaged) -> None:
         """Use a damaged copy of an open dataset no more, and have it made again.

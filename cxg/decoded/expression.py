@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cxg.decoded.labels import CheckedLabels
 from cxg.decoded.matrix import DecodedMatrix, read_columns, sum_columns
 from cxg.format.dataset import Dataset
 from cxg.format.matrix.dense import DenseBlock, FloatArray, IndexArray
@@ -35,6 +36,12 @@ class DecodedCopies(Protocol):
     def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
         """Decoded cells ("obs") or genes ("var"), or None."""
 
+    def labels(self, dataset: Dataset) -> CheckedLabels | None:
+        """Sums over the cells of each label, or None."""
+
+    def drop_labels(self, dataset: Dataset) -> None:
+        """Use the sums of labels no more; they cannot be read."""
+
     def replace(self, dataset: Dataset, what: str, stamp: Stamp, damage: CopyDamaged) -> None:
         """Have a damaged copy made again."""
 
@@ -53,6 +60,15 @@ class Expression:
     def rows_are_decoded(self) -> bool:
         """Whether there is a copy by cell, which several threads can read at a time."""
         return self._copies.find(self._dataset, "obs") is not None
+
+    @property
+    def labels(self) -> CheckedLabels | None:
+        """Sums over the cells of each label, where there are any that belong to obs."""
+        return self._copies.labels(self._dataset)
+
+    def drop_labels(self) -> None:
+        """Use the sums of labels of this dataset no more: they cannot be read."""
+        self._copies.drop_labels(self._dataset)
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
         """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""

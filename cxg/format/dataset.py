@@ -22,13 +22,14 @@ from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.coordinates import narrowed
 from cxg.format.genesets import read_genesets
-from cxg.format.layout import X_TOTALS, looks_like_counts
+from cxg.format.layout import X_LABEL_SUMS, X_TOTALS, looks_like_counts
 from cxg.format.local_array import read_from
 from cxg.format.matrix import open as matrix
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.dense import DenseBlock
 from cxg.format.matrix.extremes import extremes
-from cxg.format.matrix.handles import value_name
+from cxg.format.matrix.handles import Handle, value_name
+from cxg.format.matrix.label_sums import LabelSums, read_columns
 from cxg.format.matrix.sparse import Sparse, SparseBlock
 from cxg.format.matrix.totals import Totals, read_totals
 from cxg.format.memory_size import needed_bytes, require_room, text_bytes
@@ -89,6 +90,7 @@ class Dataset:
             part: array_files(listing, part, _X_FILES[part]) for part in _X_FILES if has_traces(listing, part)
         }
         self._has_totals = has_array(listing, X_TOTALS) and not odd_files(listing, X_TOTALS)
+        self._label_files = array_files(listing, X_LABEL_SUMS) if has_traces(listing, X_LABEL_SUMS) else None
         self._parts = SmallArrays(storage, uri, listing)
         self._is_prefetched = not self._parts.are_near
         self.obs, self.var = self._parts.obs, self._parts.var
@@ -211,6 +213,29 @@ class Dataset:
 
     def _read_totals(self) -> Totals | None:
         return read_totals(self._parts.open(X_TOTALS), self.n_var)
+
+    def open_label_sums(self) -> LabelSums | None:
+        """Open the stored sums over the cells of each label; None when the converter left none.
+
+        Raises
+        ------
+        DatasetInvalid
+            They are damaged, or of another dataset.
+        StorageUnavailable
+            The store did not answer.
+        """
+        if self._label_files is None:
+            return None
+        if self._label_files.problem is not None:
+            raise DatasetInvalid(f"{X_LABEL_SUMS} cannot be read because {self._label_files.problem}.")
+        array = self._parts.open(X_LABEL_SUMS)
+        try:
+            columns, log1p = read_columns(array, self.n_obs, self.n_var)
+        finally:
+            reading.close(array)
+        # Of values, as of X, only those that were there when the dataset was opened.
+        handle = Handle(self._storage, f"{self.uri}/{X_LABEL_SUMS}", self._label_files, rows=False)
+        return LabelSums(handle, columns, log1p, self.n_var)
 
     @cached_property
     def looks_like_counts(self) -> bool:

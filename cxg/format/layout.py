@@ -22,6 +22,7 @@ X_ROWS = "Xr"
 X_COLUMNS = "Xc"
 X_COL_SHIFT = "X_col_shift"
 X_TOTALS = "X_totals"
+X_LABEL_SUMS = "X_label_sums"
 EMB = "emb"
 UNS = "uns"
 GROUP_METADATA = "cxg_group_metadata"
@@ -51,6 +52,13 @@ TRANSFORM_LOG1P = "log1p"
 MIN_KEY = "min"
 MAX_KEY = "max"
 
+# X_label_sums: the same sums over the cells of each label, a row for each label of the columns that this key lists.
+LABELS_KEY = "columns"
+LABELS_NAME = "name"
+LABELS_COUNTS = "counts"
+LABELS_CHECKSUM = "codes_crc32"
+LABEL_ROW = "label"
+
 COUNT_RANGE = 24.0
 """X with a wider range of values than this, none negative, is taken for counts; ln(1+x) is applied before a t-test."""
 
@@ -68,7 +76,7 @@ RESERVED_PREFIX = "__"
 
 MARKS = (GROUP_MARKER, GROUP_METADATA, f"{OBS}/{SCHEMA_FOLDER}", f"{OBS}/{OLD_SCHEMA}")
 """A folder that holds one of these is a CXG, whole or damaged."""
-MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, EMB, UNS, GROUP_METADATA})
+MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, X_LABEL_SUMS, EMB, UNS, GROUP_METADATA})
 """What a CXG is made of."""
 
 

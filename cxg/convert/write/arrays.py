@@ -297,6 +297,18 @@ def write_vectors(uri: str, vectors: Mapping[str, NDArray[Any]], ctx: tiledb.Ctx
         array[:] = dict(vectors)
 
 
+def write_lines(uri: str, lines: Mapping[str, NDArray[Any]], ctx: tiledb.Ctx) -> None:
+    """Write a small dense array of two dimensions that is read by lines, such as `X_label_sums`; damage is noticed."""
+    n, n_var = next(iter(lines.values())).shape
+    filters = _zstd(5, tiledb.ByteShuffleFilter())
+    filters.append(tiledb.ChecksumMD5Filter())
+    attrs = [tiledb.Attr(name, dtype=values.dtype, filters=filters) for name, values in lines.items()]
+    domain = tiledb.Domain(_dim(layout.LABEL_ROW, n, 1), _dim(layout.VAR, n_var, FRAME_TILE))
+    tiledb.Array.create(uri, tiledb.ArraySchema(domain=domain, attrs=attrs, sparse=False, ctx=ctx), ctx=ctx)
+    with tiledb.open(uri, "w", ctx=ctx) as array:
+        array[:] = dict(lines)
+
+
 def write_metadata(uri: str, values: Mapping[str, Any], ctx: tiledb.Ctx) -> None:
     """Set metadata of an existing array, all keys in one file."""
     with tiledb.open(uri, "w", ctx=ctx) as array:

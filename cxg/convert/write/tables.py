@@ -31,11 +31,14 @@ class Table:
         JSON text of `cxg_schema`.
     palettes : dict
         Columns that may have colours by their name in the file: attribute name and labels.
+    n_labels : dict
+        Attribute name of each column of codes: how many labels it has.
     """
 
     columns: dict[str, Any]
     hints: str
     palettes: dict[str, tuple[str, Palette]] = field(default_factory=dict)
+    n_labels: dict[str, int] = field(default_factory=dict)
 
 
 def build_table(
@@ -87,6 +90,7 @@ def build_table(
         columns={name: column.values for name, column in ordered.items()},
         hints=layout.encode_hints(index, {name: column.hint for name, column in ordered.items()}),
         palettes=palettes,
+        n_labels={name: len(column.labels) for name, column in ordered.items() if column.labels},
     )
 
 

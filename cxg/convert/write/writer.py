@@ -16,8 +16,10 @@ from cxg.convert.read.matrix import Block
 from cxg.convert.report import Report
 from cxg.convert.write import arrays
 from cxg.convert.write.colors import category_colors
+from cxg.convert.write.label_sums import LabelColumn, choose_columns
 from cxg.convert.write.review import review_matrix, review_names
-from cxg.convert.write.statistics import GeneTotals, MatrixStats
+from cxg.convert.write.statistics import MatrixStats
+from cxg.convert.write.stored_sums import StoredSums
 from cxg.convert.write.tables import build_table
 from cxg.convert.write.transpose import ExternalTranspose
 from cxg.format import layout
@@ -43,6 +45,7 @@ class Conversion:
         self._source, self._options, self._stem = source, options, stem
         self._report, self._step = report, step
         self._stats = MatrixStats()
+        self._label_columns: tuple[LabelColumn, ...] = ()
         report.facts |= {"n_obs": source.obs.n, "n_var": source.var.n, "x_from": source.matrix_name}
 
     def check(self) -> None:
@@ -70,15 +73,8 @@ class Conversion:
         ctx = arrays.writing_context()
         arrays.create_groups(root, [layout.EMB], ctx)
         self._annotations(root, scratch, ctx)
-        totals = self._write_dense(root, ctx) if self._is_dense() else self._write_pair(root, scratch, ctx)
-        low, high = self._extremes()
-        log1p = self._is_counts()
-        sums, squares = totals.result(log1p)
-        uri = str(root / layout.X_TOTALS)
-        arrays.write_vectors(uri, {layout.TOTAL_SUM: sums, layout.TOTAL_SQUARES: squares}, ctx)
-        transform = layout.TRANSFORM_LOG1P if log1p else layout.TRANSFORM_NONE
-        facts = {layout.TRANSFORM_KEY: transform, layout.MIN_KEY: low, layout.MAX_KEY: high}
-        arrays.write_metadata(uri, facts, ctx)
+        sums = self._write_dense(root, ctx) if self._is_dense() else self._write_pair(root, scratch, ctx)
+        sums.write(root, self._is_counts(), self._extremes(), self._stats.nnz, ctx)
         self._finish()
 
     def _annotations(self, root: Path | None, scratch: Path | None, ctx: Any) -> None:
@@ -95,6 +91,10 @@ class Conversion:
             if root is not None:
                 arrays.write_frame(str(root / frame.axis), table.columns, ctx)
                 arrays.write_metadata(str(root / frame.axis), {layout.SCHEMA_KEY: table.hints}, ctx)
+                if frame.axis == layout.OBS:
+                    self._label_columns = choose_columns(
+                        table.columns, table.n_labels, source.var.n, source.matrix.stored
+                    )
             del table
         report.facts["embeddings"] = [item.name for item in embeddings]
         colors = category_colors(source.root, palettes, report) if options.custom_colors else {}
@@ -135,14 +135,14 @@ class Conversion:
             stored = sum(block.lines.nnz for block in source.blocks())
         return 100.0 * stored / (source.shape[0] * source.shape[1]) >= self._options.sparse_threshold
 
-    def _write_pair(self, root: Path, scratch: Path, ctx: Any) -> GeneTotals:
+    def _write_pair(self, root: Path, scratch: Path, ctx: Any) -> StoredSums:
         """Write Xr and Xc: one while reading, the other from what was spilled."""
         source = self._source.matrix
         by_cell = source.major == layout.OBS
         n_lines, n_minor = source.shape if by_cell else source.shape[::-1]
         axes = (layout.OBS, layout.VAR) if by_cell else (layout.VAR, layout.OBS)
         names = (layout.X_ROWS, layout.X_COLUMNS) if by_cell else (layout.X_COLUMNS, layout.X_ROWS)
-        totals = GeneTotals(source.shape[1], None)
+        sums = None if by_cell else self._sums(None)
         runs = ExternalTranspose(scratch / "runs", n_minor)
         with ExitStack() as stack:
             stack.callback(runs.close)
@@ -154,11 +154,10 @@ class Conversion:
                     behind.write(block)
                     self._stats.add(block.lines.data)
                     runs.add(block)
-                    if not by_cell:
-                        totals.add(block.start, block.lines.indptr, block.lines.data)
+                    if sums is not None:
+                        sums.add(block.start, block.lines)
                     self._progress("first pass", block, source)
-            if by_cell:
-                totals = GeneTotals(source.shape[1], self._is_counts())
+            written = sums if sums is not None else self._sums(self._is_counts())
             with (
                 arrays.SparseWriter(str(root / names[1]), *axes[::-1], n_minor, self._stats.nnz, ctx) as writer,
                 Behind(writer) as behind,
@@ -166,24 +165,29 @@ class Conversion:
                 for block in runs.blocks():
                     behind.write(block)
                     if by_cell:
-                        totals.add(block.start, block.lines.indptr, block.lines.data)
+                        written.add(block.start, block.lines)
                     self._step("second pass", block.start + block.lines.shape[0], n_minor)
         self._report.facts["x_layout"] = "Xr + Xc"
-        return totals
+        return written
 
-    def _write_dense(self, root: Path, ctx: Any) -> GeneTotals:
+    def _write_dense(self, root: Path, ctx: Any) -> StoredSums:
         source = self._source.matrix
         by_cell = source.major == layout.OBS
-        totals = GeneTotals(source.shape[1], None)
+        sums = self._sums(None)
         with arrays.DenseWriter(str(root / layout.X), source.shape, by_cell, ctx) as writer:
             for block in source.blocks(writer.align):
                 writer.write(block.start, block.lines)
                 self._stats.add(block.lines.data)
-                start, genes = (0, block.lines.tocsc()) if by_cell else (block.start, block.lines)
-                totals.add(start, genes.indptr, genes.data)
+                if by_cell:
+                    sums.add(0, block.lines.tocsc(), block.start)
+                else:
+                    sums.add(block.start, block.lines)
                 self._progress("writing X", block, source)
         self._report.facts["x_layout"] = "X, dense"
-        return totals
+        return sums
+
+    def _sums(self, log1p: bool | None) -> StoredSums:
+        return StoredSums(self._source.var.n, self._label_columns, log1p)
 
     def _extremes(self) -> tuple[float, float]:
         shape = self._source.matrix.shape

@@ -18,6 +18,7 @@ from cxg.format import layout
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.inspection.every_value import check_sums, check_values
 from cxg.format.inspection.findings import Finding, Inspection
+from cxg.format.inspection.labels import check_label_sums
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.sparse import SparseBlock
 from cxg.format.notes import Loss
@@ -30,6 +31,7 @@ _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)
 _KNOWN = frozenset(
     {
         *(layout.OBS, layout.VAR, layout.EMB, layout.UNS, layout.GROUP_METADATA, layout.X_COL_SHIFT, layout.X_TOTALS),
+        layout.X_LABEL_SUMS,
         *_X_NAMES,
         "coverage",
     }
@@ -72,7 +74,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
         repeats = _check_matrix(storage, dataset, arrays, out)
         _check_columns(dataset, out)
         _check_embeddings(dataset, out)
-        unread = {name for name in (layout.UNS, layout.X_TOTALS) if odd_files(listing, name)}
+        unread = {name for name in (layout.UNS, layout.X_TOTALS, layout.X_LABEL_SUMS) if odd_files(listing, name)}
         _check_metadata(storage, uri, [name for name in arrays if name not in unread], dataset, out)
         whole = [name for name in arrays if array_files(listing, name).problem is None and name not in _METADATA_ONLY]
         sums = check_values(storage, dataset, whole, out, quick=quick)
@@ -80,6 +82,7 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
             _count_served(dataset, out)
         elif dataset.x_problem is None:
             check_sums(dataset, sums, out)
+        out.facts["label_sums"] = check_label_sums(dataset, sums, out)
     except DatasetInvalid as error:
         out.error(name, str(error))
     finally:

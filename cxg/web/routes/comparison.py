@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +10,16 @@ from numpy.typing import NDArray
 from cxg.compute.diffexp import Moments, diffexp
 from cxg.decoded.expression import Expression, Pause
 from cxg.format.dataset import Dataset
-from cxg.format.matrix.sparse import SparseBlock
-from cxg.memory import available_cpus
 from cxg.memory_bounds import CELL_BYTES, LISTED_CELL_BYTES, PARSE_TIMES, POSITION_BYTES, SMALL_BODY_BYTES
 from cxg.web.limits.admission import Admission
 from cxg.web.limits.bodies import Body
+from cxg.web.routes.moments import SetReader
 from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
 from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
-# Adding up is done by as many threads as there are processors; below this many cells one is enough.
-_CELLS_FOR_THREADS = 2_000
-_MOST_THREADS = 4
+# So many labels are added up in the time that a comparison may take.
+_FEW_LABELS = 8
 
 
 def read_request(opened: Dataset, work: Admission, default_count: int) -> DiffexpRequest:
@@ -67,7 +63,8 @@ def compare(
     """Compare two sets of cells, (k,) sorted positions each; the answer as strict JSON.
 
     Where the sets make up the whole dataset and the CXG holds sums over all cells, only the
-    smaller set is read.
+    smaller set is read. Of a set that is nearly some labels only the difference is read, where sums
+    of labels are stored.
 
     Parameters
     ----------
@@ -80,42 +77,28 @@ def compare(
         Expression cannot be read.
     """
     log1p = opened.looks_like_counts
-    moments = partial(_moments, opened.n_var, expression, log1p, pause)
+    sets = SetReader(opened.n_var, expression, log1p, pause)
     whole = _whole(opened, set1, set2)
-    if whole is not None:
-        smaller = moments(min(set1, set2, key=len))
-        rest = whole.minus(smaller)
-        pair = (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
-    else:
-        pair = (moments(set1), moments(set2))
+    pair = _apart(whole, sets, set1, set2) if whole is not None else None
+    if pair is None:
+        pair = (sets.moments(set1), sets.moments(set2))
     found = diffexp(*pair, top_n, lfc_cutoff)
     return json.dumps({"positive": found.positive, "negative": found.negative}, allow_nan=False).encode()
 
 
-def _moments(n_var: int, expression: Expression, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
-    threads = (
-        min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and expression.rows_are_decoded else 1
-    )
-    parts = np.array_split(cells, threads)
-    add_up = partial(_add_up, n_var, expression, log1p, pause)
-    if threads == 1:
-        return add_up(cells)
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(add_up, part) for part in parts[1:]]
-        total = add_up(parts[0])
-        for other in others:
-            total.add(other.result())
-    return total
+def _apart(whole: Moments, sets: SetReader, set1: IndexArray, set2: IndexArray) -> tuple[Moments, Moments] | None:
+    """Moments of two sets that make up all cells, the larger one by subtracting; None when it is better added up.
 
-
-def _add_up(n_var: int, expression: Expression, log1p: bool, pause: Pause, cells: IndexArray) -> Moments:
-    moments = Moments(n_var, len(cells), log1p=log1p)
-    for block in expression.iter_rows(cells, pause):
-        if isinstance(block, SparseBlock):
-            moments.add_sparse(block.var, block.value)
-        else:
-            moments.add_dense(block.values)
-    return moments
+    Adding up labels is exact, so a few are, and many where subtracting would lose digits.
+    """
+    n_labels = sets.count_labels(max(set1, set2, key=len))
+    if n_labels is not None and n_labels <= _FEW_LABELS:
+        return None
+    smaller = sets.moments(min(set1, set2, key=len))
+    rest = whole.minus(smaller)
+    if n_labels is not None and not rest.keeps_digits(whole):
+        return None
+    return (smaller, rest) if len(set1) <= len(set2) else (rest, smaller)
 
 
 def _whole(opened: Dataset, set1: IndexArray, set2: IndexArray) -> Moments | None:

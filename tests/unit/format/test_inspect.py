@@ -311,3 +311,59 @@ def test_colours_that_are_not_served_are_not_counted(tmp_path, capsys):
     table = {"label": {"a": "#000000"}, "nowhere": {"a": "#000000"}}
     root = build(tmp_path / "x.cxg", colors=table).path
     assert look(capsys, root)[1]["colors"] == []
+
+
+def other_cells(root):
+    """The labels of obs in another order."""
+    with tiledb.open(str(root / "obs")) as array:
+        found = array[:]
+        timestamp = array.timestamp_range[1]
+    found["label"] = found["label"][::-1].copy()
+    with tiledb.open(str(root / "obs"), "w", timestamp=timestamp + 1) as array:
+        array[:] = found
+
+
+def changed_sums(root):
+    with tiledb.open(str(root / "X_label_sums"), "w") as array:
+        array[0:1, 0:4] = {name: np.full((1, 4), 5.0) for name in ("sum", "sum_squares")}
+
+
+LABEL_DAMAGE = {
+    "other cells": (other_cells, "are of other cells than obs has; remove the folder X_label_sums"),
+    "other sums": (changed_sums, "are not those of X for 4 genes; remove the folder X_label_sums"),
+    "cut": (cut_in_the_middle("X_label_sums/__fragments/*/a0.tdb"), "X_label_sums"),
+    "metadata": (remove("X_label_sums/__meta/*"), "X_label_sums is not the sums over labels of 6 cells for 4 genes"),
+    "metadata that is no list": (rewrite("X_label_sums", "columns", "7"), "is not the sums over labels"),
+    "counts of more cells": (
+        rewrite("X_label_sums", "columns", '[{"name": "label", "counts": [3, 4], "codes_crc32": 1}]'),
+        "is not the sums over labels",
+    ),
+    "commits": (remove("X_label_sums/__commits/*"), "its commit files are missing"),
+    "schema": (remove("X_label_sums/__schema/*"), "X_label_sums: It cannot be read because its schema is missing"),
+    "another array": (
+        lambda root: (
+            shutil.rmtree(root / "X_label_sums"),
+            tiledb.from_numpy(str(root / "X_label_sums"), np.zeros(3)).close(),
+        ),
+        "is not the sums over labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LABEL_DAMAGE)
+def test_sums_of_labels_that_are_not_those_of_the_dataset(tmp_path, capsys, what):
+    from tests.unit.convert.h5ads import make_h5ad, write_categorical
+
+    def label(group, name):
+        write_categorical(group, name, [0, 1, 0, 1, 1, 1], ["a", "b"])
+
+    assert main(["convert", str(make_h5ad(tmp_path / "in.h5ad", obs={"label": label}))]) == 0
+    root = tmp_path / "in.cxg"
+    capsys.readouterr()
+    assert look(capsys, root)[0] == 0
+    damage, sentence = LABEL_DAMAGE[what]
+    damage(root)
+    code, report = look(capsys, root)
+    assert sentence in said(report)
+    assert (code, report["ok"]) == (1, False)
+    assert "Traceback" not in said(report)

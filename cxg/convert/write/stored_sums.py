@@ -1,0 +1,44 @@
+"""The sums that a CXG keeps beside X: over all cells, and over the cells of each label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cxg.convert.write import arrays
+from cxg.convert.write.label_sums import LabelColumn, LabelSums
+from cxg.convert.write.statistics import GeneTotals
+from cxg.format import layout
+
+
+class StoredSums:
+    """Sums of f(x) per gene, gathered while X is written.
+
+    Parameters
+    ----------
+    n_var : int
+    columns : whose labels get sums
+    log1p : bool, or None
+        Whether f is ln(1+x); None while that is not known yet, then both are summed.
+    """
+
+    def __init__(self, n_var: int, columns: Sequence[LabelColumn], log1p: bool | None) -> None:
+        self._totals = GeneTotals(n_var, log1p)
+        self._labels = LabelSums(columns, n_var, (False, True) if log1p is None else (log1p,))
+
+    def add(self, start: int, genes: Any, first_cell: int = 0) -> None:
+        """Take in consecutive genes; see `LabelSums.add`."""
+        self._totals.add(start, genes.indptr, genes.data)
+        self._labels.add(start, genes, first_cell)
+
+    def write(self, root: Path, log1p: bool, extremes: tuple[float, float], n_values: int, ctx: Any) -> None:
+        """Write the arrays `X_totals` and `X_label_sums` of a CXG; X has so many values."""
+        sums, squares = self._totals.result(log1p)
+        uri = str(root / layout.X_TOTALS)
+        arrays.write_vectors(uri, {layout.TOTAL_SUM: sums, layout.TOTAL_SQUARES: squares}, ctx)
+        transform = layout.TRANSFORM_LOG1P if log1p else layout.TRANSFORM_NONE
+        low, high = extremes
+        facts = {layout.TRANSFORM_KEY: transform, layout.MIN_KEY: low, layout.MAX_KEY: high}
+        arrays.write_metadata(uri, facts, ctx)
+        self._labels.write(str(root / layout.X_LABEL_SUMS), log1p, n_values, ctx)
