@@ -16,12 +16,12 @@ from cxg.format import layout
 
 # Bytes of two float64 sums for each label and gene. A CXG has about 4 bytes for each value of X.
 _ROW_BYTES = 2 * 8
-_BYTES_PER_VALUE, _LEAST_BYTES, _MOST_BYTES = 0.16, 4 << 20, 48 << 20
+BYTES_PER_VALUE, LEAST_BYTES, _MOST_BYTES = 0.16, 4 << 20, 48 << 20
 _MOST_LABELS = 4096
 # Columns whose labels occur in no more combinations than these are added up together.
-_MOST_COMBINATIONS = 256
+MOST_COMBINATIONS = 256
 # Values and sums handled per call into numpy: they fit the cache.
-_SLICE_VALUES, _SLICE_SUMS = 1 << 18, 1 << 18
+SLICE_VALUES, _SLICE_SUMS = 1 << 18, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LabelColumn:
 
 def most_bytes(n_values: int) -> int:
     """What the sums of a matrix of so many values may take: 4 % of the CXG, of a small one 4 MB, and 48 MB at most."""
-    return min(_MOST_BYTES, max(_LEAST_BYTES, int(n_values * _BYTES_PER_VALUE)))
+    return min(_MOST_BYTES, max(LEAST_BYTES, int(n_values * BYTES_PER_VALUE)))
 
 
 def choose_columns(
@@ -109,7 +109,7 @@ class LabelSums:
         step = max(1, _SLICE_SUMS // widest)
         n_lines, low = len(indptr) - 1, 0
         while low < n_lines:
-            fits = int(np.searchsorted(indptr, indptr[low] + _SLICE_VALUES, "right")) - 1
+            fits = int(np.searchsorted(indptr, indptr[low] + SLICE_VALUES, "right")) - 1
             high = min(n_lines, low + step, max(low + 1, fits))
             self._add_slice(start + low, indptr[low : high + 1], genes, first_cell)
             low = high
@@ -186,7 +186,7 @@ def _grouped(columns: Sequence[LabelColumn]) -> list[_Group]:
     for column in columns:
         together = joint * column.n_labels + column.codes if waiting else column.codes.astype(np.int64)
         used, inverse = np.unique(together, return_inverse=True)
-        if waiting and len(used) > max(_MOST_COMBINATIONS, n):
+        if waiting and len(used) > max(MOST_COMBINATIONS, n):
             groups.append(_group(joint, n, waiting))
             waiting = []
             used, inverse = np.unique(column.codes, return_inverse=True)

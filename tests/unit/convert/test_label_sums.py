@@ -70,7 +70,7 @@ def check(root, truth):
 def small_blocks(monkeypatch):
     monkeypatch.setattr(matrix, "BLOCK_ENTRIES", 7)
     monkeypatch.setattr("cxg.convert.write.transpose.BLOCK_ENTRIES", 7)
-    monkeypatch.setattr(label_sums, "_SLICE_VALUES", 5)
+    monkeypatch.setattr(label_sums, "SLICE_VALUES", 5)
 
 
 @pytest.mark.parametrize("blocks", ["small blocks", "one block"])
@@ -97,7 +97,7 @@ def test_counts_are_added_up_as_logarithms(tmp_path, converted, cls, options):
 
 
 def test_combinations_beyond_the_limit(tmp_path, converted, monkeypatch):
-    monkeypatch.setattr(label_sums, "_MOST_COMBINATIONS", 4)
+    monkeypatch.setattr(label_sums, "MOST_COMBINATIONS", 4)
     root, _ = converted(make_h5ad(tmp_path / "in.h5ad", random_matrix(), obs=obs()))
     assert len(check(root, random_matrix())) == 6
 
@@ -109,8 +109,8 @@ def test_no_categorical_column(tmp_path, converted):
 
 @pytest.mark.parametrize("labels, names", [(1, []), (5, ["two"]), (9, ["two", "seven"])])
 def test_columns_beyond_the_bound_are_left_out(tmp_path, converted, monkeypatch, labels, names):
-    monkeypatch.setattr(label_sums, "_LEAST_BYTES", 16 * SHAPE[1] * labels)
-    monkeypatch.setattr(label_sums, "_BYTES_PER_VALUE", 0)
+    monkeypatch.setattr(label_sums, "LEAST_BYTES", 16 * SHAPE[1] * labels)
+    monkeypatch.setattr(label_sums, "BYTES_PER_VALUE", 0)
     columns = {
         word: partial(write_categorical, codes=np.arange(N) % n, labels=[str(i) for i in range(n)])
         for word, n in (("seven", 7), ("two", 2))
@@ -124,8 +124,8 @@ def test_columns_beyond_the_bound_are_left_out(tmp_path, converted, monkeypatch,
 
 def test_a_dense_file_of_few_values_gets_no_more_than_they_deserve(tmp_path, converted, monkeypatch):
     """How many values are not zero is known only after it was read."""
-    monkeypatch.setattr(label_sums, "_LEAST_BYTES", 0)
-    monkeypatch.setattr(label_sums, "_BYTES_PER_VALUE", 16 * SHAPE[1] * 9 / (SHAPE[0] * SHAPE[1]))
+    monkeypatch.setattr(label_sums, "LEAST_BYTES", 0)
+    monkeypatch.setattr(label_sums, "BYTES_PER_VALUE", 16 * SHAPE[1] * 9 / (SHAPE[0] * SHAPE[1]))
     columns = {
         word: partial(write_categorical, codes=np.arange(N) % n, labels=[str(i) for i in range(n)])
         for word, n in (("seven", 7), ("two", 2))
