@@ -18,22 +18,27 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from cxg import aws
+from cxg.aws.calls import Aws
 from cxg.config import Config, load
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError, CxgError
 from cxg.memory import plan
 from cxg.redact import redacted
 from cxg.startup import mounts
-from cxg.startup.preflight import DEFAULTS, Source, check_data, data_setting, find_config, s3_region
-from cxg.startup.secret_key import SecretKey, find_secret_key
+from cxg.startup.preflight import DEFAULTS, Source, find_config
+from cxg.startup.prepare import prepare
+from cxg.startup.prepared import Data, Prepared
+from cxg.startup.s3_access import S3Access
 
 BAKED_CONFIG = Path(__file__).resolve().parent / "customize" / "config.yaml"
 RUN_AS = "cxg"
-Environment = MutableMapping[str, str]
+# A container is reached from outside it, unless its operator says otherwise.
+CONTAINER_DEFAULTS = {"CXG_HOST": "0.0.0.0"}  # noqa: S104
 
 
 def say(line: str) -> None:
@@ -42,23 +47,9 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def mount_data(uri: str, setting: str, config: Config, env: Environment) -> str:
-    """Mount what the dataroot asks for and return the path to serve; `uri` itself when it asks for nothing."""
-    wanted = mounts.wanted_mount(uri, setting, env)
-    if wanted is None:
-        return uri
-    point = env.get("CXG_MOUNT_POINT") or mounts.DEFAULT_MOUNT_POINT
-    options = mounts.S3Options()
-    if wanted.kind == "s3" and mounts.mount_at(point, mounts.read_mounts()) is None:
-        locator = config.data_locator.s3
-        warning = None if locator.no_sign_request else aws.check_credentials(f"{setting} {uri}", env)
-        if warning:
-            say(f"warning: {warning}")
-        region = s3_region(uri, setting, config, env)
-        options = mounts.S3Options(region, aws.endpoint_of(locator, env), locator.no_sign_request)
-    path = mounts.ensure_mounted(wanted, point, options, env)
-    say(f"{setting} {uri} is mounted at {path}.")
-    return path
+def mount(wanted: mounts.Wanted, point: str, options: mounts.S3Options) -> str:
+    """Mount a file system with the credentials of this process, unless it is mounted; its path."""
+    return mounts.ensure_mounted(wanted, point, options, os.environ)
 
 
 def drop_root(user: str, make_groups: Callable[[list[int]], None] = os.setgroups) -> None:
@@ -75,6 +66,37 @@ def drop_root(user: str, make_groups: Callable[[list[int]], None] = os.setgroups
     os.environ["HOME"] = entry.pw_dir
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What the start reads and changes on its machine besides files; tests give others."""
+
+    read_mounts: Callable[[], Sequence[mounts.Mounted]] = mounts.read_mounts
+    mount: Callable[[mounts.Wanted, str, mounts.S3Options], str] = mount
+    drop_root: Callable[[str], None] = drop_root
+
+
+THIS_MACHINE = Machine()
+
+
+def mount_data(data: Data, runtime: Runtime, s3: S3Access, machine: Machine) -> str:
+    """Mount what the dataroot asks for and return the path to serve; its own URI when it asks for nothing."""
+    wanted = mounts.wanted_mount(data.uri, data.setting, runtime.s3_mount)
+    if wanted is None:
+        return data.uri
+    what = f"{data.setting} {data.uri}"
+    point = runtime.mount_point or mounts.DEFAULT_MOUNT_POINT
+    options = mounts.S3Options()
+    if wanted.kind == "s3" and mounts.mount_at(point, machine.read_mounts()) is None:
+        warning = s3.check_credentials(what)
+        if warning:
+            say(f"warning: {warning}")
+        region = s3.data_region(data.uri, data.setting)
+        options = mounts.S3Options(region, s3.endpoint_url, s3.unsigned)
+    path = machine.mount(wanted, point, options)
+    say(f"{what} is mounted at {path}.")
+    return path
+
+
 def keep_text(source: Source) -> str:
     """Path under which the server reads the configuration again.
 
@@ -89,67 +111,73 @@ def keep_text(source: Source) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def prepare(env: Environment, baked: Path = BAKED_CONFIG) -> tuple[Config, SecretKey | None]:
-    """Do steps 1 to 4 and leave in `env` what the server needs.
+def read_config(source: Source, runtime: Runtime) -> Config:
+    """Read the configuration and say what in it has no effect."""
+    if source.note:
+        say(source.note)
+    loaded = load(source.text, runtime.overrides, source.name)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    return loaded.config
+
+
+def make_ready(runtime: Runtime, aws: Aws, baked: Path, machine: Machine) -> Prepared:
+    """Do steps 1 to 4 and return what the server needs.
 
     Raises
     ------
     CxgError
         The first step that fails.
     """
-    source = find_config(env, baked)
-    if source.note:
-        say(source.note)
-    env.setdefault("CXG_HOST", "0.0.0.0")  # noqa: S104 - a container is reached from outside it
-    loaded = load(source.text, env, source.name)
-    for warning in loaded.warnings:
+
+    def locate(data: Data, s3: S3Access) -> str:
+        path = mount_data(data, runtime, s3, machine)
+        machine.drop_root(runtime.run_as or RUN_AS)
+        return path
+
+    source = find_config(runtime, baked, aws)
+    config = read_config(source, runtime)
+    prepared = prepare(config, runtime, aws, locate, config_uri=source.uri)
+    for warning in prepared.warnings:
         say(f"warning: {warning}")
-    config = loaded.config
-    uri, setting = data_setting(config, env)
-    key = find_secret_key(config, env, source.uri)
-    path = mount_data(uri, setting, config, env)
-    drop_root(env.get("CXG_RUN_AS") or RUN_AS)
-    checked = check_data(path, setting, config, env)
-    for warning in checked.warnings:
-        say(f"warning: {warning}")
-    if checked.region:
-        env["AWS_REGION"] = checked.region
-    variable = "CXG_DATAROOT" if config.multi_dataset.dataroot else "CXG_DATAPATH"
-    env[variable] = path
-    if source.name == DEFAULTS:
-        env.pop("CXG_CONFIG_FILE", None)
-    else:
-        env["CXG_CONFIG_FILE"] = keep_text(source)
-    env.pop("CXG_AWS_SECRET_NAME", None)  # asked already; the workers need no way to it
-    if key is not None:
-        env["CXG_SECRET_KEY"] = key.value
-        if key.weakness:
-            say(f"warning: {key.weakness}.")
+    key = prepared.secret
+    if key is not None and key.weakness:
+        say(f"warning: {key.weakness}.")
     if os.geteuid() == 0:
         say("warning: the server runs as root; name an ordinary user in CXG_RUN_AS.")
-    say(f"configuration: {source.name}; data: {path}; secret key: {key.source if key else 'none, and none is needed'}.")
-    return config, key
+    found = key.source if key else "none, and none is needed"
+    say(f"configuration: {source.name}; data: {prepared.path}; secret key: {found}.")
+    return replace(prepared, config_file=None if source.name == DEFAULTS else keep_text(source))
 
 
-def main() -> NoReturn:
+def become_gunicorn(prepared: Prepared) -> NoReturn:
+    """Look at the datasets, print the memory plan, and replace this process by gunicorn."""
+    # Loaded late: a faulty configuration is answered without loading the server.
+    from cxg.startup.first_look import FirstLook
+    from cxg.startup.gunicorn import gunicorn_command, server_environment
+
+    if prepared.region:
+        os.environ["AWS_REGION"] = prepared.region  # TileDB reads it from this process's own environment
+    look = FirstLook(prepared.config, prepared.runtime)
+    look.run()
+    for line in look.lines():
+        say(f"warning: {line}")
+    shares = plan(prepared.runtime)
+    sys.stderr.write(f"{shares.table()}\n")
+    sys.stderr.flush()
+    if prepared.runtime.public_url:  # only whoever publishes the port knows it
+        say(f"open {prepared.runtime.public_url} in a web browser.")
+    server = prepared.config.server
+    command = gunicorn_command(server.host, server.port, shares.workers, shares.threads)
+    environment = server_environment({**CONTAINER_DEFAULTS, **os.environ}, prepared, shares)
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is the point
+
+
+def main(baked: Path = BAKED_CONFIG, machine: Machine = THIS_MACHINE) -> NoReturn:
     """Prepare, then become gunicorn; exit with code 2 and one line when something is wrong."""
     try:
-        config, _ = prepare(os.environ)
-        # Loaded late: a faulty configuration is answered without loading the server.
-        from cxg.startup.first_look import FirstLook
-        from cxg.startup.gunicorn import gunicorn_command, server_environment
-
-        look = FirstLook(config)
-        look.run()
-        for line in look.lines():
-            say(f"warning: {line}")
-        shares = plan(os.environ)
-        sys.stderr.write(f"{shares.table()}\n")
-        sys.stderr.flush()
-        if os.environ.get("CXG_PUBLIC_URL"):  # only whoever publishes the port knows it
-            say(f"open {os.environ['CXG_PUBLIC_URL']} in a web browser.")
-        command = gunicorn_command(config.server.host, config.server.port, shares.workers, shares.threads)
-        os.execvpe(command[0], command, server_environment(os.environ, shares))  # noqa: S606 - no shell is the point
+        runtime = Runtime.of({**CONTAINER_DEFAULTS, **os.environ})
+        become_gunicorn(make_ready(runtime, Aws(runtime.aws), baked, machine))
     except ConfigError as error:
         for problem in error.problems:
             say(f"error: {' '.join(problem.split())}")

@@ -18,6 +18,7 @@ from benchmarks.connection import Connection
 from benchmarks.datasets import FOLDER, ROOT, cxg_name, dataroot, h5ad_path
 from benchmarks.results import OURS
 from benchmarks.sizes import Data
+from cxg.config.runtime import Runtime
 from cxg.memory import plan
 
 _POLL_S = 0.005
@@ -74,7 +75,7 @@ def environment(kind: Kind) -> dict[str, str]:
 
 def planned(kind: Kind) -> dict[str, int]:
     """What a server of ours prints as its memory plan: all workers at most, in MB, how many, and of how much."""
-    shares = plan(environment(kind))
+    shares = plan(Runtime.of(environment(kind)))
     return {"mb": shares.workers * shares.worker_mb, "workers": shares.workers, "total_mb": shares.total_mb}
 
 

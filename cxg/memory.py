@@ -7,11 +7,11 @@ its size from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxg.config.environment import read_number
+from cxg.config.runtime import NO_VARIABLES, Runtime
 from cxg.memory_bounds import (
     ANSWERS_MAX_MB,
     ANSWERS_MIN_MB,
@@ -88,26 +88,26 @@ class MemoryPlan:
         return "\n".join(f"  {label:<{width}}  {value:>10}" for label, value in rows)
 
 
-def plan(env: Mapping[str, str] = os.environ) -> MemoryPlan:
+def plan(runtime: Runtime = NO_VARIABLES) -> MemoryPlan:
     """Share out what there is.
 
     Parameters
     ----------
-    env : `CXG_MEMORY_MB`, `CXG_WORKERS` and `CXG_THREADS` replace what is found.
+    runtime : Runtime
+        Its `memory_mb`, `workers` and `threads` replace what is found.
 
     Raises
     ------
     ConfigError
         One of them is no such number.
     """
-    total_mb = read_number(env, "CXG_MEMORY_MB", 1, "MB") or available_bytes() // MB
+    total_mb = runtime.memory_mb or available_bytes() // MB
     cpus = available_cpus()
     shared_mb = int(total_mb * (1 - PAGE_CACHE_SHARE))
     fixed_mb = PROGRAM_MB + OPEN_MB + MAKING_MB + SCAN_MB + LIST_MB + CONNECTIONS_MB
     fits = max(1, shared_mb // (fixed_mb + ANSWERS_MIN_MB))
-    wanted = read_number(env, "CXG_WORKERS", 1, "processes") or read_number(env, "WEB_CONCURRENCY", 1, "processes")
-    workers = wanted or min(cpus, fits, 8)
-    threads = read_number(env, "CXG_THREADS", 1, "threads") or 8
+    workers = runtime.workers or min(cpus, fits, 8)
+    threads = runtime.threads or 8
     answers_mb = min(ANSWERS_MAX_MB, max(ANSWERS_MIN_MB, shared_mb // workers - fixed_mb))
     return MemoryPlan(total_mb, workers, threads, answers_mb)
 

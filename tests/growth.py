@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cxg import memory
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.storage import contexts
 from cxg.web.app import create_app
 from tests import cxgs
@@ -55,7 +56,7 @@ def main() -> None:
     config = load("", {"CXG_DATAROOT": str(folder / "root")}, "test").config
     # No answer is kept, and no copy is made: every request reads.
     plan = memory.MemoryPlan(total_mb=1000, workers=1, threads=8, answers_mb=0)
-    app = create_app(config, stand_in_client(folder / "client"), {"CXG_CACHE_MB": "0"}, plan)
+    app = create_app(config, stand_in_client(folder / "client"), Runtime.of({"CXG_CACHE_MB": "0"}), plan)
     client, catalog = app.test_client(), app.extensions["cxg"].catalog
     catalog.storage.contexts.most_uses = args.most_uses
     urls = (

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.datasets.opening import USUAL_TIMES, Times
 from cxg.web.app import create_app
 
@@ -48,7 +49,9 @@ def serve(
     multi = sections.pop("multi_dataset", {})
     sections["multi_dataset"] = {"dataroot": str(dataroot), **multi}  # type: ignore[dict-item]
     # JSON is YAML.
-    app = create_app(load(json.dumps(sections), {}).config, stand_in_client(client_dir), env=environment, times=times)
+    app = create_app(
+        load(json.dumps(sections), {}).config, stand_in_client(client_dir), runtime=Runtime.of(environment), times=times
+    )
     app.testing = False
     return app.test_client()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cxg.config import load
 from cxg.config.files import read_config_file
 from cxg.config.render import docs_markdown
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     try:
         # As the server would read it in this environment.
-        warnings = load(read_config_file(args.file), os.environ, str(args.file)).warnings
+        warnings = load(read_config_file(args.file), Runtime.of(os.environ).overrides, str(args.file)).warnings
     except ConfigError as error:
         sys.stderr.write("".join(f"{line}\n" for line in error.problems))
         return 2

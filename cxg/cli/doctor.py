@@ -12,8 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from cxg import memory
+from cxg.aws.calls import Aws
+from cxg.cli.outcome import FAILED, OK, SKIPPED, WARNING, Check, as_json, as_text
 from cxg.cli.rewritten_objects import find_rewritten
 from cxg.config import Config, load
+from cxg.config.runtime import Runtime
 from cxg.datasets.dataroot import Dataroot, SingleDataset
 from cxg.errors import ConfigError, CxgError, one_line
 from cxg.format.dataset import Dataset, open_dataset
@@ -30,27 +32,17 @@ from cxg.format.notes import Loss
 from cxg.plugins import load as load_plugins
 from cxg.redact import redacted
 from cxg.startup import mounts
-from cxg.startup.preflight import DEFAULTS, Source, check_data, data_setting, find_config
-from cxg.startup.secret_key import find_secret_key
+from cxg.startup.preflight import DEFAULTS, Source, find_config
+from cxg.startup.prepare import DATA, SECRET, prepare
+from cxg.startup.prepared import Data, Prepared
+from cxg.startup.s3_access import S3Access
 from cxg.storage.listing import Listing
 from cxg.storage.storage import Storage
 from cxg.web.client import default_folder, load_client
 from cxg.web.headers import plain_policy
 
-OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 BAKED_CONFIG = Path(__file__).resolve().parents[2] / "customize" / "config.yaml"
 _FRAGMENT_FORMAT = re.compile(r"(?:^|/)__\d+_\d+_[0-9a-f]+_(\d+)(?:/|\.|$)")
-_SIGNS = {OK: "ok", WARNING: "warn", FAILED: "FAIL", SKIPPED: "-"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """Outcome of one check: what was looked at, how it is, a sentence, and lines that say more."""
-
-    name: str
-    status: str
-    text: str
-    details: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,40 +62,50 @@ def run(args: argparse.Namespace) -> int:
     ConfigError, StorageUnavailable
         The configuration cannot be read, so that nothing else can be checked.
     """
-    env = {**os.environ, **({"CXG_CONFIG_FILE": args.config} if args.config else {})}
+    runtime = Runtime.of({**os.environ, **({"CXG_CONFIG_FILE": args.config} if args.config else {})})
+    aws = Aws(runtime.aws)
     try:
-        source = find_config(env, Path("/nonexistent") if args.config else BAKED_CONFIG)
+        source = find_config(runtime, Path("/nonexistent") if args.config else BAKED_CONFIG, aws)
     except ConfigError:
-        if env.get("CXG_CONFIG_FILE") or not args.without_data:
+        if runtime.config_file or not args.without_data:
             raise
         source = Source("", DEFAULTS)
-    loaded = load(source.text, env, source.name)
+    loaded = load(source.text, runtime.overrides, source.name)
     status = WARNING if loaded.warnings else OK
     checks = [Check("configuration", status, f"read from {source.name}", loaded.warnings)]
-    checks += look(loaded.config, env, source.uri, without_data=args.without_data)
+    if args.without_data:
+        checks += [Check(SECRET, SKIPPED, "not looked for"), Check(DATA, SKIPPED, "not looked at")]
+    else:
+        locate = partial(find_mounted, runtime=runtime)
+        prepared = prepare(loaded.config, runtime, aws, locate, config_uri=source.uri, collect=True)
+        checks += [check_secret(prepared), *check_datasets(prepared, runtime, aws)]
+    checks += [check_memory(runtime), _guarded("plugins", lambda: check_plugins(runtime))]
+    checks += check_client(loaded.config, runtime)
     sys.stdout.write(redacted(as_json(checks) if args.json else as_text(checks)))
     return 1 if any(check.status == FAILED for check in checks) else 0
 
 
-def look(config: Config, env: Mapping[str, str], config_uri: str | None, *, without_data: bool) -> Iterator[Check]:
-    """Make all checks but that of the configuration itself."""
-    if without_data:
-        yield Check("secret key", SKIPPED, "not looked for")
-        yield Check("data", SKIPPED, "not looked at")
-    else:
-        yield _guarded("secret key", lambda: check_secret(config, env, config_uri))
-        yield from check_datasets(config, env)
-    yield check_memory(env)
-    yield _guarded("plugins", lambda: check_plugins(env))
-    yield from check_client(config, env)
+def find_mounted(data: Data, _: S3Access, runtime: Runtime) -> str:
+    """Path of a dataroot that is a mounted file system; the doctor mounts nothing itself."""
+    wanted = mounts.wanted_mount(data.uri, data.setting, runtime.s3_mount)
+    if wanted is None:
+        return data.uri
+    point = runtime.mount_point or mounts.DEFAULT_MOUNT_POINT
+    present = mounts.mount_at(point, mounts.read_mounts())
+    if present is None:
+        what = f"{data.setting} {data.uri}"
+        raise ConfigError(f"{what}: nothing is mounted at {point}; the container mounts it when it starts.")
+    return f"{present.point}/{mounts.verify(wanted, present)}".rstrip("/")
 
 
-def check_secret(config: Config, env: Mapping[str, str], config_uri: str | None) -> Check:
+def check_secret(prepared: Prepared) -> Check:
     """Where the secret key comes from, and whether it is strong enough."""
-    key = find_secret_key(config, env, config_uri)
+    if SECRET in prepared.failures:
+        return Check(SECRET, FAILED, one_line(prepared.failures[SECRET]))
+    key = prepared.secret
     if key is None:
-        folder = env.get("CXG_PLUGINS_DIR")
-        if folder and any(Path(folder).glob("*.py")):
+        folder = prepared.runtime.plugins_dir
+        if folder and any(folder.glob("*.py")):
             return Check("secret key", WARNING, "none; a plugin that uses sessions needs one: set CXG_SECRET_KEY")
         return Check("secret key", OK, "none, and none is needed: the server sets no cookie")
     if key.weakness:
@@ -111,34 +113,32 @@ def check_secret(config: Config, env: Mapping[str, str], config_uri: str | None)
     return Check("secret key", OK, f"from {key.source}, strong enough")
 
 
-def check_datasets(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
+def check_datasets(prepared: Prepared, runtime: Runtime, aws: Aws) -> Iterator[Check]:
     """Whether the dataroot can be reached, and each dataset in it read."""
-    try:
-        uri, setting = data_setting(config, env)
-        path = _mounted_path(uri, setting, env)
-        reached = check_data(path, setting, config, env)
-    except CxgError as error:
-        yield Check("data", FAILED, one_line(error))
+    if DATA in prepared.failures:
+        yield Check(DATA, FAILED, one_line(prepared.failures[DATA]))
         return
-    storage = Storage(config, dataset_mb=memory.plan(env).dataset_mb)
+    config, path, setting = prepared.config, prepared.path, prepared.data.setting
+    storage = Storage(config, runtime, dataset_mb=memory.plan(runtime).dataset_mb)
     root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleDataset(storage, path)
     try:
         names = root.names()
     except CxgError as error:
-        yield Check("data", FAILED, f"{setting} {uri}: {one_line(error)}")
+        yield Check("data", FAILED, f"{setting} {prepared.data.uri}: {one_line(error)}")
         return
-    details = list(reached.warnings)
+    details = list(prepared.warnings)
     if not path.startswith("s3://") and os.access(path, os.W_OK):
         details.append(f"{path} is writable for this user; the server only reads it, so mount it read-only")
     count = f"{len(names)} dataset{'' if len(names) == 1 else 's'}"
-    status = OK if names and not reached.warnings else WARNING
+    status = OK if names and not prepared.warnings else WARNING
     text = f"{setting} {path} can be listed: {count}, TileDB {version('tiledb')}"
     yield Check("data", status, text, tuple(details))
     for name in names:
         yield _guarded(f"dataset {name}".rstrip(), partial(check_dataset, storage, root, name))
-    if path.startswith("s3://") and reached.region is not None:
+    if path.startswith("s3://") and prepared.region is not None:
         uris = [root.dataset_uri(name) for name in names]
-        yield _guarded("objects", lambda: check_objects(uris, reached.region, config, env))
+        s3 = S3Access(aws, config.data_locator.s3, runtime.aws)
+        yield _guarded("objects", lambda: check_objects(uris, prepared.region, s3))
 
 
 def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -> Check:
@@ -167,7 +167,7 @@ def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -
         dataset.close()
 
 
-def check_objects(uris: list[str], region: str | None, config: Config, env: Mapping[str, str]) -> Check:
+def check_objects(uris: list[str], region: str | None, s3: S3Access) -> Check:
     """Whether objects on S3 were rewritten under their names, which a server does not notice.
 
     Raises
@@ -175,14 +175,14 @@ def check_objects(uris: list[str], region: str | None, config: Config, env: Mapp
     CxgError
         They cannot be listed.
     """
-    found = tuple(find_rewritten(uris, region, config, env))
+    found = tuple(find_rewritten(uris, region, s3))
     text = "perhaps rewritten under their names, unless the upload took hours: upload the dataset under another name"
     return Check("objects", WARNING if found else OK, text if found else "none was rewritten under its name", found)
 
 
-def check_memory(env: Mapping[str, str]) -> Check:
+def check_memory(runtime: Runtime) -> Check:
     """Whether the memory plan fits into what there is."""
-    plan = memory.plan(env)
+    plan = memory.plan(runtime)
     together = plan.workers * plan.worker_mb
     details = tuple(line.strip() for line in plan.table().splitlines())
     sizes = f"{together:,} MB of {plan.total_mb:,} MB"
@@ -192,7 +192,7 @@ def check_memory(env: Mapping[str, str]) -> Check:
     return Check("memory", OK, f"{plan.workers} workers take {sizes} at most", details)
 
 
-def check_plugins(env: Mapping[str, str]) -> Check:
+def check_plugins(runtime: Runtime) -> Check:
     """Whether every plugin loads.
 
     Raises
@@ -200,17 +200,15 @@ def check_plugins(env: Mapping[str, str]) -> Check:
     ConfigError
         One does not.
     """
-    folder = env.get("CXG_PLUGINS_DIR")
-    plugins = load_plugins(Path(folder) if folder else None).plugins
+    plugins = load_plugins(runtime.plugins_dir).plugins
     return Check("plugins", OK, ", ".join(plugin.path.name for plugin in plugins) or "none")
 
 
-def check_client(config: Config, env: Mapping[str, str]) -> Iterator[Check]:
+def check_client(config: Config, runtime: Runtime) -> Iterator[Check]:
     """Whether the web client is complete, and what its content security policy lets through."""
-    folder = default_folder(env)
-    scripts = env.get("CXG_INLINE_SCRIPTS_DIR")
+    folder = default_folder(runtime)
     try:
-        client = load_client(folder, config, Path(scripts) if scripts else None)
+        client = load_client(folder, config, runtime.inline_scripts_dir)
         changed = _changed_files(folder)
     except (CxgError, OSError) as error:
         yield Check("web client", FAILED, one_line(error))
@@ -244,41 +242,11 @@ def policy_faults(policy: str) -> Iterator[str]:
         yield "object-src is not limited"
 
 
-def as_text(checks: list[Check]) -> str:
-    """The outcome for a person: a line for each check, details below it."""
-    lines = []
-    for check in checks:
-        lines.append(f"{_SIGNS[check.status]:<5} {check.name}: {check.text}")
-        lines += [f"        {detail}" for detail in check.details]
-    counts = {status: sum(check.status == status for check in checks) for status in (FAILED, WARNING)}
-    lines.append(f"{len(checks)} checks, {counts[FAILED]} failed, {counts[WARNING]} with warnings")
-    return "\n".join(lines) + "\n"
-
-
-def as_json(checks: list[Check]) -> str:
-    """The outcome as one JSON object: `status`, and `checks` with name, status, text, details."""
-    statuses = {check.status for check in checks}
-    overall = next((status for status in (FAILED, WARNING) if status in statuses), OK)
-    return json.dumps({"status": overall, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"
-
-
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except CxgError as error:
         return Check(name, FAILED, one_line(error))
-
-
-def _mounted_path(uri: str, setting: str, env: Mapping[str, str]) -> str:
-    """Path of a dataroot that is a mounted file system; the doctor mounts nothing itself."""
-    wanted = mounts.wanted_mount(uri, setting, env)
-    if wanted is None:
-        return uri
-    point = env.get("CXG_MOUNT_POINT") or mounts.DEFAULT_MOUNT_POINT
-    present = mounts.mount_at(point, mounts.read_mounts())
-    if present is None:
-        raise ConfigError(f"{setting} {uri}: nothing is mounted at {point}; the container mounts it when it starts.")
-    return f"{present.point}/{mounts.verify(wanted, present)}".rstrip("/")
 
 
 def _read_a_little(dataset: Dataset) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from cxg import config
+from cxg.config.runtime import Runtime
 from cxg.convert.report import plain
 from cxg.errors import DatasetNotFound
 from cxg.format.inspection.inspect import Inspection, inspect_dataset
@@ -42,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
         way = f"; make a CXG of it: cxg convert {args.dataset}" if uri.endswith(_HDF5_SUFFIXES) else ""
         raise DatasetNotFound(f"{args.dataset} is a file, not the folder of a CXG{way}.")
     name = uri.rstrip("/").rsplit("/", 1)[-1]
-    found = inspect_dataset(Storage(config.default()), uri.rstrip("/"), name, quick=args.quick)
-    problem = too_large(found.needed_bytes, plan(os.environ).dataset_mb * MB)
+    runtime = Runtime.of(os.environ)
+    found = inspect_dataset(Storage(config.default(), runtime), uri.rstrip("/"), name, quick=args.quick)
+    problem = too_large(found.needed_bytes, plan(runtime).dataset_mb * MB)
     if problem is not None:
         found.warn("memory", problem.replace("this server has", "a server with this machine's memory has"))
     text = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) if args.json else as_text(found)

@@ -13,11 +13,13 @@ from typing import NoReturn
 
 from cxg.config import Config, default_yaml
 from cxg.config.files import load_config
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError, DatasetInvalid
 from cxg.format.structure import is_cxg
 from cxg.memory import MemoryPlan, plan
 from cxg.redact import redacted
 from cxg.startup.gunicorn import gunicorn_command, server_environment
+from cxg.startup.prepared import Data, Prepared
 from cxg.storage.listing import is_s3, list_folder
 from cxg.web.client import default_folder, load_client
 
@@ -56,25 +58,24 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(default_yaml())
         return 0
     env = {**os.environ, **_overrides(args)}
-    config = load_config(env)
-    load_client(
-        default_folder(env), config, Path(env["CXG_INLINE_SCRIPTS_DIR"]) if env.get("CXG_INLINE_SCRIPTS_DIR") else None
-    )
-    shares = plan(env)
+    runtime = Runtime.of(env)
+    config = load_config(runtime)
+    load_client(default_folder(runtime), config, runtime.inline_scripts_dir)
+    shares = plan(runtime)
     host, port = config.server.host, config.server.port
     _check_data(config)
     check_port(host, port)
-    _ask_aws(config, env, "cxg launch" if args.path is not None else None)
-    if "AWS_REGION" in env:  # TileDB reads it from this process's own environment
-        os.environ["AWS_REGION"] = env["AWS_REGION"]
-    _check_datasets(config)
+    prepared = _prepare(config, runtime, "cxg launch" if args.path is not None else None)
+    if prepared.region:
+        os.environ["AWS_REGION"] = prepared.region  # TileDB reads it from this process's own environment
+    _check_datasets(prepared)
     url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else _in_url(host)}:{port}/"  # noqa: S104
     sys.stdout.write(_banner(config, url, shares))
     sys.stdout.flush()
     if args.open or config.server.open_browser:
         _open_when_ready(url)
     command = gunicorn_command(host, port, shares.workers, shares.threads)
-    return _become(command, server_environment(env, shares))
+    return _become(command, server_environment(env, prepared, shares))
 
 
 def _become(command: list[str], env: dict[str, str]) -> NoReturn:
@@ -122,7 +123,7 @@ def _is_dataset(folder: Path) -> bool:
     return folder.suffix == ".cxg" or is_cxg(list_folder(str(folder)))
 
 
-def _check_datasets(config: Config) -> None:
+def _check_datasets(prepared: Prepared) -> None:
     """Tell what is wrong with the datasets, as far as that can be seen within a moment.
 
     Raises
@@ -133,10 +134,10 @@ def _check_datasets(config: Config) -> None:
     # Loaded here: it brings TileDB, which a mistake in the command line need not wait for.
     from cxg.startup.first_look import FirstLook
 
-    look = FirstLook(config)
+    look = FirstLook(prepared.config, prepared.runtime)
     look.run()
     if look.unopened is not None:
-        raise DatasetInvalid(f"{config.single_dataset.datapath}: {look.unopened}")
+        raise DatasetInvalid(f"{prepared.config.single_dataset.datapath}: {look.unopened}")
     for line in look.lines():
         sys.stderr.write(f"cxg: warning: {redacted(line)}\n")
 
@@ -150,37 +151,27 @@ def _check_data(config: Config) -> None:
         raise ConfigError(f"There is no folder {where}: correct the dataroot.")
 
 
-def _ask_aws(config: Config, env: dict[str, str], setting: str | None) -> None:
+def _prepare(config: Config, runtime: Runtime, setting: str | None) -> Prepared:
     """Do what a container's start does on AWS: fetch the secret key, see that the bucket lists, find its region.
-
-    Key and region are left in `env`.
 
     Parameters
     ----------
-    setting : what named the data, for messages; None to find the variable or key that did
+    setting : str or None
+        What named the data, for messages; None to find the variable or key that did.
     """
-    on_s3 = is_s3(str(config.multi_dataset.dataroot or config.single_dataset.datapath))
-    if not on_s3 and not env.get("CXG_AWS_SECRET_NAME"):
-        return
+    dataroot = config.multi_dataset.dataroot
+    uri, variable = str(dataroot or config.single_dataset.datapath), "CXG_DATAROOT" if dataroot else "CXG_DATAPATH"
+    if not is_s3(uri) and not runtime.secret_name:
+        return Prepared(config, runtime, Data(uri, setting or variable, variable), uri, runtime.config_file or None)
     # Loaded here: a server on plain files needs none of it, and starts sooner without.
-    from cxg.startup.preflight import check_data, data_setting
-    from cxg.startup.secret_key import find_secret_key
+    from cxg.aws.calls import Aws
+    from cxg.startup.prepare import prepare
 
-    warnings: list[str] = []
-    if env.get("CXG_AWS_SECRET_NAME"):
-        key = find_secret_key(config, env)
-        del env["CXG_AWS_SECRET_NAME"]  # asked already; the workers need no way to it
-        if key is not None:
-            env["CXG_SECRET_KEY"] = key.value
-            warnings += [f"{key.weakness}."] if key.weakness else []
-    if on_s3:
-        uri, found_setting = data_setting(config, env)
-        reached = check_data(uri, setting or found_setting, config, env)
-        warnings += reached.warnings
-        if reached.region:
-            env["AWS_REGION"] = reached.region
-    for warning in warnings:
+    prepared = prepare(config, runtime, Aws(runtime.aws), lambda data, _: data.uri, setting=setting)
+    weakness = prepared.secret.weakness if prepared.secret and runtime.secret_name else None
+    for warning in (*([f"{weakness}."] if weakness else []), *prepared.warnings):
         sys.stderr.write(f"cxg: warning: {redacted(warning)}\n")
+    return prepared
 
 
 def check_port(host: str, port: int) -> None:

@@ -8,11 +8,10 @@ writes any of them again; an upload writes all of them within a short time, in a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from cxg import aws
-from cxg.config import Config
+from cxg.startup.s3_access import S3Access
 
 _SLOW_UPLOAD = timedelta(hours=1)
 _COMMIT = re.compile(r"(?P<array>.*/)?(?:__commits/(?P<new>__[^/]+)\.wrt|(?P<old>__[^/]+)\.ok)")
@@ -20,7 +19,7 @@ _FRAGMENT_FILE = re.compile(r"(?P<array>.*?)(?:__fragments/)?(?P<fragment>__\d+_
 _MOST_OBJECTS = 50_000
 
 
-def find_rewritten(uris: Iterable[str], region: str | None, config: Config, env: Mapping[str, str]) -> Iterator[str]:
+def find_rewritten(uris: Iterable[str], region: str | None, s3: S3Access) -> Iterator[str]:
     """Describe which objects of the datasets at some S3 URIs are newer than they can be, a line for each dataset.
 
     Parameters
@@ -32,9 +31,8 @@ def find_rewritten(uris: Iterable[str], region: str | None, config: Config, env:
     ConfigError, StorageUnavailable
         They cannot be listed.
     """
-    locator = config.data_locator.s3
     for uri in uris:
-        listed = aws.list_written(uri, region, aws.endpoint_of(locator, env), locator.no_sign_request, _MOST_OBJECTS)
+        listed = s3.aws.list_written(uri, region, s3.endpoint_url, s3.unsigned, _MOST_OBJECTS)
         found = sorted(rewritten(listed))
         if found:
             yield f"{uri}: {len(found)} written over an hour after the commit of their fragment, first {found[0]}"

@@ -9,6 +9,7 @@ problem is collected before `ConfigError` is raised, so that one run shows them 
 `checks`        what makes a host, a link, a dataroot... a sound one
 `nodes`         YAML nodes: types, words for them, their entries
 `environment`   the environment variables
+`runtime`       what they say, read once into one value
 `old_keys`      keys of older and later cellxgene files, and the answer to them
 `reader`        YAML nodes -> dataclasses, with line numbers
 `render`        the default file and docs/config.md, from `model`

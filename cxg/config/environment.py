@@ -68,7 +68,7 @@ ENVIRONMENT = (
 )
 
 
-def read_number(env: Mapping[str, str], name: str, least: int, what: str) -> int | None:
+def read_number(texts: Mapping[str, str], name: str, least: int, what: str) -> int | None:
     """Whole number in the environment variable called `name`, of `what`; None where it is not set.
 
     Raises
@@ -76,7 +76,7 @@ def read_number(env: Mapping[str, str], name: str, least: int, what: str) -> int
     ConfigError
         It is something else, or below `least`.
     """
-    text = env.get(name, "").strip()
+    text = texts.get(name, "").strip()
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:

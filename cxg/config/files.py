@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from cxg.config.model import Config
 from cxg.config.reader import load
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.redact import redacted
 
@@ -35,16 +34,16 @@ def read_config_file(path: Path) -> str:
         raise ConfigError(f"{path}: it cannot be read: {error.strerror}.") from None
 
 
-def load_config(env: Mapping[str, str] = os.environ) -> Config:
-    """Configuration from the file named in `CXG_CONFIG_FILE`, if any, and the overrides in `env`.
+def load_config(runtime: Runtime) -> Config:
+    """Configuration from the file named in `CXG_CONFIG_FILE`, if any, and the variables that win over its keys.
 
     Raises
     ------
     ConfigError
         The file cannot be read, or something in it is wrong.
     """
-    path = env.get("CXG_CONFIG_FILE")
-    loaded = load(read_config_file(Path(path)) if path else "", env, path or "the environment")
+    path = runtime.config_file
+    loaded = load(read_config_file(Path(path)) if path else "", runtime.overrides, path or "the environment")
     for warning in loaded.warnings:
         log.warning("%s", redacted(warning))
     return loaded.config

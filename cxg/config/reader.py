@@ -37,13 +37,13 @@ def default() -> Config:
     return Config()
 
 
-def load(text: str, env: Mapping[str, str], source: str = "config.yaml") -> LoadedConfig:
+def load(text: str, overrides: Mapping[str, str], source: str = "config.yaml") -> LoadedConfig:
     """Read a configuration; looks at nothing but its arguments.
 
     Parameters
     ----------
     text : the YAML file's content; empty means all defaults.
-    env : environment variables; those of `ENVIRONMENT` that name a key win over the file, empty ones are ignored.
+    overrides : environment variables; those of `ENVIRONMENT` that name a key win over the file, empty ones are ignored.
     source : the file's name, for messages.
 
     Raises
@@ -54,7 +54,7 @@ def load(text: str, env: Mapping[str, str], source: str = "config.yaml") -> Load
     reader = _Reader(source)
     root = _compose(text, source)
     tree = reader.read_section((), Config, root, 1)
-    tree = reader.override(tree, env)
+    tree = reader.override(tree, overrides)
     if reader.problems:
         raise ConfigError([sentence for _, sentence in sorted(reader.problems, key=lambda one: one[0])])
     return LoadedConfig(_build(Config, tree), tuple(reader.warnings))
@@ -172,11 +172,11 @@ class _Reader:
         else:
             self.complain(line, f"{name} is a section of a later cellxgene's layout; remove it")
 
-    def override(self, tree: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    def override(self, tree: dict[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
         """Put the environment's values in, and see that only one of dataroot and datapath stands."""
         overridden = set()
         for variable in ENVIRONMENT:
-            text = env.get(variable.name, "").strip()
+            text = variables.get(variable.name, "").strip()
             if variable.key is None or not text:
                 continue
             kind = _known_keys()[variable.key]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from cxg.config import Config
+from cxg.config.runtime import NO_VARIABLES, Runtime
 from cxg.datasets.dataroot import Dataroot, SingleDataset
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound
 from cxg.format.dataset import Dataset, open_dataset
@@ -32,8 +33,8 @@ class FirstLook:
     unopened : why the one dataset of a server cannot be opened; None for a dataroot
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, runtime: Runtime = NO_VARIABLES) -> None:
+        self._config, self._runtime = config, runtime
         self.problems: dict[str, str] = {}
         self.looked_at = self.total = 0
         self.unopened: DatasetInvalid | None = None
@@ -59,7 +60,7 @@ class FirstLook:
             yield f"only {looked_at:,} of {self.total:,} datasets were looked at in time: run cxg doctor for all."
 
     def _look(self) -> None:
-        storage = Storage(self._config, dataset_mb=plan().dataset_mb)
+        storage = Storage(self._config, self._runtime, dataset_mb=plan(self._runtime).dataset_mb)
         dataroot, datapath = self._config.multi_dataset.dataroot, str(self._config.single_dataset.datapath)
         root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, datapath)
         try:

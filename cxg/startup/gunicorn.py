@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxg.memory import MemoryPlan
+from cxg.startup.prepared import Prepared
 
 # A request line holds the query; the web client moves longer gene sets into a body at 2,000 characters.
 _REQUEST_LINE_BYTES = 8190
@@ -35,8 +36,12 @@ def gunicorn_command(host: str, port: int, workers: int, threads: int) -> list[s
     ]
 
 
-def server_environment(env: Mapping[str, str], plan: MemoryPlan) -> dict[str, str]:
-    """Environment for gunicorn: `env`, the memory plan, and thread pools that fit many threads on few cores."""
+def server_environment(env: Mapping[str, str], prepared: Prepared, plan: MemoryPlan) -> dict[str, str]:
+    """Turn what is prepared into the environment of gunicorn; `cxg.web.wsgi.read_back` reads it again.
+
+    To `env` come the data, the secret key and the region that were found, the memory plan, and thread pools that fit
+    many threads on few cores.
+    """
     # One thread for numpy's own linear algebra (which is not used), and few arenas for all threads of a
     # worker: both otherwise take memory for each thread.
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -48,4 +53,14 @@ def server_environment(env: Mapping[str, str], plan: MemoryPlan) -> dict[str, st
         "CXG_WORKERS": str(plan.workers),
         "CXG_THREADS": str(plan.threads),
     }
-    return {**quiet, **env, **shares}
+    found: dict[str, str | None] = {
+        prepared.data.variable: prepared.path,
+        "CXG_CONFIG_FILE": prepared.config_file,
+        "CXG_AWS_SECRET_NAME": None,  # asked already; the workers need no way to it
+    }
+    if prepared.region:
+        found["AWS_REGION"] = prepared.region
+    if prepared.secret is not None:
+        found["CXG_SECRET_KEY"] = prepared.secret.value
+    together = {**quiet, **env, **found, **shares}
+    return {name: value for name, value in together.items() if value is not None}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxg.aws import split_s3
+from cxg.aws.calls import split_s3
 from cxg.errors import ConfigError, StorageUnavailable
 from cxg.redact import redacted
 
@@ -73,15 +73,20 @@ class S3Options:
     unsigned: bool = False
 
 
-def wanted_mount(uri: str, setting: str, env: Mapping[str, str]) -> Wanted | None:
+def wanted_mount(uri: str, setting: str, s3_mount: str) -> Wanted | None:
     """Tell what mount a dataroot asks for; None for a plain path, or S3 that is read directly.
+
+    Parameters
+    ----------
+    s3_mount : str
+        Value of CXG_S3_MOUNT; "" where it is not set.
 
     Raises
     ------
     ConfigError
         A lustre:// URI of another form, or CXG_S3_MOUNT with a dataroot that is not on S3.
     """
-    s3_mount = env.get("CXG_S3_MOUNT", "").lower()
+    s3_mount = s3_mount.lower()
     if s3_mount not in ("", "0", "1", "true", "false"):
         raise ConfigError(f"CXG_S3_MOUNT is {s3_mount!r}; set it to 1 to mount the bucket, or leave it out.")
     if uri.startswith("lustre://"):

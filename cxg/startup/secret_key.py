@@ -9,14 +9,14 @@ the next one, as that would run a site with another key than its operator believ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cxg.aws import bucket_region, client, endpoint_of, readable_errors, split_s3
+from cxg.aws.calls import SECRET_FIELD
 from cxg.config import Config
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
+from cxg.startup.s3_access import S3Access
 
-SECRET_FIELD = "flask_secret_key"  # noqa: S105 - the name of the entry, not a secret
 _LEAST_LENGTH = 16
 _LEAST_DIFFERENT = 8
 _GENERATE = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
@@ -40,7 +40,7 @@ class SecretKey:
         return None
 
 
-def secret_region(config: Config, env: Mapping[str, str], config_uri: str | None) -> str:
+def secret_region(config: Config, runtime: Runtime, s3: S3Access, config_uri: str | None) -> str:
     """Find the region of Secrets Manager to ask.
 
     CXG_AWS_SECRET_REGION_NAME, else the region of the dataroot's bucket, else that of the bucket
@@ -53,54 +53,30 @@ def secret_region(config: Config, env: Mapping[str, str], config_uri: str | None
     StorageUnavailable
         The store with the bucket cannot be reached.
     """
-    if named := env.get("CXG_AWS_SECRET_REGION_NAME"):
-        return named
+    if runtime.secret_region:
+        return runtime.secret_region
     locator = config.data_locator.s3
-    endpoint = endpoint_of(locator, env)
     dataroot = config.multi_dataset.dataroot or config.single_dataset.datapath
     for uri in (dataroot, config_uri):
         if uri and uri.startswith("s3://"):
             if uri == dataroot and isinstance(locator.region_name, str):
                 return locator.region_name
-            if found := bucket_region(split_s3(uri)[0], endpoint):
+            if found := s3.bucket_region(uri):
                 return found
-    if own := env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"):
-        return own
+    if runtime.aws.region:
+        return runtime.aws.region
     raise ConfigError("CXG_AWS_SECRET_NAME is set, but its region is not known: set CXG_AWS_SECRET_REGION_NAME.")
 
 
-def fetch_secret(name: str, region: str) -> str:
-    """Text of a secret in AWS Secrets Manager.
-
-    Raises
-    ------
-    ConfigError
-        It does not exist, may not be read, or holds no text.
-    StorageUnavailable
-        AWS cannot be reached.
-    """
-    with readable_errors(f"CXG_AWS_SECRET_NAME {name} ({region})"):
-        answer = client("secretsmanager", region).get_secret_value(SecretId=name)
-    text = answer.get("SecretString")
-    if not isinstance(text, str):
-        raise ConfigError(f"CXG_AWS_SECRET_NAME {name}: it holds bytes; store JSON with the key {SECRET_FIELD}.")
-    return text
-
-
-def find_secret_key(
-    config: Config,
-    env: Mapping[str, str],
-    config_uri: str | None = None,
-    fetch: Callable[[str, str], str] = fetch_secret,
-) -> SecretKey | None:
+def find_secret_key(config: Config, runtime: Runtime, s3: S3Access, config_uri: str | None = None) -> SecretKey | None:
     """Find the secret key of this deployment; None when no source names one.
 
     Parameters
     ----------
+    s3 : S3Access
+        Tells the regions of buckets, and asks AWS for the secret.
     config_uri : str, optional
         Where the configuration was read from, when that was S3.
-    fetch : callable
-        Takes the secret's name and region, returns its text; for tests.
 
     Raises
     ------
@@ -109,10 +85,10 @@ def find_secret_key(
     StorageUnavailable
         AWS cannot be reached.
     """
-    if name := env.get("CXG_AWS_SECRET_NAME"):
-        region = secret_region(config, env, config_uri)
-        return SecretKey(_entry(fetch(name, region), name), f"AWS Secrets Manager ({name}, {region})")
-    if value := env.get("CXG_SECRET_KEY"):
+    if name := runtime.secret_name:
+        region = secret_region(config, runtime, s3, config_uri)
+        return SecretKey(_entry(s3.aws.read_secret(name, region), name), f"AWS Secrets Manager ({name}, {region})")
+    if value := runtime.secret_key:
         return SecretKey(value, "CXG_SECRET_KEY")
     if value := config.server.flask_secret_key:
         return SecretKey(value, "server.flask_secret_key")

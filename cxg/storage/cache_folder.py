@@ -20,10 +20,10 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from cxg.config.environment import read_number
+from cxg.config.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ class CacheFolder:
         remove(gone if os.path.lexists(gone) else item)
 
 
-def cache_folder(env: Mapping[str, str]) -> CacheFolder | None:
-    """The folder and its budget from the environment; None when there is no place for it.
+def cache_folder(runtime: Runtime) -> CacheFolder | None:
+    """Find the folder and its budget, as the environment says; None when there is no place for it.
 
     A folder that others can write to is not used: what is in it decides what users are shown.
 
@@ -133,10 +133,10 @@ def cache_folder(env: Mapping[str, str]) -> CacheFolder | None:
     ConfigError
         `CXG_CACHE_MB` is no number.
     """
-    asked_mb = read_number(env, "CXG_CACHE_MB", 0, "megabytes")
+    asked_mb = runtime.cache_mb
     if asked_mb == 0:
         return None
-    chosen = env.get("CXG_CACHE_DIR")
+    chosen = runtime.cache_dir
     try:
         # On a read-only file system there may be no temporary folder at all.
         base = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"cellxgene-eb-{os.getuid()}"

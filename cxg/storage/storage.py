@@ -24,6 +24,7 @@ import numpy as np
 import tiledb
 
 from cxg.config import Config
+from cxg.config.runtime import NO_VARIABLES, AwsEnvironment, Runtime
 from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
 from cxg.memory_bounds import (
     COLUMN_BUFFER_BYTES,
@@ -34,7 +35,7 @@ from cxg.memory_bounds import (
     ROW_TILES_BYTES,
 )
 from cxg.storage.bounded_cache import BoundedCache
-from cxg.storage.cache_folder import cache_folder
+from cxg.storage.cache_folder import CacheFolder
 from cxg.storage.contexts import Context, Contexts
 from cxg.storage.cut_files import DataFiles, check_files
 from cxg.storage.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
@@ -123,8 +124,10 @@ class Storage:
 
     Parameters
     ----------
-    cache_env : environment that says where to keep copies of small files from S3 (`CXG_CACHE_DIR`, `CXG_CACHE_MB`);
-        None keeps none
+    runtime : Runtime
+        How the environment says to reach S3.
+    cache : CacheFolder or None
+        Where to keep copies of small files from S3; None keeps none.
     open_mb : most memory for what is known of open datasets, in MB
     dataset_mb : most that a dataset may need (`cxg.memory.MemoryPlan.dataset_mb`); None takes any
 
@@ -140,16 +143,17 @@ class Storage:
     def __init__(
         self,
         config: Config,
-        cache_env: Mapping[str, str] | None = None,
+        runtime: Runtime = NO_VARIABLES,
+        cache: CacheFolder | None = None,
         open_mb: int = OPEN_MB,
         dataset_mb: int | None = None,
     ) -> None:
         self.dataset_bytes = None if dataset_mb is None else dataset_mb * MB
         self.open_objects = BoundedCache(open_mb * MB)
-        settings = tiledb_settings(config, os.environ)
+        settings = tiledb_settings(config, runtime.aws)
         self._endpoint = settings.get("vfs.s3.endpoint_override", "")
         self.contexts = _make_contexts(settings)
-        self._cache_env = cache_env
+        self._cache = cache
         self._lock = threading.RLock()
         self._objects_found: Objects | None = None
 
@@ -174,10 +178,7 @@ class Storage:
 
     @cached_property
     def _made_copies(self) -> Copies | None:
-        if self._cache_env is None:
-            return None
-        cache = cache_folder(self._cache_env)
-        return None if cache is None else Copies(self._copy, cache)
+        return None if self._cache is None else Copies(self._copy, self._cache)
 
     def _copy(self, uri: str, target: Path) -> None:
         self.objects.copy(uri, target)
@@ -313,7 +314,7 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
         return False
 
 
-def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:
+def tiledb_settings(config: Config, aws: AwsEnvironment) -> dict[str, str]:
     """TileDB configuration for this deployment.
 
     Later entries win: our defaults, the S3 section of the configuration, then
@@ -337,15 +338,14 @@ def tiledb_settings(config: Config, env: Mapping[str, str]) -> dict[str, str]:
     region = s3.region_name
     if isinstance(region, str):
         settings["vfs.s3.region"] = region
-    endpoint = s3.endpoint_url or env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
-    if endpoint:
+    if endpoint := aws.endpoint_of(s3):
         parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
         settings |= {
             "vfs.s3.endpoint_override": parts.netloc,
             "vfs.s3.scheme": parts.scheme,
             "vfs.s3.use_virtual_addressing": "false",
         }
-        if "vfs.s3.region" not in settings and not (env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")):
+        if "vfs.s3.region" not in settings and not aws.region:
             settings["vfs.s3.region"] = "us-east-1"
     if s3.no_sign_request:
         settings["vfs.s3.no_sign_request"] = "true"

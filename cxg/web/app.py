@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from cxg import __version__, memory, plugins
 from cxg.config import Config
+from cxg.config.runtime import NO_VARIABLES, Runtime
 from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot, SingleDataset
 from cxg.datasets.opening import USUAL_TIMES, Root, Times
@@ -46,7 +45,7 @@ _LISTED_OPEN, _LISTED_OPEN_S = 4, 60.0
 def create_app(
     config: Config,
     client_dir: Path | None = None,
-    env: Mapping[str, str] = os.environ,
+    runtime: Runtime = NO_VARIABLES,
     plan: memory.MemoryPlan | None = None,
     times: Times = USUAL_TIMES,
 ) -> Flask:
@@ -55,8 +54,9 @@ def create_app(
     Parameters
     ----------
     config : with `multi_dataset.dataroot` or `single_dataset.datapath` set
-    client_dir : folder of the built web client; by default where `CXG_CLIENT_DIR` says
-    env : environment variables: `CXG_CLIENT_DIR`, `CXG_DEPLOY_DIR`, `CXG_INLINE_SCRIPTS_DIR`, `CXG_PLUGINS_DIR`
+    client_dir : folder of the built web client; by default that of `runtime`
+    runtime : Runtime
+        Folders of the client, pages, scripts, plugins and copies; secret key; how to reach S3.
     plan : shares of memory; by default worked out from the machine or container
     times : how often the catalogs look for changes
 
@@ -65,14 +65,15 @@ def create_app(
     ConfigError
         No dataset is configured, the web client is missing, a plugin cannot be loaded.
     """
-    site = _make_services(config, plan or memory.plan(env), env, times)
+    site = _make_services(config, plan or memory.plan(runtime), runtime, times)
     base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
-    hooks = plugins.load(_folder(env, "CXG_PLUGINS_DIR"))
-    client = load_client(client_dir or default_folder(env), config, _folder(env, "CXG_INLINE_SCRIPTS_DIR"))
+    hooks = plugins.load(_folder("CXG_PLUGINS_DIR", runtime.plugins_dir))
+    scripts = _folder("CXG_INLINE_SCRIPTS_DIR", runtime.inline_scripts_dir)
+    client = load_client(client_dir or default_folder(runtime), config, scripts)
 
     app = Flask("cxg", static_folder=None)
     app.extensions["cxg"] = site
-    app.secret_key = env.get("CXG_SECRET_KEY") or config.server.flask_secret_key
+    app.secret_key = runtime.secret_key or config.server.flask_secret_key
     # Our own routes read bodies by `cxg.web.limits.bodies`; this is for those of plugins.
     app.config["MAX_CONTENT_LENGTH"] = FILTER_BYTES
     # "//" is not "/": a name that starts with a slash is no name, and a redirect would hide that.
@@ -83,7 +84,7 @@ def create_app(
     headers = tuple(chosen.values())
     _register_policies(app, config, headers)
     app.register_blueprint(meta.health)
-    app.register_blueprint(pages.site_blueprint(client, base_url, _folder(env, "CXG_DEPLOY_DIR")))
+    app.register_blueprint(pages.site_blueprint(client, base_url, _folder("CXG_DEPLOY_DIR", runtime.deploy_dir)))
     app.register_blueprint(_index(site, config, base_url, times))
     below = f"/{base_url}/<dataset>" if base_url else ""
     for blueprint, prefix in (
@@ -106,9 +107,10 @@ def create_app(
     return app
 
 
-def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, str], times: Times) -> Services:
+def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, times: Times) -> Services:
     stalls.most_slow = max(1, plan.threads // 2)
-    storage = Storage(config, env, plan.open_mb, plan.dataset_mb)
+    cache_on_disk = cache_folder(runtime)
+    storage = Storage(config, runtime, cache_on_disk, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath
     if not dataroot and not datapath:
         raise ConfigError(
@@ -122,7 +124,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, env: Mapping[str, st
     # Two threads are left for those who want something else.
     work = Admission(plan.making_mb * MB, plan.threads - 2)
     cache = AnswerCache(plan.answers_mb * MB, version, caching, work.memory)
-    decoded = DecodedCache(catalog, cache_folder(env), work.background_scan)
+    decoded = DecodedCache(catalog, cache_on_disk, work.background_scan)
     return Services(config, catalog, cache, work, Readiness(catalog), decoded)
 
 
@@ -189,17 +191,14 @@ def _name_the_single_dataset(app: Flask) -> Any:
     return fill_in
 
 
-def _folder(env: Mapping[str, str], name: str) -> Path | None:
-    """A folder named by an environment variable; None when it is not set.
+def _folder(variable: str, folder: Path | None) -> Path | None:
+    """Return the folder that an environment variable names; None when it is not set.
 
     Raises
     ------
     ConfigError
         It is set, but there is no such folder.
     """
-    if not env.get(name):
-        return None
-    folder = Path(env[name])
-    if not folder.is_dir():
-        raise ConfigError(f"{name} names {folder}, which is not a folder: correct it or leave it out.")
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{variable} names {folder}, which is not a folder: correct it or leave it out.")
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment
 
 from cxg.config import Config
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.web.headers import client_policy
 
@@ -29,9 +29,9 @@ class Client:
     files: Mapping[str, Path]
 
 
-def default_folder(env: Mapping[str, str] = os.environ) -> Path:
+def default_folder(runtime: Runtime) -> Path:
     """Where the client is: `CXG_CLIENT_DIR`, else `build/client` beside the package."""
-    return Path(env.get("CXG_CLIENT_DIR") or Path(__file__).resolve().parents[2] / "build" / "client")
+    return runtime.client_dir or Path(__file__).resolve().parents[2] / "build" / "client"
 
 
 def load_client(folder: Path, config: Config, scripts: Path | None) -> Client:

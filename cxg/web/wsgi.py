@@ -7,16 +7,34 @@ they share its memory; TileDB contexts are made in each worker, at its first rea
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 
+from cxg.config import Config
 from cxg.config.files import load_config
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.timeouts.process_end import end_process_despite_stuck_calls
 from cxg.web.app import create_app
 
+
+def read_back(env: Mapping[str, str]) -> tuple[Config, Runtime]:
+    """Read what `cxg.startup.gunicorn.server_environment` has put into the environment.
+
+    Raises
+    ------
+    ConfigError
+        The configuration cannot be read, or something in it is wrong.
+    """
+    runtime = Runtime.of(env)
+    return load_config(runtime), runtime
+
+
 end_process_despite_stuck_calls()
 try:
-    app = create_app(load_config())
+    config, runtime = read_back(os.environ)
+    app = create_app(config, runtime=runtime)
 except ConfigError as error:  # a plugin, most likely: the rest was checked before gunicorn started
     for problem in error.problems:
         sys.stderr.write(f"cellxgene-eb: error: {problem}\n")

@@ -68,7 +68,7 @@ def installed():
 
 @pytest.mark.parametrize("client", installed())
 def test_a_bucket_is_mounted_read_only_and_datasets_read_from_it(client, store, point, dataroot):
-    wanted = wanted_mount(f"s3://{BUCKET}/{PREFIX}", "CXG_DATAROOT", {"CXG_S3_MOUNT": "1"})
+    wanted = wanted_mount(f"s3://{BUCKET}/{PREFIX}", "CXG_DATAROOT", "1")
     assert wanted is not None
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **store.environment()}
 

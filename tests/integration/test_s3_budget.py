@@ -8,6 +8,7 @@ or is read and not needed; one that is far from used should be lowered.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from benchmarks import make_h5ad
 from benchmarks.questions import diffexp_body, random_sets
 from cxg.cli.main import main as cxg
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.datasets import opening
 from cxg.decoded.cache import DecodedCache
 from cxg.web.app import create_app
@@ -91,7 +93,9 @@ class Visit:
         settings: dict[str, Any] = {"multi_dataset": {"dataroot": f"s3://{BUCKET}/{name}"}, "data_locator": locator}
         config = load(str(settings), {}).config
         environment = {"CXG_CACHE_DIR": str(folder / "cache"), **environment}
-        self.app = create_app(config, stand_in_client(folder / "client"), env=environment)
+        self.app = create_app(
+            config, stand_in_client(folder / "client"), runtime=Runtime.of({**os.environ, **environment})
+        )
         self._proxy, self._gene = proxy, NAMES[name]
         self.spent: dict[str, Counts] = {}
 

@@ -12,8 +12,11 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from cxg import aws
+from cxg.aws import calls
+from cxg.aws.calls import Aws, split_s3
+from cxg.aws.errors import readable_errors
 from cxg.config import load
+from cxg.config.runtime import AwsEnvironment
 from cxg.errors import ConfigError, StorageUnavailable
 
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
@@ -30,12 +33,22 @@ def no_account(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    """A stubbed S3 client, handed out for every call."""
+def s3():
+    """A stubbed S3 client, which `aws` hands out for every call."""
     client = boto3.client("s3", config=botocore.config.Config(s3={"addressing_style": "path"}), **KEYS)
-    monkeypatch.setattr(aws, "client", lambda *args, **kwargs: client)
     with Stubber(client) as stub:
         yield stub
+
+
+@pytest.fixture
+def aws(s3):
+    """AWS, asked by the stubbed client."""
+    return Aws(AwsEnvironment(), make_client=lambda *args: s3.client)
+
+
+def asked(env):
+    """AWS, asked in an environment; the metadata service is waited for only briefly."""
+    return Aws(AwsEnvironment.of(env), metadata_s=0.2)
 
 
 def headers(region):
@@ -47,21 +60,21 @@ def headers(region):
     [("s3://b/a/c", ("b", "a/c")), ("s3://b", ("b", "")), ("s3://b/", ("b", "")), ("s3://b/a/", ("b", "a"))],
 )
 def test_split_s3(uri, expected):
-    assert aws.split_s3(uri) == expected
+    assert split_s3(uri) == expected
 
 
 def test_endpoint_of_configuration_wins_over_the_environment():
     own = load("data_locator: {s3: {endpoint_url: 'http://minio:9000'}}", {}).config.data_locator.s3
     none = load("", {}).config.data_locator.s3
     env = {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"}
-    assert aws.endpoint_of(own, env) == "http://minio:9000"
-    assert aws.endpoint_of(none, env) == "http://b"
-    assert aws.endpoint_of(none, {"AWS_ENDPOINT_URL": "http://a"}) == "http://a"
-    assert aws.endpoint_of(none, {}) is None
+    assert AwsEnvironment.of(env).endpoint_of(own) == "http://minio:9000"
+    assert AwsEnvironment.of(env).endpoint_of(none) == "http://b"
+    assert AwsEnvironment.of({"AWS_ENDPOINT_URL": "http://a"}).endpoint_of(none) == "http://a"
+    assert AwsEnvironment.of({}).endpoint_of(none) is None
 
 
 def test_clients_give_up_within_seconds():
-    made = aws.client("s3", "eu-west-1", "http://127.0.0.1:1", unsigned=True)
+    made = calls.client("s3", "eu-west-1", "http://127.0.0.1:1", unsigned=True)
     settings = made.meta.config
     assert settings.connect_timeout + settings.read_timeout <= 10
     assert settings.retries["total_max_attempts"] <= 3
@@ -69,7 +82,7 @@ def test_clients_give_up_within_seconds():
     assert made.meta.region_name == "eu-west-1"
 
 
-def test_bucket_region_from_an_answer_and_from_a_refusal(s3):
+def test_bucket_region_from_an_answer_and_from_a_refusal(aws, s3):
     s3.add_response("head_bucket", headers("eu-west-1"), {"Bucket": "b"})
     assert aws.bucket_region("b") == "eu-west-1"
     s3.add_client_error(
@@ -78,7 +91,7 @@ def test_bucket_region_from_an_answer_and_from_a_refusal(s3):
     assert aws.bucket_region("b") == "eu-west-2"
 
 
-def test_bucket_region_is_asked_for_with_a_signature_when_there_is_one(s3, monkeypatch):
+def test_bucket_region_is_asked_for_with_a_signature_when_there_is_one(aws, s3, monkeypatch):
     s3.add_client_error("head_bucket", "403", http_status_code=403)
     assert aws.bucket_region("b") is None
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -89,7 +102,7 @@ def test_bucket_region_is_asked_for_with_a_signature_when_there_is_one(s3, monke
     s3.assert_no_pending_responses()
 
 
-def test_times_of_objects_come_page_by_page(s3):
+def test_times_of_objects_come_page_by_page(aws, s3):
     first, second = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     page = {"IsTruncated": True, "NextContinuationToken": "t", "Contents": [{"Key": "a/x", "LastModified": first}]}
     s3.add_response("list_objects_v2", page, {"Bucket": "b", "Prefix": "a/"})
@@ -98,15 +111,15 @@ def test_times_of_objects_come_page_by_page(s3):
     assert aws.list_written("s3://b/a", None, None, False, 10) == [("x", first), ("y/z", second)]
 
 
-def test_has_objects_lists_below_the_prefix_alone(s3):
+def test_has_objects_lists_below_the_prefix_alone(aws, s3):
     s3.add_response("list_objects_v2", {"Contents": [{"Key": "a/x"}]}, {"Bucket": "b", "Prefix": "a/", "MaxKeys": 1})
     assert aws.has_objects("s3://b/a", None, None)
     s3.add_response("list_objects_v2", {}, {"Bucket": "b", "Prefix": "", "MaxKeys": 1})
     assert not aws.has_objects("s3://b", None, None)
 
 
-def test_read_object_is_bounded(s3):
-    small, large = b"server: {}", b"x" * (aws.MAX_CONFIG_BYTES + 1)
+def test_read_object_is_bounded(aws, s3):
+    small, large = b"server: {}", b"x" * (calls.MAX_CONFIG_BYTES + 1)
     for content in (small, large):
         body = StreamingBody(io.BytesIO(content), len(content))
         s3.add_response("get_object", {"Body": body}, {"Bucket": "b", "Key": "c/config.yaml"})
@@ -130,7 +143,7 @@ def test_read_object_is_bounded(s3):
         ("SlowDown", 503, StorageUnavailable, "try again in a moment"),
     ],
 )
-def test_refusals_are_one_sentence_with_a_mend(s3, code, status, error, message):
+def test_refusals_are_one_sentence_with_a_mend(aws, s3, code, status, error, message):
     s3.add_client_error("list_objects_v2", code, "raw text", http_status_code=status)
     with pytest.raises(error) as caught:
         aws.has_objects("s3://b/a", None, None)
@@ -147,7 +160,7 @@ def test_refusals_are_one_sentence_with_a_mend(s3, code, status, error, message)
     ],
 )
 def test_unreachable_is_told_from_refused(raised, error, message):
-    with pytest.raises(error, match=message), aws.readable_errors("s3://b"):
+    with pytest.raises(error, match=message), readable_errors("s3://b"):
         raise raised
 
 
@@ -174,7 +187,6 @@ def metadata(monkeypatch):
 
     thread = threading.Thread(target=serve)
     thread.start()
-    monkeypatch.setattr(aws, "IMDS_S", 0.2)
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}/")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     state["env"] = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{listener.getsockname()[1]}/"}
@@ -191,7 +203,7 @@ REFUSES = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n
 
 def test_a_token_that_never_arrives_is_told_as_the_hop_limit(metadata):
     with pytest.raises(ConfigError) as caught:
-        aws.check_credentials("CXG_DATAROOT s3://b", metadata["env"])
+        asked(metadata["env"]).check_credentials("CXG_DATAROOT s3://b")
     assert "CXG_DATAROOT s3://b needs AWS credentials" in str(caught.value)
     assert "set HttpPutResponseHopLimit to 2" in str(caught.value)
     assert metadata["requests"] >= 1
@@ -199,33 +211,37 @@ def test_a_token_that_never_arrives_is_told_as_the_hop_limit(metadata):
 
 def test_an_instance_without_a_role_is_told_as_such(metadata):
     metadata["answer"] = REFUSES
-    assert aws.metadata_state(metadata["env"]) == "answers"
+    assert asked(metadata["env"]).metadata_state() == "answers"
     with pytest.raises(ConfigError, match="no IAM role: give it an instance profile"):
-        aws.check_credentials("CXG_DATAROOT s3://b", metadata["env"])
+        asked(metadata["env"]).check_credentials("CXG_DATAROOT s3://b")
 
 
 def test_no_credentials_elsewhere_names_the_variables_and_the_public_switch():
     with pytest.raises(ConfigError, match=r"set AWS_ACCESS_KEY_ID .*no_sign_request: true if the bucket is public"):
-        aws.check_credentials("CXG_DATAROOT s3://b", {"AWS_EC2_METADATA_DISABLED": "true"})
+        asked({"AWS_EC2_METADATA_DISABLED": "true"}).check_credentials("CXG_DATAROOT s3://b")
 
 
 def test_metadata_states_without_a_service():
-    assert aws.metadata_state({"AWS_EC2_METADATA_DISABLED": "TRUE"}) == "off"
+    assert asked({"AWS_EC2_METADATA_DISABLED": "TRUE"}).metadata_state() == "off"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert aws.metadata_state({"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}"}) == "absent"
+    assert asked({"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}"}).metadata_state() == "absent"
 
 
 def test_credentials_from_the_environment_are_enough(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    assert aws.check_credentials("CXG_DATAROOT s3://b", {}) is None
+    assert asked({}).check_credentials("CXG_DATAROOT s3://b") is None
 
 
-def test_credentials_by_the_old_protocol_alone_are_warned_of(metadata, monkeypatch):
-    monkeypatch.setattr(aws, "find_credentials", lambda: "iam-role")
-    warning = aws.check_credentials("CXG_DATAROOT s3://b", metadata["env"])
+def test_credentials_by_the_old_protocol_alone_are_warned_of(metadata):
+    class OnInstance(Aws):
+        def find_credentials(self):
+            return "iam-role"
+
+    asked_there = OnInstance(AwsEnvironment.of(metadata["env"]), metadata_s=0.2)
+    warning = asked_there.check_credentials("CXG_DATAROOT s3://b")
     assert warning is not None
     assert "HttpPutResponseHopLimit" in warning
     metadata["answer"] = REFUSES
-    assert aws.check_credentials("CXG_DATAROOT s3://b", metadata["env"]) is None
+    assert asked_there.check_credentials("CXG_DATAROOT s3://b") is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cxg import memory, memory_bounds
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.memory import MemoryPlan, plan
 
@@ -17,7 +18,7 @@ from cxg.memory import MemoryPlan, plan
 @pytest.mark.parametrize("cpus", [1, 2, 8, 64])
 def test_the_workers_fit(monkeypatch: pytest.MonkeyPatch, total: int, cpus: int) -> None:
     monkeypatch.setattr(memory, "available_cpus", lambda: cpus)
-    found = plan({"CXG_MEMORY_MB": str(total)})
+    found = plan(Runtime.of({"CXG_MEMORY_MB": str(total)}))
     assert found.total_mb == total
     assert 1 <= found.workers <= min(cpus, 8)
     assert found.workers * found.worker_mb <= total * 0.65 or found.workers == 1
@@ -27,7 +28,7 @@ def test_the_workers_fit(monkeypatch: pytest.MonkeyPatch, total: int, cpus: int)
 
 def test_more_memory_is_never_less_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_cpus", lambda: 2)
-    plans = [plan({"CXG_MEMORY_MB": str(total), "CXG_WORKERS": "2"}) for total in range(500, 20_000, 250)]
+    plans = [plan(Runtime.of({"CXG_MEMORY_MB": str(total), "CXG_WORKERS": "2"})) for total in range(500, 20_000, 250)]
     for smaller, larger in itertools.pairwise(plans):
         assert larger.answers_mb >= smaller.answers_mb
         assert larger.scan_mb >= smaller.scan_mb
@@ -44,7 +45,7 @@ def test_more_memory_is_never_less_of_anything(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_overrides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], workers: int, threads: int) -> None:
     monkeypatch.setattr(memory, "available_cpus", lambda: 2)
-    found = plan({"CXG_MEMORY_MB": "4096", **env})
+    found = plan(Runtime.of({"CXG_MEMORY_MB": "4096", **env}))
     assert (found.workers, found.threads) == (workers, threads)
 
 
@@ -52,7 +53,7 @@ def test_overrides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], workers
 @pytest.mark.parametrize("value", ["0", "-1", "many", "2GB"])
 def test_what_is_no_number_is_told(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
-        plan({name: value})
+        plan(Runtime.of({name: value}))
 
 
 def test_the_table_names_every_share() -> None:

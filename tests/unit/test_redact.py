@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cxg import aws
+from cxg.aws.calls import Aws
 from cxg.cli.main import main
 from cxg.config import load
+from cxg.config.runtime import AwsEnvironment, Runtime
 from cxg.errors import ConfigError, CxgError, DatasetInvalid, StorageUnavailable
 from cxg.redact import redacted, traceback_text
 from cxg.startup import mounts
@@ -122,13 +123,13 @@ def test_an_environment_variable_that_is_no_number_is_shown_without_it() -> None
     from cxg.memory import plan
 
     with pytest.raises(ConfigError) as caught:
-        plan({"CXG_WORKERS": "http://user:hushhushhushhushhushhushhushhushhush@host"})
+        plan(Runtime.of({"CXG_WORKERS": "http://user:hushhushhushhushhushhushhushhushhush@host"}))
     assert "hush" not in str(caught.value)
 
 
 def test_an_endpoint_that_boto3_refuses_is_one_sentence_without_it() -> None:
     with pytest.raises(ConfigError) as caught:
-        aws.has_objects("s3://bucket/x", "us-east-1", "http://user:hush@minio_1:9000", unsigned=True)
+        Aws(AwsEnvironment()).has_objects("s3://bucket/x", "us-east-1", "http://user:hush@minio_1:9000", unsigned=True)
     assert "hush" not in str(caught.value)
     assert "endpoint" in str(caught.value)
 

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from cxg.cli.main import main
 from cxg.compute import thumbnail
 from cxg.config import default, load
+from cxg.config.runtime import Runtime
 from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot
 from cxg.errors import DatasetInvalid, DatasetTooLarge, StorageUnavailable
@@ -27,7 +28,7 @@ from tests import cxgs
 from tests.served import stand_in_client
 
 # What a container of 1,500 MB has.
-PLAN = plan({"CXG_MEMORY_MB": "1500", "CXG_WORKERS": "2"})
+PLAN = plan(Runtime.of({"CXG_MEMORY_MB": "1500", "CXG_WORKERS": "2"}))
 
 
 def declared(path: Path, n_obs: int = 5, n_var: int = 5) -> Path:
@@ -58,7 +59,7 @@ def declared(path: Path, n_obs: int = 5, n_var: int = 5) -> Path:
 
 def served(dataroot: Path, tmp_path: Path, plan: MemoryPlan = PLAN) -> FlaskClient:
     config = load("", {"CXG_DATAROOT": str(dataroot)}).config
-    app = create_app(config, stand_in_client(tmp_path / "client"), env={}, plan=plan)
+    app = create_app(config, stand_in_client(tmp_path / "client"), plan=plan)
     app.testing = False
     return app.test_client()
 
@@ -119,14 +120,14 @@ def test_what_does_not_fit_is_told_everywhere_and_nothing_is_allocated(
 def test_a_dataset_of_some_million_cells_is_served_on_the_usual_plan(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     path = declared(tmp_path / "data" / "x.cxg", n_obs=4_000_000)
-    usual = plan({"CXG_MEMORY_MB": "1000", "CXG_WORKERS": "2"})
+    usual = plan(Runtime.of({"CXG_MEMORY_MB": "1000", "CXG_WORKERS": "2"}))
     assert usual.dataset_mb * 2 + (usual.worker_mb - usual.making_mb) * 2 <= 1000
     assert served(path.parent, tmp_path, usual).get("/d/x.cxg/api/v0.2/schema").status_code == 200
 
 
 @pytest.mark.parametrize("memory_mb", [300, 512, 1000, 1500, 4000, 64_000])
 def test_the_largest_dataset_fits_into_what_there_is(memory_mb: int) -> None:
-    found = plan({"CXG_MEMORY_MB": str(memory_mb)})
+    found = plan(Runtime.of({"CXG_MEMORY_MB": str(memory_mb)}))
     others_mb = found.worker_mb - found.making_mb
     assert found.dataset_mb >= found.making_mb
     assert (found.dataset_mb + others_mb) * found.workers <= max(memory_mb, found.workers * found.worker_mb)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cxg.aws import split_s3
+from cxg.aws.calls import split_s3
 from cxg.errors import ConversionError
 from cxg.format import layout
 

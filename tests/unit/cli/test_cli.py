@@ -6,21 +6,20 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cxg import __version__
+from cxg.aws import calls
 from cxg.cli import launch
 from cxg.cli import main as cli
-from cxg.config import Config
 from cxg.errors import ConfigError, ConversionError, CxgError, StorageUnavailable
 from cxg.startup import first_look as firstlook
-from cxg.startup import preflight as reach
-from cxg.startup import secret_key
 from tests import cxgs
+from tests.fake_aws import FakeAws
 from tests.served import stand_in_client
 
 Run = Callable[..., tuple[int, str, str]]
@@ -49,6 +48,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(os, "execve", execve)
     return calls
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    """AWS with what a test puts there."""
+    fake = FakeAws()
+    monkeypatch.setattr(calls, "Aws", lambda environment: fake)
+    return fake
 
 
 @pytest.fixture
@@ -141,38 +148,36 @@ def test_the_address_that_is_printed_can_be_opened(
     ],
 )
 @pytest.mark.usefixtures("data")
-def test_s3(run: Run, started: list[Any], monkeypatch: pytest.MonkeyPatch, uri: str, name: str) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def check(uri: str, setting: str, config: Config, env: Mapping[str, str]) -> reach.CheckedData:
-        asked.append((uri, setting))
-        return reach.CheckedData(("It holds nothing yet.",), "eu-central-1")
-
-    monkeypatch.setattr(reach, "check_data", check)
+def test_s3(run: Run, aws: FakeAws, started: list[Any], monkeypatch: pytest.MonkeyPatch, uri: str, name: str) -> None:
+    aws.regions["bucket"], aws.filled = "eu-central-1", False
     monkeypatch.setattr(firstlook.FirstLook, "run", lambda _: None)  # there is no such bucket
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     code, _, err = run("launch", uri, "--port", str(free_port()))
-    assert (code, err) == (0, "cxg: warning: It holds nothing yet.\n")
-    assert asked == [(uri, "cxg launch")]
+    warning = f"cxg: warning: cxg launch {uri} holds nothing yet; datasets put there appear within half a minute.\n"
+    assert (code, err) == (0, warning)
+    assert aws.calls == [("credentials", f"cxg launch {uri}"), ("list", uri, "eu-central-1", None, False)]
     assert (started[0][1][name], started[0][1]["AWS_REGION"]) == (uri, "eu-central-1")
 
 
 @pytest.mark.parametrize("error", [ConfigError("there is no such bucket."), StorageUnavailable("AWS is away.")])
 @pytest.mark.usefixtures("data")
-def test_s3_that_cannot_be_read(run: Run, started: list[Any], monkeypatch: pytest.MonkeyPatch, error: CxgError) -> None:
-    monkeypatch.setattr(reach, "check_data", raising(error))
+def test_s3_that_cannot_be_read(
+    run: Run, aws: FakeAws, started: list[Any], monkeypatch: pytest.MonkeyPatch, error: CxgError
+) -> None:
+    aws.filled = error
     monkeypatch.setenv("CXG_DATAROOT", "s3://bucket/data")
     code, out, err = run("launch", "--port", str(free_port()))
-    assert (code, out, err) == (2, "", f"cxg: {error}\n")
+    assert (code, out, err) == (2, "", f"cxg: CXG_DATAROOT {error}\n")
     assert started == []
 
 
 def test_the_secret_of_aws_is_handed_on_and_its_name_is_not(
-    run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+    run: Run, aws: FakeAws, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    aws.secrets["site"] = '{"flask_secret_key": "asd"}'
     monkeypatch.setenv("CXG_AWS_SECRET_NAME", "site")
+    monkeypatch.setenv("CXG_AWS_SECRET_REGION_NAME", "eu-west-1")
     monkeypatch.setenv("CXG_SECRET_KEY", "not this one")
-    monkeypatch.setattr(secret_key, "find_secret_key", lambda config, env: secret_key.SecretKey("asd", "AWS"))
     code, out, err = run("launch", str(data), "--port", str(free_port()))
     assert code == 0
     assert "asd" not in out + err
@@ -184,12 +189,11 @@ def test_the_secret_of_aws_is_handed_on_and_its_name_is_not(
 
 
 def test_a_secret_that_cannot_be_had_stops_the_start(
-    run: Run, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+    run: Run, aws: FakeAws, data: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXG_AWS_SECRET_NAME", "site")
-    monkeypatch.setattr(
-        secret_key, "find_secret_key", raising(ConfigError("CXG_AWS_SECRET_NAME site: no such secret."))
-    )
+    monkeypatch.setenv("CXG_AWS_SECRET_REGION_NAME", "eu-west-1")
+    aws.secrets["site"] = ConfigError("CXG_AWS_SECRET_NAME site: no such secret.")
     code, _, err = run("launch", str(data), "--port", str(free_port()))
     assert (code, err) == (2, "cxg: CXG_AWS_SECRET_NAME site: no such secret.\n")
     assert started == []

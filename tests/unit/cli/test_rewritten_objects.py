@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cxg import aws
 from cxg.cli import doctor
 from cxg.cli.rewritten_objects import rewritten
-from cxg.config import load
+from tests.fake_aws import FakeAws, access
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 FRAGMENT = "__1_2_0123456789abcdef0123456789abcdef"
@@ -42,21 +41,14 @@ def test_an_upload_in_any_order_is_not(later: dict[str, timedelta]) -> None:
     assert not list(rewritten(written(later)))
 
 
-def test_the_doctor_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    later: dict[str, timedelta] = {}
-    asked: list[object] = []
-
-    def list_written(*given: object) -> list[tuple[str, datetime]]:
-        asked.append(given[:2])
-        return written(later)
-
-    monkeypatch.setattr(aws, "list_written", list_written)
-    config = load("", {}).config
-    sound = doctor.check_objects(["s3://b/a.cxg"], "eu-west-1", config, {})
+def test_the_doctor_tells() -> None:
+    aws = FakeAws()
+    aws.written = written({})
+    sound = doctor.check_objects(["s3://b/a.cxg"], "eu-west-1", access(aws))
     assert (sound.status, sound.details) == ("ok", ())
-    later[NEW[1]] = timedelta(days=3)
-    check = doctor.check_objects(["s3://b/a.cxg"], "eu-west-1", config, {})
+    aws.written = written({NEW[1]: timedelta(days=3)})
+    check = doctor.check_objects(["s3://b/a.cxg"], "eu-west-1", access(aws))
     assert check.status == "warning"
     assert "another name" in check.text
     assert all(part in check.details[0] for part in ("s3://b/a.cxg", NEW[1]))
-    assert asked == [("s3://b/a.cxg", "eu-west-1")] * 2
+    assert aws.calls == [("written", "s3://b/a.cxg", "eu-west-1")] * 2

@@ -229,7 +229,7 @@ def test_a_single_dataset_that_is_away_is_answered_from_what_is_there(
     folder: Path, tmp_path: Path, closed: list[str]
 ) -> None:
     config = load(f"single_dataset:\n  datapath: {folder}/a.cxg\n", {}).config
-    client = create_app(config, stand_in_client(tmp_path / "client"), env={}, times=ALWAYS).test_client()
+    client = create_app(config, stand_in_client(tmp_path / "client"), times=ALWAYS).test_client()
     warm = client.get(f"/{GENE}1")
     assert warm.status_code == 200
     (folder / "a.cxg").rename(folder / "elsewhere")

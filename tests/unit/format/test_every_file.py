@@ -9,6 +9,7 @@ import pytest
 
 from cxg import config
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.format.inspection.inspect import inspect_dataset
 from cxg.storage.storage import Storage
 from cxg.web.app import create_app
@@ -44,7 +45,7 @@ def answers(dataroot: Path, client_dir: Path) -> Iterator[tuple[int, bytes]]:
     """What the server says to all that the web client asks."""
     settings = load("limits: {column_request_max: null}", {"CXG_DATAROOT": str(dataroot)}).config
     # Without decoded copies: they would be made in the background, of files that are damaged meanwhile.
-    app = create_app(settings, stand_in_client(client_dir), env={"CXG_CACHE_MB": "0"})
+    app = create_app(settings, stand_in_client(client_dir), runtime=Runtime.of({"CXG_CACHE_MB": "0"}))
     app.testing = False
     client = app.test_client()
     for route in DATA_ROUTES:

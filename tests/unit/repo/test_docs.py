@@ -32,6 +32,7 @@ def constants(*folders):
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory):
     """The URL rules of the real app, many datasets and one."""
+    from cxg.config.runtime import Runtime
     from cxg.web.app import create_app  # the only test here that needs Flask
 
     folder = tmp_path_factory.mktemp("client")
@@ -42,7 +43,7 @@ def rules(tmp_path_factory):
     found = []
     for name in ("CXG_DATAROOT", "CXG_DATAPATH"):
         loaded = config.load("server:\n  port: 5005\n", {name: str(folder)})
-        found.extend(create_app(loaded.config, env=env).url_map.iter_rules())
+        found.extend(create_app(loaded.config, runtime=Runtime.of(env)).url_map.iter_rules())
     return found
 
 

@@ -34,7 +34,7 @@ ARROWS = {
     "plugins": (),
     "compute": (),
     "timeouts": (),
-    "memory": ("config.environment",),
+    "memory": ("config.runtime",),
     "aws": ("config",),
     "config": ("links", "redact"),
     "links": (),

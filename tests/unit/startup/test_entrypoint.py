@@ -4,26 +4,32 @@ import os
 import subprocess
 import sys
 import threading
-import types
 from pathlib import Path
 
 import pytest
 
 import entrypoint
-from cxg import aws
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError, StorageUnavailable
+from cxg.memory import MemoryPlan
 from cxg.startup import mounts
 from cxg.startup import preflight as reach
+from cxg.startup.gunicorn import server_environment
+from tests.fake_aws import FakeAws
 
 ROOT = Path(entrypoint.__file__).parent
 NOT_BAKED = Path("/nonexistent/config.yaml")
 
 
-@pytest.fixture(autouse=True)
-def no_privileges_to_drop(monkeypatch):
-    """Tests may run as root and must go on as root."""
-    monkeypatch.setattr(entrypoint, "drop_root", lambda user: None)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+PLAN = MemoryPlan(total_mb=4096, workers=2, threads=8, answers_mb=300)
+STRONG = "0123456789abcdef0123456789abcdef"
+
+
+def machine(mount=None, mounted=()):
+    """A machine on which `mounted` is mounted, `mount` mounts, and the test goes on as the user it is."""
+    return entrypoint.Machine(
+        lambda: mounted, mount or (lambda *_: pytest.fail("nothing was to be mounted")), lambda user: None
+    )
 
 
 @pytest.fixture
@@ -43,41 +49,16 @@ def baked(tmp_path, dataroot):
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    """AWS as seen through `cxg.aws`: answers that a test sets, calls that it reads."""
-    state = types.SimpleNamespace(
-        objects={}, credentials="env", regions={}, filled=True, calls=[], no_credentials=ConfigError("no credentials")
-    )
-
-    def read_object(uri, region, endpoint, unsigned=False):
-        state.calls.append(("read", uri, region, endpoint, unsigned))
-        found = state.objects[uri]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def has_objects(uri, region, endpoint, unsigned=False):
-        state.calls.append(("list", uri, region, endpoint, unsigned))
-        if isinstance(state.filled, Exception):
-            raise state.filled
-        return state.filled
-
-    def check_credentials(what, env):
-        state.calls.append(("credentials", what))
-        if state.credentials is None:
-            raise state.no_credentials
-
-    monkeypatch.setattr(aws, "read_object", read_object)
-    monkeypatch.setattr(aws, "has_objects", has_objects)
-    monkeypatch.setattr(aws, "check_credentials", check_credentials)
-    monkeypatch.setattr(aws, "find_credentials", lambda: state.credentials)
-    monkeypatch.setattr(aws, "bucket_region", lambda bucket, endpoint=None: state.regions.get(bucket))
-    return state
+def s3():
+    """AWS with what a test puts there."""
+    return FakeAws()
 
 
-def prepare(env, baked=NOT_BAKED):
-    config, key = entrypoint.prepare(env, baked)
-    return config, key
+def prepare(env, baked=NOT_BAKED, aws=None, on=None):
+    """What is prepared, and the environment that gunicorn gets."""
+    env = {**entrypoint.CONTAINER_DEFAULTS, **env}
+    prepared = entrypoint.make_ready(Runtime.of(env), aws or FakeAws(), baked, on or machine())
+    return prepared, server_environment(env, prepared, PLAN)
 
 
 # ---- step 1: configuration
@@ -87,25 +68,24 @@ def test_the_baked_configuration_wins_over_the_named_one_and_says_so(baked, data
     other = tmp_path / "other.yaml"
     other.write_text("multi_dataset: {dataroot: /elsewhere}\n")
     env = {"CXG_CONFIG_FILE": str(other)}
-    prepare(env, baked)
-    assert env["CXG_DATAROOT"] == str(dataroot)
-    assert env["CXG_CONFIG_FILE"] == str(baked)
+    _, found = prepare(env, baked)
+    assert found["CXG_DATAROOT"] == str(dataroot)
+    assert found["CXG_CONFIG_FILE"] == str(baked)
     assert f"CXG_CONFIG_FILE {other} is not used" in capsys.readouterr().err
 
 
 def test_the_named_file_is_read_when_none_is_baked(baked, dataroot):
-    env = {"CXG_CONFIG_FILE": str(baked)}
-    prepare(env)
-    assert (env["CXG_DATAROOT"], env["CXG_CONFIG_FILE"]) == (str(dataroot), str(baked))
+    _, found = prepare({"CXG_CONFIG_FILE": str(baked)})
+    assert (found["CXG_DATAROOT"], found["CXG_CONFIG_FILE"]) == (str(dataroot), str(baked))
 
 
 def test_a_file_on_s3_is_read_and_kept_in_memory_for_the_workers(s3, dataroot):
     s3.objects["s3://conf/site.yaml"] = f"multi_dataset: {{dataroot: {dataroot}}}\nserver: {{port: 8123}}\n".encode()
     env = {"CXG_CONFIG_FILE": "s3://conf/site.yaml", "AWS_DEFAULT_REGION": "eu-west-1"}
-    config, _ = prepare(env)
-    assert config.server.port == 8123
+    prepared, found = prepare(env, aws=s3)
+    assert prepared.config.server.port == 8123
     assert s3.calls == [("read", "s3://conf/site.yaml", "eu-west-1", None, False)]
-    path = env["CXG_CONFIG_FILE"]
+    path = found["CXG_CONFIG_FILE"]
     assert path.startswith("/proc/self/fd/")
     number = int(path.rsplit("/", 1)[1])
     assert os.get_inheritable(number)
@@ -119,53 +99,49 @@ def test_a_file_on_s3_is_read_and_kept_in_memory_for_the_workers(s3, dataroot):
 def test_a_public_configuration_on_s3_is_read_without_credentials(s3, dataroot):
     s3.credentials = None
     s3.objects["s3://conf/site.yaml"] = f"multi_dataset: {{dataroot: {dataroot}}}\n".encode()
-    prepare({"CXG_CONFIG_FILE": "s3://conf/site.yaml"})
+    prepare({"CXG_CONFIG_FILE": "s3://conf/site.yaml"}, aws=s3)
     assert s3.calls == [("read", "s3://conf/site.yaml", None, None, True)]
 
 
 def test_the_dataroot_variable_alone_is_enough(dataroot):
-    env = {"CXG_DATAROOT": str(dataroot)}
-    config, key = prepare(env)
-    assert config.multi_dataset.dataroot == str(dataroot)
-    assert key is None
-    assert "CXG_CONFIG_FILE" not in env
-    assert "CXG_SECRET_KEY" not in env
+    prepared, found = prepare({"CXG_DATAROOT": str(dataroot)})
+    assert prepared.config.multi_dataset.dataroot == str(dataroot)
+    assert prepared.secret is None
+    assert "CXG_CONFIG_FILE" not in found
+    assert "CXG_SECRET_KEY" not in found
 
 
 def test_the_dataroot_variable_overrides_the_configuration(baked, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    env = {"CXG_DATAROOT": str(other)}
-    config, _ = prepare(env, baked)
-    assert config.multi_dataset.dataroot == str(other)
-    assert env["CXG_DATAROOT"] == str(other)
+    prepared, found = prepare({"CXG_DATAROOT": str(other)}, baked)
+    assert prepared.config.multi_dataset.dataroot == str(other)
+    assert found["CXG_DATAROOT"] == str(other)
 
 
 def test_a_container_listens_on_every_address_unless_told_otherwise(dataroot):
-    assert prepare({"CXG_DATAROOT": str(dataroot)})[0].server.host == "0.0.0.0"
-    assert prepare({"CXG_DATAROOT": str(dataroot), "CXG_HOST": "127.0.0.1"})[0].server.host == "127.0.0.1"
+    for given, host in (({}, "0.0.0.0"), ({"CXG_HOST": "127.0.0.1"}, "127.0.0.1")):
+        prepared, found = prepare({"CXG_DATAROOT": str(dataroot), **given})
+        assert (prepared.config.server.host, found["CXG_HOST"]) == (host, host)
 
 
 def test_one_dataset_alone_can_be_served(dataroot):
-    env = {"CXG_DATAPATH": str(dataroot)}
-    config, _ = prepare(env)
-    assert config.single_dataset.datapath == str(dataroot)
-    assert "CXG_DATAROOT" not in env
+    prepared, found = prepare({"CXG_DATAPATH": str(dataroot)})
+    assert prepared.config.single_dataset.datapath == str(dataroot)
+    assert "CXG_DATAROOT" not in found
 
 
 # ---- step 2: secret key
 
 
-def test_the_secret_is_handed_on_and_its_name_is_not(dataroot, monkeypatch, capsys):
-    key = "0123456789abcdef0123456789abcdef"
-    monkeypatch.setattr(entrypoint, "find_secret_key", lambda config, env, uri: entrypoint.SecretKey(key, "the vault"))
-    env = {"CXG_DATAROOT": str(dataroot), "CXG_AWS_SECRET_NAME": "site"}
-    prepare(env)
-    assert env["CXG_SECRET_KEY"] == key
-    assert "CXG_AWS_SECRET_NAME" not in env
+def test_the_secret_is_handed_on_and_its_name_is_not(s3, dataroot, capsys):
+    s3.secrets["site"] = f'{{"flask_secret_key": "{STRONG}"}}'
+    _, found = prepare({"CXG_DATAROOT": str(dataroot), "CXG_AWS_SECRET_NAME": "site", "AWS_REGION": "r1"}, aws=s3)
+    assert found["CXG_SECRET_KEY"] == STRONG
+    assert "CXG_AWS_SECRET_NAME" not in found
     printed = capsys.readouterr()
-    assert "secret key: the vault" in printed.err
-    assert key not in printed.err + printed.out
+    assert "secret key: AWS Secrets Manager (site, r1)" in printed.err
+    assert STRONG not in printed.err + printed.out
 
 
 def test_a_weak_secret_is_warned_of_and_not_printed(dataroot, capsys):
@@ -175,58 +151,72 @@ def test_a_weak_secret_is_warned_of_and_not_printed(dataroot, capsys):
     assert "hunter2" not in printed
 
 
-def test_the_secret_comes_before_the_mount(dataroot, monkeypatch):
-    def fails(config, env, uri):
-        raise ConfigError("CXG_AWS_SECRET_NAME site: access is denied.")
-
-    monkeypatch.setattr(entrypoint, "find_secret_key", fails)
-    monkeypatch.setattr(mounts, "ensure_mounted", lambda *args, **kwargs: pytest.fail("mounted too early"))
+def test_the_secret_comes_before_the_mount(s3):
+    s3.secrets["site"] = ConfigError("CXG_AWS_SECRET_NAME site: access is denied.")
+    env = {"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh", "CXG_AWS_SECRET_NAME": "site", "AWS_REGION": "r1"}
     with pytest.raises(ConfigError, match="CXG_AWS_SECRET_NAME site"):
-        prepare({"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh", "CXG_AWS_SECRET_NAME": "site"})
+        prepare(env, aws=s3)
+
+
+def test_a_wrong_region_of_the_data_does_not_keep_the_secret_from_being_asked_for(s3, tmp_path):
+    """The region that the configuration names is that of the secret; only then is it compared with the bucket's."""
+    s3.regions["data"], s3.secrets["site"] = "eu-central-1", f'{{"flask_secret_key": "{STRONG}"}}'
+    path = tmp_path / "config.yaml"
+    path.write_text("{multi_dataset: {dataroot: 's3://data/p'}, data_locator: {s3: {region_name: us-east-1}}}\n")
+    with pytest.raises(ConfigError, match=r"data_locator.s3.region_name is us-east-1"):
+        prepare({"CXG_CONFIG_FILE": str(path), "CXG_AWS_SECRET_NAME": "site"}, aws=s3)
+    assert s3.calls[0] == ("secret", "site", "us-east-1")
 
 
 # ---- step 3: mount
 
 
-def test_a_lustre_dataroot_is_mounted_then_checked_and_served_as_a_path(dataroot, monkeypatch):
+def test_a_lustre_dataroot_is_mounted_then_checked_and_served_as_a_path(dataroot):
     asked = []
 
-    def mount(wanted, point, options, env):
+    def mount(wanted, point, options):
         asked.append((wanted.source, point))
         return str(dataroot)
 
-    monkeypatch.setattr(mounts, "ensure_mounted", mount)
-    env = {"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh/atlas"}
-    prepare(env)
+    _, found = prepare({"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh/atlas"}, on=machine(mount))
     assert asked == [("fs@tcp:/abcdefgh", "/mnt/cxg")]
-    assert env["CXG_DATAROOT"] == str(dataroot)
-    env = {"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh", "CXG_MOUNT_POINT": "/data"}
-    prepare(env)
+    assert found["CXG_DATAROOT"] == str(dataroot)
+    prepare({"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh", "CXG_MOUNT_POINT": "/data"}, on=machine(mount))
     assert asked[-1] == ("fs@tcp:/abcdefgh", "/data")
 
 
-def test_a_mounted_bucket_gets_the_region_endpoint_and_signing_of_the_configuration(
-    s3, dataroot, monkeypatch, tmp_path
-):
+def test_root_is_given_up_after_the_mount_and_before_the_check(tmp_path):
+    steps = []
+
+    def mount(wanted, point, options):
+        steps.append("mount")
+        return str(tmp_path / "absent")
+
+    on = entrypoint.Machine(tuple, mount, steps.append)
+    with pytest.raises(ConfigError, match="cannot be listed"):
+        prepare({"CXG_DATAROOT": "lustre://fs@tcp:/abcdefgh", "CXG_RUN_AS": "somebody"}, on=on)
+    assert steps == ["mount", "somebody"]
+
+
+def test_a_mounted_bucket_gets_the_region_endpoint_and_signing_of_the_configuration(s3, dataroot, tmp_path):
     options = []
-    monkeypatch.setattr(mounts, "ensure_mounted", lambda wanted, point, how, env: options.append(how) or str(dataroot))
+    on = machine(lambda wanted, point, how: options.append(how) or str(dataroot))
     s3.regions["data"] = "eu-west-1"
-    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1"})
+    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1"}, aws=s3, on=on)
     path = tmp_path / "config.yaml"
     path.write_text("data_locator: {s3: {endpoint_url: 'http://minio:9000', no_sign_request: true, region_name: r1}}\n")
-    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_CONFIG_FILE": str(path)})
+    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_CONFIG_FILE": str(path)}, aws=s3, on=on)
     assert options == [mounts.S3Options("eu-west-1"), mounts.S3Options("r1", "http://minio:9000", True)]
     # What is served is a folder, so S3 is not listed; its credentials are for the client that mounts it.
     assert s3.calls == [("credentials", "CXG_DATAROOT s3://data/p")]
 
 
-def test_a_mount_point_with_a_slash_at_its_end_is_looked_at(s3, dataroot, monkeypatch):
+def test_a_mount_point_with_a_slash_at_its_end_is_looked_at(s3, dataroot):
     """What the host has mounted there needs no credentials in the container."""
     found = (mounts.Mounted("/data/cxg", "/", "fuse", "mountpoint-s3"),)
-    monkeypatch.setattr(mounts, "read_mounts", lambda: found)
-    monkeypatch.setattr(mounts, "ensure_mounted", lambda *_: str(dataroot))
     s3.credentials = None
-    prepare({"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_MOUNT_POINT": "/data/cxg/"})
+    env = {"CXG_DATAROOT": "s3://data/p", "CXG_S3_MOUNT": "1", "CXG_MOUNT_POINT": "/data/cxg/"}
+    prepare(env, aws=s3, on=machine(lambda *_: str(dataroot), found))
     assert s3.calls == []
 
 
@@ -235,34 +225,44 @@ def test_a_mount_point_with_a_slash_at_its_end_is_looked_at(s3, dataroot, monkey
 
 def test_an_s3_dataroot_is_listed_and_its_region_settled(s3):
     s3.regions["data"] = "eu-central-1"
-    env = {"CXG_DATAROOT": "s3://data/p", "AWS_REGION": "us-east-1"}
-    prepare(env)
+    prepared, found = prepare({"CXG_DATAROOT": "s3://data/p", "AWS_REGION": "us-east-1"}, aws=s3)
     assert s3.calls == [
         ("credentials", "CXG_DATAROOT s3://data/p"),
         ("list", "s3://data/p", "eu-central-1", None, False),
     ]
-    assert env["AWS_REGION"] == "eu-central-1"
-    assert env["CXG_DATAROOT"] == "s3://data/p"
+    assert (found["AWS_REGION"], prepared.runtime.aws.region) == ("eu-central-1", "eu-central-1")
+    assert found["CXG_DATAROOT"] == "s3://data/p"
+
+
+def test_the_region_of_a_bucket_is_asked_for_once(s3, dataroot):
+    """For the secret, for the mount and for the listing."""
+    s3.regions["data"], s3.secrets["site"] = "eu-central-1", f'{{"flask_secret_key": "{STRONG}"}}'
+    env = {"CXG_DATAROOT": "s3://data/p", "CXG_AWS_SECRET_NAME": "site"}
+    prepare(env, aws=s3)
+    assert s3.asked_regions == ["data"]
+    assert ("secret", "site", "eu-central-1") in s3.calls
+    prepare({**env, "CXG_S3_MOUNT": "1"}, aws=s3, on=machine(lambda *_: str(dataroot)))
+    assert s3.asked_regions == ["data"] * 2
 
 
 def test_a_public_bucket_needs_no_credentials(s3, tmp_path):
     s3.credentials = None
     path = tmp_path / "config.yaml"
     path.write_text("{multi_dataset: {dataroot: 's3://data/p'}, data_locator: {s3: {no_sign_request: true}}}\n")
-    prepare({"CXG_CONFIG_FILE": str(path)})
+    prepare({"CXG_CONFIG_FILE": str(path)}, aws=s3)
     assert s3.calls == [("list", "s3://data/p", None, None, True)]
 
 
 def test_missing_credentials_stop_the_start_before_the_listing(s3):
     s3.credentials = None
     with pytest.raises(ConfigError, match="no credentials"):
-        prepare({"CXG_DATAROOT": "s3://data/p"})
+        prepare({"CXG_DATAROOT": "s3://data/p"}, aws=s3)
     assert s3.calls == [("credentials", "CXG_DATAROOT s3://data/p")]
 
 
 def test_an_empty_bucket_is_no_fault(s3, capsys):
     s3.filled = False
-    prepare({"CXG_DATAROOT": "s3://data/p"})
+    prepare({"CXG_DATAROOT": "s3://data/p"}, aws=s3)
     assert "warning: CXG_DATAROOT s3://data/p holds nothing yet" in capsys.readouterr().err
 
 
@@ -270,11 +270,11 @@ def test_an_empty_bucket_is_no_fault(s3, capsys):
 def test_a_refused_listing_names_the_setting(s3, error, tmp_path):
     s3.filled = error("s3://data/p: access is denied.")
     with pytest.raises(error, match=r"^CXG_DATAROOT s3://data/p: access is denied"):
-        prepare({"CXG_DATAROOT": "s3://data/p"})
+        prepare({"CXG_DATAROOT": "s3://data/p"}, aws=s3)
     path = tmp_path / "config.yaml"
     path.write_text("multi_dataset: {dataroot: 's3://data/p'}\n")
     with pytest.raises(error, match=r"^multi_dataset.dataroot s3://data/p: access is denied"):
-        prepare({"CXG_CONFIG_FILE": str(path)})
+        prepare({"CXG_CONFIG_FILE": str(path)}, aws=s3)
 
 
 def test_a_wrong_region_in_the_configuration_is_told_with_the_right_one(s3, tmp_path):
@@ -282,7 +282,7 @@ def test_a_wrong_region_in_the_configuration_is_told_with_the_right_one(s3, tmp_
     path = tmp_path / "config.yaml"
     path.write_text("{multi_dataset: {dataroot: 's3://data/p'}, data_locator: {s3: {region_name: us-east-1}}}\n")
     with pytest.raises(ConfigError, match=r"data_locator.s3.region_name is us-east-1, but .* is in eu-central-1"):
-        prepare({"CXG_CONFIG_FILE": str(path)})
+        prepare({"CXG_CONFIG_FILE": str(path)}, aws=s3)
 
 
 def test_s3_settings_of_tiledb_itself_are_left_alone(s3, tmp_path, capsys):
@@ -291,7 +291,7 @@ def test_s3_settings_of_tiledb_itself_are_left_alone(s3, tmp_path, capsys):
         "multi_dataset: {dataroot: 's3://data/p'}\n"
         "adaptor: {cxg_adaptor: {tiledb_ctx: {vfs.s3.endpoint_override: 'minio:9000'}}}\n"
     )
-    prepare({"CXG_CONFIG_FILE": str(path)})
+    prepare({"CXG_CONFIG_FILE": str(path)}, aws=s3)
     assert s3.calls == []
     assert "was not checked" in capsys.readouterr().err
 
@@ -414,7 +414,6 @@ def test_the_process_becomes_gunicorn(dataroot, monkeypatch, capsys):
         raise Replaced(program, arguments, env)
 
     monkeypatch.setattr(os, "execvpe", execvpe)
-    monkeypatch.setattr(entrypoint, "BAKED_CONFIG", NOT_BAKED)
     for name, value in {
         "CXG_DATAROOT": str(dataroot),
         "CXG_PORT": "5123",
@@ -425,7 +424,7 @@ def test_the_process_becomes_gunicorn(dataroot, monkeypatch, capsys):
     monkeypatch.delenv("CXG_CONFIG_FILE", raising=False)
     monkeypatch.setenv("CXG_HOST", "127.0.0.1")
     with pytest.raises(Replaced) as caught:
-        entrypoint.main()
+        entrypoint.main(NOT_BAKED, machine())
     program, command, env = caught.value.args
     assert program == command[0]
     text = " ".join(command)
@@ -437,28 +436,25 @@ def test_the_process_becomes_gunicorn(dataroot, monkeypatch, capsys):
     assert "workers x threads" in capsys.readouterr().err
 
 
-def test_a_fault_of_our_own_is_one_line_too(monkeypatch, capsys):
-    def fails(env):
+def test_a_fault_of_our_own_is_one_line_too(dataroot, monkeypatch, capsys):
+    def fails():
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(entrypoint, "prepare", fails)
+    monkeypatch.setenv("CXG_DATAROOT", "s3://data/p")
+    monkeypatch.setenv("CXG_S3_MOUNT", "1")
+    monkeypatch.delenv("CXG_CONFIG_FILE", raising=False)
     with pytest.raises(SystemExit) as caught:
-        entrypoint.main()
+        entrypoint.main(NOT_BAKED, entrypoint.Machine(fails))
     assert caught.value.code == 2
     assert capsys.readouterr().err == "cellxgene-eb: error: RuntimeError: two lines; please report this.\n"
 
 
-def test_every_problem_of_a_configuration_is_told(tmp_path, monkeypatch, capsys):
+def test_every_problem_of_a_configuration_is_told(tmp_path, capsys):
     path = tmp_path / "config.yaml"
     path.write_text("server: {prot: 1}\ndifexp: {}\n")
-    monkeypatch.setattr(entrypoint, "BAKED_CONFIG", path)
-    monkeypatch.setattr(entrypoint, "prepare", lambda env: REAL_PREPARE({}, path))
     with pytest.raises(SystemExit):
-        entrypoint.main()
+        entrypoint.main(path, machine())
     lines = capsys.readouterr().err.splitlines()
     assert any("prot" in line for line in lines)
     assert any("difexp" in line for line in lines)
     assert all(line.startswith("cellxgene-eb: error: ") for line in lines)
-
-
-REAL_PREPARE = entrypoint.prepare

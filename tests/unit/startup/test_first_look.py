@@ -180,9 +180,8 @@ def test_the_container_tells_it_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_damaged(tmp_path / "data", 1)
-    monkeypatch.setattr(
-        entrypoint, "prepare", lambda env: (load("", {"CXG_DATAROOT": str(tmp_path / "data")}).config, None)
-    )
+    monkeypatch.setenv("CXG_DATAROOT", str(tmp_path / "data"))
+    monkeypatch.delenv("CXG_CONFIG_FILE", raising=False)
 
     class Started(BaseException):
         pass
@@ -192,6 +191,6 @@ def test_the_container_tells_it_too(
 
     monkeypatch.setattr(os, "execvpe", become)
     with pytest.raises(Started):
-        entrypoint.main()
+        entrypoint.main(tmp_path / "absent.yaml", entrypoint.Machine(drop_root=lambda user: None))
     assert "cellxgene-eb: warning: x00.cxg: This CXG is damaged: it is an empty folder." in capsys.readouterr().err
     assert firstlook.WITHIN_S <= 2

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.startup import secret_key
-from cxg.startup.secret_key import SecretKey, find_secret_key, secret_region
+from cxg.startup.secret_key import SecretKey, secret_region
+from tests.fake_aws import FakeAws, access
 
 STRONG = "6b1f0a9cd8e24735a1f7c90b3d5e8246"
 IN_CONFIG = "server: {flask_secret_key: from-the-configuration-file}\n"
@@ -17,30 +19,16 @@ def config(text="", **env):
     return load(text, env).config
 
 
-@pytest.fixture
-def regions(monkeypatch):
-    """Bucket regions, in place of asking AWS."""
-    known = {}
-    monkeypatch.setattr(secret_key, "bucket_region", lambda bucket, endpoint=None: known.get(bucket))
-    return known
-
-
-def fetching(text, asked=None):
-    def fetch(name, region):
-        if asked is not None:
-            asked.append((name, region))
-        return text
-
-    return fetch
+def find_secret_key(config, env, aws=None):
+    return secret_key.find_secret_key(config, Runtime.of(env), access(aws or FakeAws(), config))
 
 
 def test_secrets_manager_wins_over_the_variable_and_the_configuration():
     env = {"CXG_AWS_SECRET_NAME": "site", "CXG_AWS_SECRET_REGION_NAME": "eu-west-1", "CXG_SECRET_KEY": "variable"}
-    asked = []
     text = json.dumps({"flask_secret_key": STRONG, "other": "x"})
-    found = find_secret_key(config(IN_CONFIG), env, fetch=fetching(text, asked))
+    found = find_secret_key(config(IN_CONFIG), env, aws := FakeAws(secrets={"site": text}))
     assert found == SecretKey(STRONG, "AWS Secrets Manager (site, eu-west-1)")
-    assert asked == [("site", "eu-west-1")]
+    assert aws.calls == [("secret", "site", "eu-west-1")]
 
 
 def test_the_variable_wins_over_the_configuration():
@@ -80,12 +68,12 @@ def test_no_source_gives_no_key_and_none_is_made_up():
         ({"AWS_DEFAULT_REGION": "ca-west-1"}, "", None, "ca-west-1"),
     ],
 )
-def test_region_of_the_secret(regions, env, text, config_uri, expected):
-    regions.update({"data": "eu-central-1", "conf": "sa-east-1"})
-    assert secret_region(config(text), env, config_uri) == expected
+def test_region_of_the_secret(env, text, config_uri, expected):
+    s3 = access(FakeAws({"data": "eu-central-1", "conf": "sa-east-1"}), config(text))
+    assert secret_region(config(text), Runtime.of(env), s3, config_uri) == expected
 
 
-def test_an_unknown_region_names_the_variable_to_set(regions):
+def test_an_unknown_region_names_the_variable_to_set():
     with pytest.raises(ConfigError, match="set CXG_AWS_SECRET_REGION_NAME"):
         find_secret_key(config("multi_dataset: {dataroot: /data}"), {"CXG_AWS_SECRET_NAME": "site"})
 
@@ -103,7 +91,7 @@ def test_an_unknown_region_names_the_variable_to_set(regions):
 def test_a_secret_of_another_form_stops_the_start_without_being_shown(text, message):
     env = {"CXG_AWS_SECRET_NAME": "site", "CXG_AWS_SECRET_REGION_NAME": "eu-west-1", "CXG_SECRET_KEY": STRONG}
     with pytest.raises(ConfigError, match=message) as caught:
-        find_secret_key(config(), env, fetch=fetching(text))
+        find_secret_key(config(), env, FakeAws(secrets={"site": text}))
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "CXG_AWS_SECRET_NAME site" in str(caught.value)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.storage import cache_folder as cachefolder
 from cxg.storage.cache_folder import MARKER, OWN_NAME, CacheFolder, cache_folder, folder_bytes, remove
@@ -36,7 +37,7 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mount:
 
 
 def test_switched_off(tmp_path: Path) -> None:
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path), "CXG_CACHE_MB": "0"}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path), "CXG_CACHE_MB": "0"})) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -44,13 +45,13 @@ def test_switched_off(tmp_path: Path) -> None:
 def test_budget_in_megabytes(tmp_path: Path, mount: Mount, kind: str) -> None:
     mount(kind)
     folder = tmp_path / "new"
-    found = cache_folder({"CXG_CACHE_DIR": str(folder), "CXG_CACHE_MB": "7"})
+    found = cache_folder(Runtime.of({"CXG_CACHE_DIR": str(folder), "CXG_CACHE_MB": "7"}))
     assert found is not None
     assert (found.path, found.budget_bytes) == (folder / OWN_NAME, 7 << 20)
 
 
 def test_without_a_budget_a_share_of_the_disk(tmp_path: Path, mount: Mount, caplog: pytest.LogCaptureFixture) -> None:
-    found = cache_folder({"CXG_CACHE_DIR": str(tmp_path)})
+    found = cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path)}))
     assert found is not None
     assert found.path == tmp_path / OWN_NAME
     assert found.budget_bytes > 0
@@ -65,26 +66,26 @@ def test_without_a_budget_memory_is_not_used(
     mount(kind)
     monkeypatch.setattr(cachefolder.tempfile, "tempdir", str(tmp_path))
     env = {"CXG_CACHE_DIR": str(tmp_path)} if named else {}
-    assert [cache_folder(env), cache_folder(env)] == [None] * 2
+    assert [cache_folder(Runtime.of(env)), cache_folder(Runtime.of(env))] == [None] * 2
     # Only what was asked for is missed.
     assert ["CXG_CACHE_MB" in record.getMessage() for record in caplog.records] == [True] * named
 
 
 def test_where_the_system_does_not_say_it_is_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is not None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path)})) is not None
 
 
 @pytest.mark.parametrize("text", ["10GB", "-1", "1.5", "²", "9" * 5000])
 def test_a_budget_that_is_no_number_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"CXG_CACHE_MB .* whole number of megabytes"):
-        cache_folder({"CXG_CACHE_DIR": str(tmp_path), "CXG_CACHE_MB": text})
+        cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path), "CXG_CACHE_MB": text}))
 
 
 def test_a_named_folder_that_cannot_be_used_is_told_once(tmp_path: Path, mount: Mount, caplog) -> None:
     (tmp_path / "file").touch()
     for _ in range(2):
-        assert cache_folder({"CXG_CACHE_DIR": str(tmp_path / "file")}) is None
+        assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path / "file")})) is None
     (told,) = caplog.records
     assert "CXG_CACHE_DIR" in told.getMessage()
     assert told.levelname == "WARNING"
@@ -92,14 +93,14 @@ def test_a_named_folder_that_cannot_be_used_is_told_once(tmp_path: Path, mount: 
 
 def test_a_folder_others_can_write_to_is_not_used(tmp_path: Path, mount: Mount, caplog) -> None:
     tmp_path.chmod(0o777)
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path)})) is None
     assert "write" in caplog.text
 
 
 def test_a_link_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path / "link")}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path / "link")})) is None
 
 
 def test_the_size_of_a_folder(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ TAKEN = [is_made, holds_a_file, has_another_marker, has_a_marker_behind_a_link, 
 def test_a_folder_without_our_marker_is_left_alone(tmp_path: Path, mount: Mount, caplog, take) -> None:
     take(tmp_path / OWN_NAME)
     before = sorted(tmp_path.rglob("*"))
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB})) is None
     assert not CacheFolder(tmp_path / OWN_NAME, 1).is_ready()
     assert sorted(tmp_path.rglob("*")) == before
     (told,) = caplog.records
@@ -174,10 +175,10 @@ def test_a_folder_without_our_marker_is_left_alone(tmp_path: Path, mount: Mount,
 
 
 def test_our_own_folder_must_be_private_too(tmp_path: Path, mount: Mount, caplog) -> None:
-    found = cache_folder({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB})
+    found = cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB}))
     assert found is not None
     found.path.chmod(0o777)
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path), **ENV_MB})) is None
     assert "nobody else" in caplog.text
 
 
@@ -185,7 +186,7 @@ def test_what_others_keep_beside_it_is_not_measured(tmp_path: Path, monkeypatch)
     monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
     monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: SimpleNamespace(free=40))
     (tmp_path / "theirs").write_bytes(bytes(1 << 20))
-    found = cache_folder({"CXG_CACHE_DIR": str(tmp_path)})
+    found = cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path)}))
     assert found is not None
     assert found.budget_bytes == (40 + folder_bytes(found.path)) // 4
 
@@ -227,7 +228,7 @@ def test_a_full_disk_is_not_used(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cachefolder, "MOUNTS", tmp_path / "missing")
     monkeypatch.setattr(cachefolder.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     monkeypatch.setattr(cachefolder, "folder_bytes", lambda _: 0)
-    assert cache_folder({"CXG_CACHE_DIR": str(tmp_path)}) is None
+    assert cache_folder(Runtime.of({"CXG_CACHE_DIR": str(tmp_path)})) is None
 
 
 def test_a_copy_is_removed_in_one_step(tmp_path: Path, monkeypatch) -> None:

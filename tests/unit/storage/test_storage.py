@@ -11,6 +11,7 @@ import pytest
 import tiledb
 
 from cxg.config import Config, default, load
+from cxg.config.runtime import AwsEnvironment
 from cxg.datasets.dataroot import Dataroot, SingleDataset, is_dataset_name
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import open_dataset
@@ -227,7 +228,7 @@ def config(text: str) -> Config:
 
 
 def test_tiledb_settings() -> None:
-    plain = tiledb_settings(default(), {})
+    plain = tiledb_settings(default(), AwsEnvironment.of({}))
     assert "vfs.s3.endpoint_override" not in plain
     assert "sm.io_concurrency_level" not in plain
     s3 = config(
@@ -235,7 +236,7 @@ def test_tiledb_settings() -> None:
         "data_locator: {s3: {region_name: eu-west-1, endpoint_url: 'https://minio.example:9000', no_sign_request: true}}\n"
         "adaptor: {cxg_adaptor: {tiledb_ctx: {vfs.s3.max_parallel_ops: 3}}}"
     )
-    found = tiledb_settings(s3, {"AWS_ENDPOINT_URL": "http://elsewhere"})
+    found = tiledb_settings(s3, AwsEnvironment.of({"AWS_ENDPOINT_URL": "http://elsewhere"}))
     assert found["vfs.s3.region"] == "eu-west-1"
     assert (found["vfs.s3.scheme"], found["vfs.s3.endpoint_override"]) == ("https", "minio.example:9000")
     assert found["vfs.s3.no_sign_request"] == "true"
@@ -244,13 +245,17 @@ def test_tiledb_settings() -> None:
 
 
 def test_the_endpoint_may_come_from_the_environment() -> None:
-    found = tiledb_settings(default(), {"AWS_ENDPOINT_URL": "http://b", "AWS_ENDPOINT_URL_S3": "http://a:1"})
+    found = tiledb_settings(
+        default(), AwsEnvironment.of({"AWS_ENDPOINT_URL": "http://b", "AWS_ENDPOINT_URL_S3": "http://a:1"})
+    )
     assert (found["vfs.s3.scheme"], found["vfs.s3.endpoint_override"]) == ("http", "a:1")
 
 
 def test_a_setting_that_tiledb_refuses() -> None:
     with pytest.raises(ConfigError, match="tiledb_ctx"):
-        tiledb_settings(config("adaptor: {cxg_adaptor: {tiledb_ctx: {vfs.s3.max_parallel_ops: lots}}}"), {})
+        tiledb_settings(
+            config("adaptor: {cxg_adaptor: {tiledb_ctx: {vfs.s3.max_parallel_ops: lots}}}"), AwsEnvironment.of({})
+        )
 
 
 def test_too_little_memory_allowed_is_no_damage(tmp_path: Path) -> None:

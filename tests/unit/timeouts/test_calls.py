@@ -194,5 +194,5 @@ def test_half_the_threads_of_a_worker_may_wait_for_slow_calls(tmp_path: Path, mo
     config = load("", {"CXG_DATAROOT": str(tmp_path)}).config
     for threads, most in ((8, 4), (5, 2), (1, 1)):
         plan = memory.MemoryPlan(total_mb=1000, workers=1, threads=threads, answers_mb=16)
-        create_app(config, stand_in_client(tmp_path / "client"), {}, plan)
+        create_app(config, stand_in_client(tmp_path / "client"), plan=plan)
         assert module.stalls.most_slow == most

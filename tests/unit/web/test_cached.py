@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.datasets.catalog import Catalog
 from cxg.decoded import matrix as runs
 from cxg.decoded.cache import DecodedCache
@@ -38,7 +39,7 @@ class Server:
         self.root, self.cache = root or folder / "root", folder / "cache"
         env = {"CXG_CACHE_DIR": str(self.cache), "CXG_CACHE_MB": str(cache_mb)}
         config = load("", {"CXG_DATAROOT": str(self.root)}).config
-        self.app: Flask = create_app(config, stand_in_client(folder / "client"), env=env, plan=PLAN)
+        self.app: Flask = create_app(config, stand_in_client(folder / "client"), runtime=Runtime.of(env), plan=PLAN)
         self.app.testing = False
         self.client: FlaskClient = self.app.test_client()
         self.catalog: Catalog = self.app.extensions["cxg"].catalog
@@ -46,7 +47,7 @@ class Server:
         # With a clock that hardly moves: nothing is asked for a second time.
         clock = Clock()
         pace = Pace(delay_s=0.0, clock=clock, sleep=clock.sleep, start=self.background)
-        self.decoded = DecodedCache(self.catalog, cache_folder(env), pace=pace)
+        self.decoded = DecodedCache(self.catalog, cache_folder(Runtime.of(env)), pace=pace)
         put_parts(self.app, decoded=self.decoded)
 
     def decode(self, *names: str) -> None:

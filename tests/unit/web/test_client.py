@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.web.app import create_app
 from cxg.web.client import content_type, default_folder, is_hashed, load_client
@@ -41,8 +42,8 @@ def test_a_folder_that_is_not_a_client_names_the_fix(folder: Path, missing: str)
 
 
 def test_the_folder_may_be_named_in_the_environment(tmp_path: Path) -> None:
-    assert default_folder({"CXG_CLIENT_DIR": str(tmp_path)}) == tmp_path
-    assert default_folder({}).parts[-2:] == ("build", "client")
+    assert default_folder(Runtime.of({"CXG_CLIENT_DIR": str(tmp_path)})) == tmp_path
+    assert default_folder(Runtime.of({})).parts[-2:] == ("build", "client")
 
 
 def test_scripts_are_put_into_the_page_as_they_are(folder: Path, tmp_path: Path) -> None:
@@ -127,4 +128,4 @@ def test_a_folder_named_in_the_environment_must_be_there(folder: Path, tmp_path:
     config = load(f"multi_dataset: {{dataroot: {tmp_path}}}", {}).config
     for name in ("CXG_DEPLOY_DIR", "CXG_INLINE_SCRIPTS_DIR", "CXG_PLUGINS_DIR"):
         with pytest.raises(ConfigError, match=name):
-            create_app(config, folder, {name: str(tmp_path / "nope")})
+            create_app(config, folder, Runtime.of({name: str(tmp_path / "nope")}))

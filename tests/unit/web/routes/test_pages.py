@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.web.app import create_app
 from tests import cxgs
 from tests.served import serve, stand_in_client
@@ -34,7 +35,7 @@ def client(top: Path) -> FlaskClient:
 
 
 def made(top: Path, text: str, env: dict[str, str] | None = None) -> FlaskClient:
-    app = create_app(load(text, {}).config, top / "client", env or {})
+    app = create_app(load(text, {}).config, top / "client", Runtime.of(env or {}))
     app.testing = False
     return app.test_client()
 

@@ -1,0 +1,1 @@
+"""AWS as the start asks it: `calls` asks, `errors` turns refusals into sentences."""
