@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from cxg.config import Config
-from cxg.config.runtime import NO_VARIABLES, Runtime
+from cxg.config.runtime import Runtime
 from cxg.datasets.dataroot import Dataroot, SingleDataset
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound
 from cxg.format.dataset import Dataset, open_dataset
@@ -33,7 +33,7 @@ class FirstLook:
     unopened : why the one dataset of a server cannot be opened; None for a dataroot
     """
 
-    def __init__(self, config: Config, runtime: Runtime = NO_VARIABLES) -> None:
+    def __init__(self, config: Config, runtime: Runtime) -> None:
         self._config, self._runtime = config, runtime
         self.problems: dict[str, str] = {}
         self.looked_at = self.total = 0

@@ -1,6 +1,7 @@
 """What a dataset declares is held against the memory plan before anything is allocated; a sound one is never "damaged"."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_what_does_not_fit_is_told_everywhere_and_nothing_is_allocated(
     monkeypatch.setenv("CXG_MEMORY_MB", "1500")
     monkeypatch.setenv("CXG_WORKERS", "2")
     monkeypatch.setenv("CXG_DATAROOT", str(path.parent))
-    look = FirstLook(load("", {"CXG_DATAROOT": str(path.parent)}).config)
+    look = FirstLook(load("", {"CXG_DATAROOT": str(path.parent)}).config, Runtime.of(os.environ))
     look.run(within_s=60)
     assert list(look.lines()) == [f"big.cxg: {said}"]
     capsys.readouterr()

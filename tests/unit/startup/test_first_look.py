@@ -15,6 +15,7 @@ import entrypoint
 from cxg.cli import launch
 from cxg.cli.main import main
 from cxg.config import load
+from cxg.config.runtime import Runtime
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.startup import first_look as firstlook
 from cxg.startup.first_look import FirstLook
@@ -168,7 +169,7 @@ def test_a_dataset_that_hangs_does_not_keep_the_start_waiting(tmp_path: Path, mo
         return open_dataset(storage, uri, name)
 
     monkeypatch.setattr(firstlook, "open_dataset", hang)
-    look = FirstLook(load("", {"CXG_DATAROOT": str(tmp_path / "data")}).config)
+    look = FirstLook(load("", {"CXG_DATAROOT": str(tmp_path / "data")}).config, Runtime())
     look.run(within_s=0.3)
     try:
         assert list(look.lines())[1:] == ["only 1 of 2 datasets were looked at in time: run cxg doctor for all."]
