@@ -5,8 +5,8 @@ problem is collected before `ConfigError` is raised, so that one run shows them 
 
 ==============  ==========================================================
 `model`         the keys: type, default and meaning, each written once
-`kinds`         what values a key takes, and the sentence for a wrong one; `lists` for many
-`checks`        what makes a host, a link, a dataroot... a sound one
+`kinds`         the values a key takes, and the sentence for a wrong one; `lists` for many
+`checks`        checks of a host, a link, a dataroot...
 `nodes`         YAML nodes: types, words for them, their entries
 `environment`   the environment variables
 `runtime`       what they say, read once into one value

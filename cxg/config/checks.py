@@ -1,4 +1,4 @@
-"""Checks of single texts: each returns what is wrong and how to mend it, or None."""
+"""Checks of single texts: each returns what is wrong and how to fix it, or None."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def check_host(text: str) -> str | None:
     if "/" in text or re.fullmatch(r"[^:]+:[0-9]+", text):
         return "give the name or address alone, without http:// and without a port (that is server.port)"
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
-        return "this is no host name or address; 127.0.0.1 is this machine alone, 0.0.0.0 every network"
+        return "this is not a host name or address; 127.0.0.1 is this machine alone, 0.0.0.0 every network"
     return None
 
 
 def check_link(text: str) -> str | None:
     """Check an http(s) address, or a path on this server."""
     if text.startswith("/") and not text.startswith("//"):
-        # The host only lends its name: the rest must be fit for a link.
+        # The host is a placeholder: only the path is checked.
         return link_problem(f"https://host{text}")
     problem = link_problem(text)
     if problem is not None and not re.match(r"https?:", text, re.IGNORECASE) and "blanks" not in problem:
@@ -129,7 +129,7 @@ def _check_s3(text: str) -> str | None:
     if "@" in bucket or ":" in bucket:
         return "an s3:// address holds no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach an IAM role"
     if not _BUCKET.fullmatch(bucket):
-        return f"{bucket!r} is no bucket name (3 to 63 of a-z, 0-9, '.' and '-'); write it as s3://bucket/prefix"
+        return f"{bucket!r} is not a bucket name (3 to 63 of a-z, 0-9, '.' and '-'); write it as s3://bucket/prefix"
     if "?" in text or "#" in text:
         return "an s3:// address has no query; write it as s3://bucket/prefix"
     return None
@@ -138,7 +138,7 @@ def _check_s3(text: str) -> str | None:
 def check_region(text: str) -> str | None:
     """Check an AWS region, or any such word where the storage is not AWS."""
     known_form = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text)
-    return None if known_form else "this is no region name; it looks like us-east-1"
+    return None if known_form else "this is not a region name; it looks like us-east-1"
 
 
 def check_file_name(text: str) -> str | None:

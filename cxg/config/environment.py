@@ -12,7 +12,7 @@ from cxg.redact import redacted
 
 @dataclass(frozen=True)
 class EnvironmentVariable:
-    """One environment variable of the server process; `key` is what it overrides, if anything."""
+    """One environment variable of the server process; `key` is the key that it overrides, if any."""
 
     name: str
     meaning: str
@@ -43,7 +43,7 @@ ENVIRONMENT = (
     EnvironmentVariable("CXG_S3_MOUNT", "1: the container serves the dataroot's bucket mounted as a file system."),
     EnvironmentVariable("CXG_MOUNT_POINT", "Where a dataroot that is a file system is mounted; else /mnt/cxg."),
     EnvironmentVariable(
-        "CXG_PUBLIC_URL", "Address to print when the container has started; only whoever publishes it knows."
+        "CXG_PUBLIC_URL", "Address to print when the container has started; the container cannot find it out."
     ),
     EnvironmentVariable("CXG_RUN_AS", "User to go on as when the container starts as root, to mount; else cxg."),
     EnvironmentVariable("CXG_WORKERS", "Worker processes; without it, from CPUs and memory."),
@@ -69,12 +69,14 @@ ENVIRONMENT = (
 
 
 def read_number(texts: Mapping[str, str], name: str, least: int, what: str) -> int | None:
-    """Whole number in the environment variable called `name`, of `what`; None where it is not set.
+    """Read a whole number from the environment variable `name`; None where it is not set.
+
+    `what` names the unit in the error sentence.
 
     Raises
     ------
     ConfigError
-        It is something else, or below `least`.
+        The value is not a whole number, or is below `least`.
     """
     text = texts.get(name, "").strip()
     if not text:

@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def read_config_file(path: Path) -> str:
-    """Text of a configuration file on this machine.
+    """Read a configuration file on this machine.
 
     Raises
     ------
     ConfigError
-        It cannot be read, or is not UTF-8 text.
+        The file cannot be read, or is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -35,12 +35,12 @@ def read_config_file(path: Path) -> str:
 
 
 def load_config(runtime: Runtime) -> Config:
-    """Configuration from the file named in `CXG_CONFIG_FILE`, if any, and the variables that win over its keys.
+    """Load the configuration from the file named in `CXG_CONFIG_FILE`, if any, and the variables that win over its keys.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or something in it is wrong.
+        The file cannot be read, or a key or value in it is wrong.
     """
     path = runtime.config_file
     loaded = load(read_config_file(Path(path)) if path else "", runtime.overrides, path or "the environment")

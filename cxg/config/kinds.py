@@ -1,4 +1,4 @@
-"""What values a configuration key takes, and the sentence for a wrong one.
+"""The values that a configuration key takes, and the sentence for a wrong one.
 
 A kind reads one YAML node. It never raises for a bad value: it complains, with the node at
 fault, and goes on, so that all the faults of a file are shown together.

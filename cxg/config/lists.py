@@ -102,7 +102,7 @@ class Directives:
             return directives
         for key, value, _line in pairs(node, name, complain):
             if key not in CSP_DIRECTIVES:
-                complain(value, f"{name} has {key!r}, which is no CSP directive{nearest(key, CSP_DIRECTIVES)}")
+                complain(value, f"{name} has {key!r}, which is not a CSP directive{nearest(key, CSP_DIRECTIVES)}")
             elif is_tagged(value, "str"):
                 directives[key] = tuple(str(value.value).split())
                 for source in directives[key]:

@@ -17,8 +17,8 @@ from cxg.config.lists import Directives, Names, Script, Scripts, Settings
 
 
 def _key(default: object, kind: Kind, doc: str) -> Any:
-    """Field of a dataclass that is one key of the file."""
-    # Neither secrets nor access keys nor the password of an address in a repr.
+    """Make the field of a dataclass for one key of the file."""
+    # A repr shows no secrets, access keys or passwords of an address.
     secret = isinstance(kind, Text) and (kind.secret or kind.check is checks.check_url)
     shown = not secret and not isinstance(kind, Settings)
     metadata = {"kind": kind, "doc": doc}

@@ -15,7 +15,7 @@ _FOUND_AT_MOST = 60
 
 
 def is_tagged(node: yaml.Node, *types: str) -> bool:
-    """Whether YAML gave the node one of these types ('str', 'int', 'null', ...)."""
+    """Tell whether YAML gave the node one of these types ('str', 'int', 'null', ...)."""
     return any(node.tag == _TAG + one for one in types)
 
 
@@ -27,7 +27,7 @@ def describe_found(node: yaml.Node) -> str:
         return "a section with keys of its own"
     if is_tagged(node, "null"):
         return "empty (null)"
-    # Before it is cut, or what marks a password may be gone.
+    # Redact before cutting: the cut may remove the mark of a password.
     text = redacted(node.value)
     text = text if len(text) <= _FOUND_AT_MOST else text[: _FOUND_AT_MOST - 3] + "..."
     if is_tagged(node, "str"):
@@ -55,7 +55,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def pairs(node: yaml.MappingNode, name: str, complain: Complain) -> list[tuple[str, yaml.Node, int]]:
-    """Keys, values and the keys' lines of a mapping; doubles and keys that are no words are complained about."""
+    """List keys, values and the keys' lines of a mapping; complain about repeated keys and keys that are not words."""
     seen: dict[str, yaml.Node] = {}
     prefix = f"{name}." if name else ""
     for key, _value in node.value:
@@ -80,7 +80,7 @@ def _at(value: yaml.Node, key: yaml.Node) -> yaml.Node:
 
 
 def items(node: yaml.Node, name: str, expected: str, complain: Complain) -> list[yaml.Node]:
-    """List the entries of a list; an empty value is an empty list, anything else is complained about."""
+    """List the entries of a list; an empty value is an empty list, complain about anything else."""
     if is_tagged(node, "null"):
         return []
     if isinstance(node, yaml.SequenceNode):

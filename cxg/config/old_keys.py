@@ -26,7 +26,10 @@ _AT_CONVERSION = "names are chosen when the CXG is made: cxg convert {option}"
 class Retired:
     """A key that is accepted and has no effect.
 
-    quiet : values, as written in YAML, that ask for nothing and need no warning.
+    Attributes
+    ----------
+    quiet : tuple of str
+        Values, as written in YAML, that ask for nothing and need no warning.
     """
 
     kind: Kind
@@ -34,7 +37,7 @@ class Retired:
     why: str
 
     def is_quiet(self, node: yaml.Node) -> bool:
-        """Whether the value asks for nothing."""
+        """Tell whether the value asks for nothing."""
         if isinstance(node, yaml.SequenceNode):
             return all(isinstance(item, yaml.ScalarNode) and item.value in self.quiet for item in node.value)
         return node.tag.endswith(":null") or node.value in self.quiet
@@ -82,7 +85,7 @@ RETIRED_TILEDB = frozenset(
 
 
 def is_retired_section(path: Path) -> bool:
-    """Whether the section holds nothing but retired keys."""
+    """Tell whether the section holds nothing but retired keys."""
     prefix = ".".join(path) + "."
     return any(key.startswith(prefix) for key in RETIRED)
 

@@ -141,7 +141,7 @@ class _Reader:
         return {name: value for name, value in settings.items() if name not in RETIRED_TILEDB}
 
     def _read_foreign(self, path: Path, node: yaml.Node, line: int) -> None:
-        """Answer a key that is none of ours: retired, of a later layout, or unknown."""
+        """Answer a key that `model` does not have: retired, of a later layout, or unknown."""
         name = ".".join(path)
         retired = RETIRED.get(name)
         if retired is not None:
@@ -173,7 +173,7 @@ class _Reader:
             self.complain(line, f"{name} is a section of a later cellxgene's layout; remove it")
 
     def override(self, tree: dict[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-        """Put the environment's values in, and see that only one of dataroot and datapath stands."""
+        """Put the environment's values in, and keep only one of dataroot and datapath."""
         overridden = set()
         for variable in ENVIRONMENT:
             text = variables.get(variable.name, "").strip()
@@ -197,7 +197,7 @@ class _Reader:
         return tree
 
     def _choose_data(self, tree: dict[str, Any], overridden: set[str]) -> None:
-        """Of a dataroot and a datapath, keep the one from the environment; both from one place is a fault."""
+        """Keep the dataroot or datapath that the environment sets; both from one place is a fault."""
         if len(overridden) == 2:
             self.problems.append((0, "CXG_DATAROOT and CXG_DATAPATH are both given; give the one that is wanted."))
         elif not overridden:
@@ -254,7 +254,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         line = 1 if mark is None else mark.line + 1
         raise ConfigError(f"{source} line {line}: {_explain(error, text, line)}.") from None
     except RecursionError:
-        raise ConfigError(f"{source}: sections inside sections without end; this is no configuration.") from None
+        raise ConfigError(f"{source}: sections inside sections without end; this is not a configuration.") from None
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:

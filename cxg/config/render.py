@@ -99,7 +99,7 @@ def _value(one: dataclasses.Field[object]) -> str:
 
 
 def docs_markdown() -> str:
-    """docs/config.md: every key with its type, default and meaning, and the environment variables."""
+    """Render docs/config.md: every key with its type, default and meaning, and the environment variables."""
     parts = [_DOCS_START]
     for section in dataclasses.fields(Config):
         rows = ["| key | value | default | meaning |", "|---|---|---|---|"]

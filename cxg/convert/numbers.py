@@ -14,16 +14,16 @@ from cxg.format.text import Text
 FLOAT32_WHOLE = 1 << 24
 """Whole numbers up to this are exact as float32."""
 FLOAT64_WHOLE = 1 << 53
-"""The same for float64; above it, it is a measured size and no count or identifier."""
+"""The same for float64; a larger number is a measured size, not a count or identifier."""
 _INT32 = np.iinfo(np.int32)
-# A rounding error of more than this part of the values' spread would be seen in a histogram.
+# A histogram would show a rounding error larger than this part of the values' spread.
 _VISIBLE = 1e-3
 
 
 def store_numbers(
     values: NDArray[Any], missing: NDArray[np.bool_] | None, subject: str, report: Report
 ) -> tuple[NDArray[Any] | Text, str]:
-    """Choose how a column of numbers is stored, and tell of what is lost.
+    """Choose how a column of numbers is stored, and report losses.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def store_numbers(
 
 
 def is_exact(numbers: NDArray[Any]) -> bool:
-    """Tell whether float32 holds these whole numbers as they are; infinite ones it does."""
+    """Tell whether float32 holds these whole numbers exactly; it holds infinite ones."""
     finite = numbers[np.isfinite(numbers)]
     if not finite.size or (finite.min() >= -FLOAT32_WHOLE and finite.max() <= FLOAT32_WHOLE):
         return True

@@ -1,4 +1,4 @@
-"""What the person asked for on the command line."""
+"""The choices of the command line."""
 
 from __future__ import annotations
 

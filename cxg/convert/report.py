@@ -1,4 +1,4 @@
-"""What a conversion did, changed or found suspicious: collected on the way, printed as text or JSON."""
+"""Report of a conversion: its notes and facts, collected while it runs, printed as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Note:
     Attributes
     ----------
     level : "info" or "warning"
-        A warning is something a person should look at.
+        A person should look at a warning.
     code : str
         Short fixed word for programs, listed in ``docs/cxg.md``.
     subject : str
-        What it is about, as a path inside the h5ad (``obs/louvain``).
+        Its subject, as a path inside the h5ad (``obs/louvain``).
     text : str
         One sentence.
     """
@@ -46,11 +46,11 @@ class Report:
         self.notes.append(Note("warning", code, subject, text))
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain values: the facts, then `notes` as a list of objects."""
+        """Return the report as plain values: the facts, then `notes` as a list of objects."""
         return {**self.facts, "notes": [asdict(note) for note in self.notes]}
 
     def as_text(self) -> str:
-        """The report for a terminal: facts first, then warnings, then changes."""
+        """Format the report for a terminal: facts first, then warnings, then changes."""
         width = max((len(key) for key in self.facts), default=0)
         lines = [f"  {key.replace('_', ' '):<{width}}  {plain(value)}" for key, value in self.facts.items()]
         for level, title in (("warning", "Look at"), ("info", "Changed")):
@@ -61,7 +61,7 @@ class Report:
 
 
 def plain(value: object) -> str:
-    """One fact for a person: thousands apart, lists with commas, yes or no, "none" for nothing."""
+    """Format one fact for a person: thousands apart, lists with commas, yes or no, "none" for nothing."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from cxg.format.text import SLICE_ROWS, Text
 
 
 def from_bytes(rows: Iterable[bytes]) -> Text:
-    """Make a column from the UTF-8 bytes of its rows, which are asked for as they are needed."""
+    """Make a column from the UTF-8 bytes of its rows, which it reads as it needs them."""
     source = iter(rows)
     return concatenate(iter(lambda: list(islice(source, SLICE_ROWS)), []))
 
@@ -34,7 +34,7 @@ def concatenate(parts: Iterable[Sequence[bytes]]) -> Text:
 
 
 def encode_labels(rows: Text, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
-    """Codes and sorted labels of a text column, or None when it has more than `most` different rows."""
+    """Return codes and sorted labels of a text column, or None when it has more than `most` different rows."""
     seen: dict[bytes, int] = {}
     codes = np.empty(len(rows), dtype=np.int32)
     for start in range(0, len(rows), SLICE_ROWS):
@@ -50,7 +50,7 @@ def encode_labels(rows: Text, most: int) -> tuple[NDArray[np.int32], list[str]] 
 
 
 def blanked(rows: Text, gone: NDArray[np.bool_] | None) -> Text:
-    """The rows with empty text where `gone` is true."""
+    """Return the rows with empty text where `gone` is true."""
     if gone is None or not gone.any():
         return rows
     lengths = np.diff(rows.offsets)
@@ -60,7 +60,7 @@ def blanked(rows: Text, gone: NDArray[np.bool_] | None) -> Text:
 
 
 def _hashes(rows: Text) -> NDArray[np.int64]:
-    """A 64-bit hash of each row, so that only rows of equal hash cost a Python object."""
+    """Hash each row to 64 bits, so that only rows of equal hash cost a Python object."""
     return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
 
 
@@ -70,7 +70,7 @@ def _repeated(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def first_duplicate(rows: Text) -> tuple[str, int] | None:
-    """A text that occurs more than once and how many rows repeat an earlier one; None when all differ."""
+    """Find a text that occurs more than once and how many rows repeat an earlier one; None when all differ."""
     suspects = _repeated(_hashes(rows))
     if not suspects.any():
         return None

@@ -1,4 +1,4 @@
-"""Reading `obs` and `var`: which columns there are, what they mean, and their values.
+"""The arrays `obs` and `var`: their columns, the meaning of each, and the values.
 
 A CXG says what a column means in two places that do not always agree: the type of the
 TileDB attribute and the hints in the array's `cxg_schema` metadata. The table in
@@ -77,7 +77,7 @@ class Annotations:
         Raises
         ------
         UnknownColumn
-            There is none of that name.
+            No column has that name.
         """
         try:
             return self._by_name[name]
@@ -85,23 +85,23 @@ class Annotations:
             raise UnknownColumn(f"There is no column called {quoted(name)} in {self.axis}.") from None
 
     def is_coded(self, name: str) -> bool:
-        """Whether a column is stored as codes, so that its list of labels is all there can be."""
+        """Tell whether a column is stored as codes, so that its list of labels is complete."""
         return np.dtype(self._stored[name].dtype).kind in "iu"
 
     def is_numeric(self, name: str) -> bool:
-        """Whether a column is stored as numbers: integers, codes of labels, booleans or floats."""
+        """Tell whether a column is stored as numbers: integers, codes of labels, booleans or floats."""
         return np.dtype(self._stored[name].dtype).kind in "iufb"
 
     def is_text(self, name: str) -> bool:
-        """Whether a column is stored as text of any length."""
+        """Tell whether a column is stored as text of any length."""
         return _is_text(self._stored[name])
 
     def is_wide(self, name: str) -> bool:
-        """Whether a column is stored as numbers of 64 bits."""
+        """Tell whether a column is stored as numbers of 64 bits."""
         return bool(np.dtype(self._stored[name].dtype).itemsize == 8)
 
     def text_bytes(self, name: str) -> int | None:
-        """Length of all values of a column that is stored as text, without reading any; None for numbers.
+        """Return the bytes of all values of a text column, without reading any; None for numbers.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Annotations:
             return read_from(self._array, [name], lambda array: reading.text_bytes(array, name, 0, self.n - 1))
 
     def read(self, name: str) -> ColumnValues:
-        """Values of one column, (n,) rows; one read of the array.
+        """Read the values of one column, (n,) rows, in one read of the array.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Annotations:
         return text if column.categories is None else _labels_of_text(text.strings(), column.categories)
 
     def read_stored(self, name: str) -> NDArray[Any]:
-        """What the array holds of one column of values of fixed size, (n,): codes, numbers or short text.
+        """Read the stored values of a column of fixed-size values, (n,): codes, numbers or short text.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Annotations:
             return read_from(self._array, [name], read)[name]
 
     def decode(self, name: str, stored: NDArray[Any]) -> ColumnValues:
-        """What the stored values of a column mean.
+        """Decode the stored values of a column.
 
         Raises
         ------
@@ -237,7 +237,7 @@ def _as_wire_number(raw: np.ndarray) -> np.ndarray:
 def parse_json(value: Any, what: str, warnings: list[str]) -> Any:
     """Parse JSON metadata; anything else becomes None and a warning. Bytes are never unpickled.
 
-    NaN and Infinity, which some writers put there and JSON does not have, become None. So does what would take too
+    NaN and Infinity, which some writers use although JSON lacks them, become None. So does a text that would take too
     much memory.
     """
     if value is None:

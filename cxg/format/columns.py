@@ -1,4 +1,4 @@
-"""What one column of `obs` or `var` is, and what its values look like in memory."""
+"""Description of one column of `obs` or `var`, and the three forms of its values in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Column:
     name : str
         Attribute name in the CXG array.
     type : str
-        What the schema route says: ``string``, ``categorical``, ``boolean``, ``int32`` or ``float32``.
+        Type in the schema route: ``string``, ``categorical``, ``boolean``, ``int32`` or ``float32``.
     categories : tuple of labels, or None
         Labels in display order, unused ones included; None when the column has no list of labels.
     """
@@ -63,11 +63,11 @@ class Labels:
 
 
 ColumnValues = Numbers | Labels | Text
-"""The values of one column, in whichever of the three forms it has."""
+"""The values of one column, in one of three forms."""
 
 
 def label_texts(values: ColumnValues) -> list[str]:
-    """Every value of a column as text, whatever its kind."""
+    """Return every value of a column as text."""
     if isinstance(values, Text):
         return values.strings()
     if isinstance(values, Numbers):

@@ -1,4 +1,4 @@
-"""Coordinates of cells as float32, of whatever type they are stored."""
+"""Coordinates of cells as float32, converted from any stored type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxg.format import layout
 
 
 def narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Narrow coordinates, those far from 0 less their minimum, since only differences are drawn.
+    """Narrow coordinates; subtract the minimum from those far from 0, since only differences are drawn.
 
     Parameters
     ----------

@@ -57,11 +57,11 @@ class Dataset:
     ----------
     name, uri : str
     fingerprint, identity : str
-        Of its files, the same on every machine; of itself, for what is kept of it: no other dataset has the same.
+        Digest of its files, the same on every machine; key of its copies and cached objects, unique to it.
     generation : int
-        That of the TileDB contexts it was opened with (`Storage.contexts`).
+        Generation of the TileDB contexts it was opened with (`Storage.contexts`).
     version : str
-        What the file claims; it does not decide how anything is read.
+        Version that the file claims; reading does not depend on it.
     obs, var : Annotations
     embeddings : tuple of str
         Names under `emb` with at least two dimensions, sorted.
@@ -115,20 +115,20 @@ class Dataset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about this dataset, a sentence each."""
+        """List the oddities of this dataset, a sentence each."""
         return (*self._warnings, *self.obs.warnings, *self.var.warnings)
 
     def annotations(self, axis: str) -> Annotations:
-        """`obs` or `var`."""
+        """Return `obs` or `var`."""
         chosen: Annotations = self.obs if axis == "obs" else self.var
         return chosen
 
     def read_column(self, axis: str, name: str) -> ColumnValues:
-        """Values of one annotation column; see `Annotations.read`."""
+        """Read the values of one annotation column; see `Annotations.read`."""
         return self.annotations(axis).read(name)
 
     def read_embedding(self, name: str) -> NDArray[np.float32]:
-        """First two dimensions of an embedding: (n_obs, 2) float32, NaN where a cell has no place.
+        """Read the first two dimensions of an embedding: (n_obs, 2) float32, NaN where a cell has no place.
 
         Each dimension is contiguous (Fortran order). It is as stored, but for wider types far from 0: those start at 0.
 
@@ -299,9 +299,9 @@ class Dataset:
         fetch(jobs)
 
     def follow(self, before: Dataset) -> None:
-        """Take the place of the same dataset, opened before, without a visitor noticing; blocks.
+        """Take over from the same dataset, opened before, so that no visitor waits; blocks.
 
-        What was found out at a cost is not found out again, and X is opened if it was.
+        Costly results are reused, and X is opened if it was open before.
         """
         if before.fingerprint != self.fingerprint:
             return
@@ -310,7 +310,7 @@ class Dataset:
         with before._lock:
             is_x_open, self._is_prefetched = before._matrix is not None, before._is_prefetched
         if is_x_open and self.n_var:
-            # Whatever is wrong, those who ask for it are told.
+            # Requests that read X report the error.
             with suppress(CxgError):
                 self.read_X_columns(np.zeros(1, np.int64))
 
@@ -350,7 +350,7 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
     Raises
     ------
     DatasetNotFound
-        There is nothing at `uri`.
+        `uri` does not exist, or is empty.
     DatasetInvalid
         It is not a CXG, or `obs` or `var` is damaged.
     DatasetTooLarge
@@ -359,9 +359,9 @@ def open_dataset(storage: Storage, uri: str, name: str, listing: Listing | None 
         The store did not answer.
     """
     listing = listing if listing is not None else storage.listing(uri)
-    # An empty folder of another name is none; one that should be a dataset is damaged.
+    # An empty folder called *.cxg is a damaged dataset; an empty folder of another name is not a dataset.
     if not listing.entries and (is_s3(uri) or not Path(uri).is_dir() or (name and not name.endswith(".cxg"))):
         raise DatasetNotFound("There is no dataset of that name here.")
-    # Each read says what it was about; this is for what damage nobody thought of makes TileDB say.
+    # Each read names its array in errors; this translates TileDB's errors about other damage.
     with translated("the dataset"):
         return Dataset(storage, uri, name, listing)

@@ -54,7 +54,7 @@ def read_genesets(stored: Any, warnings: list[str]) -> list[dict[str, Any]]:
 
 
 def known_genes(sets: list[dict[str, Any]], names: Container[str]) -> list[dict[str, Any]]:
-    """The same sets with only the genes found in `names`, each once."""
+    """Return the same sets with only the genes found in `names`, each once."""
     return [
         {**entry, "genes": _unique(gene for gene in entry["genes"] if gene["gene_symbol"] in names)} for entry in sets
     ]

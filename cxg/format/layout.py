@@ -72,12 +72,12 @@ SCHEMA_FOLDER = "__schema"
 OLD_SCHEMA = "__array_schema.tdb"
 COMMITS_FOLDER = "__commits"
 RESERVED_PREFIX = "__"
-"""TileDB keeps names that begin so to itself."""
+"""TileDB reserves names that begin with this."""
 
 MARKS = (GROUP_MARKER, GROUP_METADATA, f"{OBS}/{SCHEMA_FOLDER}", f"{OBS}/{OLD_SCHEMA}")
 """A folder that holds one of these is a CXG, whole or damaged."""
 MEMBERS = frozenset({OBS, VAR, X, X_ROWS, X_COLUMNS, X_COL_SHIFT, X_TOTALS, X_LABEL_SUMS, EMB, UNS, GROUP_METADATA})
-"""What a CXG is made of."""
+"""Names of the members of a CXG."""
 
 
 def looks_like_counts(minimum: float, maximum: float) -> bool:
@@ -91,5 +91,5 @@ def is_far(minimum: float, maximum: float) -> bool:
 
 
 def encode_hints(index: str, hints: Mapping[str, Mapping[str, Any]]) -> str:
-    """JSON text of `cxg_schema`: the name of the index column, then one hint for each column."""
+    """Encode the JSON text of `cxg_schema`: the name of the index column, then one hint for each column."""
     return json.dumps({INDEX_HINT: index, **hints}, ensure_ascii=False, allow_nan=False)

@@ -2,7 +2,7 @@
 
 Only arrays of the plain kind are copied: one schema, few fragments, and a format in which
 the files of an attribute are named after its number (9 and later). Everything else, and
-whatever there is no room for, is read where it is.
+every array for which there is no room, is read in place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class LocalArray:
-    """Stands for an open TileDB array of S3: schema, metadata, and whole attributes.
+    """An open TileDB array of S3, read from local copies: schema, metadata, and whole attributes.
 
     Attributes
     ----------
@@ -49,17 +49,17 @@ class LocalArray:
 
     @property
     def uri(self) -> str:
-        """Where the array is, not its copies."""
+        """Return the URI of the array, not of its copies."""
         return self._uri
 
     @property
     def names(self) -> list[str]:
-        """Names of all attributes."""
+        """Return the names of all attributes."""
         return list(self._numbers)
 
     @property
     def meta(self) -> Any:
-        """Metadata."""
+        """Read the metadata."""
         return self.read([], lambda array: dict(array.meta))
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class LocalArray:
         Raises
         ------
         tiledb.TileDBError, OSError
-            What `read` raises of the array in place.
+            `read` failed on the array in place.
         """
         if self.prepare(attrs):
             try:
@@ -131,6 +131,6 @@ def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:
     except (tiledb.TileDBError, OSError) as error:
         if is_storage_fault(error):
             raise
-        # The local disk is full, say, or the object is gone: reading in place gives the right answer or error.
+        # For example the disk is full or the object is gone: reading in place gives the right answer or error.
         copies.rest()
         return False

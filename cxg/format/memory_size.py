@@ -1,4 +1,4 @@
-"""How much memory a dataset takes to be served, by what it declares, before any of it is allocated."""
+"""Estimates the memory that serving a dataset takes from its declared sizes, before any is allocated."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from cxg.memory_bounds import CELL_BYTES, GENE_BYTES, MB, METADATA_TIMES, OPEN_A
 
 
 def text_bytes(meta: Mapping[str, Any]) -> int:
-    """Length of the texts in the metadata of an array."""
+    """Return the length of the texts in the metadata of an array."""
     return sum(len(value) for value in meta.values() if isinstance(value, str | bytes))
 
 
 def needed_bytes(n_obs: int = 0, n_var: int = 0, n_arrays: int = 0, texts: int = 0) -> int:
-    """Estimate what one worker needs at a time for a dataset: its largest answer, and what is known while it is open.
+    """Estimate what one worker needs at a time for a dataset: its largest answer, and the data kept while it is open.
 
     Parameters
     ----------
-    texts : bytes of metadata
+    texts : int
+        Bytes of metadata.
     """
     return n_obs * CELL_BYTES + n_var * GENE_BYTES + n_arrays * OPEN_ARRAY_BYTES + texts * METADATA_TIMES
 
 
 def too_large(needed: int, available: int | None) -> str | None:
-    """Say that something needs more bytes than there are; None when it does not, or nothing is known of them."""
+    """Say that something needs more bytes than are available; None when it does not, or when `available` is unknown."""
     if available is None or needed <= available:
         return None
     return (
@@ -40,7 +41,7 @@ def require_room(needed: int, available: int | None) -> None:
     Raises
     ------
     DatasetTooLarge
-        It does not.
+        The dataset does not fit.
     """
     problem = too_large(needed, available)
     if problem is not None:

@@ -1,4 +1,4 @@
-"""What the metadata of a CXG's group says: whatever is in it, nothing of it is needed to serve the dataset."""
+"""The metadata of a CXG's group; the server can serve a dataset without any of it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ class Metadata:
 
     Attributes
     ----------
-    version : what the file claims
-    title : never empty
-    about : a link to a web page, or None
-    corpora : what data portals add, without links to anything but web pages, or None
-    colors : {column: {label: "#rrggbb"}}
-    default_embeddings : names of the embedding to show first, as it may be spelled
+    version : str
+        Format version that the file claims.
+    title : str
+        Never empty.
+    about : str or None
+        A link to a web page.
+    corpora : dict or None
+        Metadata added by data portals; only links to web pages are kept.
+    colors : dict
+        {column: {label: "#rrggbb"}}.
+    default_embeddings : tuple of str
+        Possible spellings of the name of the embedding to show first.
     """
 
     version: str
@@ -49,9 +55,12 @@ def read_metadata(group: Mapping[str, Any], name: str, warnings: list[str]) -> M
 
     Parameters
     ----------
-    group : empty where there is no such array
-    name : of the dataset, which is its title when nothing else is
-    warnings : what is odd is added, a sentence each
+    group : mapping
+        Empty where there is no such array.
+    name : str
+        Name of the dataset, used as its title when no other is stored.
+    warnings : list of str
+        The reader appends one sentence for each oddity.
     """
     version = cut(str(group.get("cxg_version", "0.0")), COLOR_MAX, "The format version", warnings)
     if version not in KNOWN_VERSIONS:
@@ -76,7 +85,7 @@ def _about(value: Any, warnings: list[str]) -> str | None:
         return value  # type: ignore[no-any-return]
     problem = link_problem(value.strip()) if isinstance(value, str) else "it is not a text"
     if problem is not None:
-        # The link itself is not told: it may hold a password.
+        # The warning omits the link itself: it may hold a password.
         warnings.append(f"The link 'about' is not a link to a web page and is left out: {problem}.")
         return None
     return str(value).strip()
@@ -96,7 +105,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _portal_values(corpora: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """What portals added, without what is too much for a visitor to load; a long title is only cut."""
+    """Keep the values added by portals that are small enough to send to visitors; cut a long title."""
     found, left_out, total = {}, [], 0
     for key, value in corpora.items():
         kept = cut(value, TITLE_MAX, "The title", warnings) if key == "title" and isinstance(value, str) else value
@@ -121,7 +130,7 @@ def _short_link(link: Any, warnings: list[str]) -> Any:
 
 
 def _colors(value: Any) -> dict[str, dict[str, str]]:
-    """Colour tables by plain column name; the specification's ``<column>_colors`` is accepted too."""
+    """Read colour tables by plain column name; the specification's ``<column>_colors`` is accepted too."""
     named = _mapping(value).items()
     tables = {name: table for name, table in named if isinstance(table, dict) and len(name) <= NAME_MAX}
     return {

@@ -1,4 +1,4 @@
-"""Where a name stands in a column: an index of a few numbers for each row, without a Python object for any."""
+"""Row positions of a name in a column: an index of a few numbers for each row, without a Python object for any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Positions:
 
     Parameters
     ----------
-    rows : (n,) the texts
+    rows : (n,) str
+        The texts.
     """
 
     def __init__(self, rows: Sequence[str]) -> None:
@@ -27,17 +28,17 @@ class Positions:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
+        """Return the memory that it takes, in bytes."""
         parts = (self._text.data, self._text.offsets, self._order, self._hashes)
         return sum(part.nbytes for part in parts)
 
     def find(self, text: str) -> list[int]:
-        """Positions of a text, ascending; none when it is not there."""
+        """Find the positions of a text, ascending; empty when no row has it."""
         wanted = hash(text)
         first, end = bisect_left(self._hashes, wanted), bisect_right(self._hashes, wanted)
         # Other texts may have the same hash.
         return [row for row in self._order[first:end] if self._text.is_at(row, text)]
 
     def __contains__(self, text: object) -> bool:
-        """Tell whether a text is there."""
+        """Tell whether any row has this text."""
         return isinstance(text, str) and bool(self.find(text))

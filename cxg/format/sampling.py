@@ -1,4 +1,4 @@
-"""A sample of cells of an embedding, read in blocks of bounded size however many cells there are."""
+"""A sample of cells of an embedding, read in blocks of bounded size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sample_embedding(
 
 
 def _blocks(n: int, rows: NDArray[np.int64], block_rows: int) -> Iterator[tuple[tuple[int, int], NDArray[np.int64]]]:
-    """First and last row of each block that holds some of `rows` (sorted), and which of its own rows those are."""
+    """Yield first and last row of each block that holds some of `rows` (sorted), and their positions within it."""
     for first in range(0, n, block_rows):
         last = min(n, first + block_rows) - 1
         start, stop = np.searchsorted(rows, [first, last + 1])

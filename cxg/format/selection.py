@@ -53,12 +53,12 @@ class Filter:
 
     @property
     def is_empty(self) -> bool:
-        """True if there is no condition at all, so that every row is selected."""
+        """Tell whether there is no condition, so that every row is selected."""
         return self.index is None and not self.values and not self.ranges
 
 
 def quoted(text: object) -> str:
-    """Quote, escape and cut short a client's text, so that it may stand in an error message.
+    """Quote, escape and cut short a client's text, for use in an error message.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def select(
     read_column: Callable[[str], ColumnValues],
     lookup: Callable[[str, str], Sequence[int] | None] | None = None,
 ) -> IntArray:
-    """Rows that fulfil every condition of a filter.
+    """Select the rows that fulfil every condition of a filter.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _both(a: IntArray | None, b: IntArray) -> IntArray:
 
 
 def index_rows(index: Sequence[int | tuple[int, int]] | IntArray, n: int) -> IntArray:
-    """Positions and half-open ranges as ascending positions, each once.
+    """Return positions and half-open ranges as ascending positions, each once.
 
     Parameters
     ----------

@@ -188,7 +188,7 @@ class SmallArrays:
                 self.warnings.append(Loss(f"{GROUP_METADATA} is missing, so there is no title, no link, no colours."))
             return {}
         if odd_files(self._listing, GROUP_METADATA):
-            self.warnings.append("The metadata of the whole is left out: a file of it is no regular file.")
+            self.warnings.append("The metadata of the whole is left out: a file of it is not a regular file.")
             return {}
         array = self.open(GROUP_METADATA)
         try:

@@ -84,7 +84,7 @@ def array_layout(listing: Listing, name: str) -> ArrayLayout | None:
 
 
 def small_arrays(listing: Listing) -> dict[str, ArrayLayout]:
-    """Parts of all arrays of a CXG but the matrix, by name; unusual ones are left out."""
+    """Return the layouts of all arrays of a CXG but the matrix, by name; unusual ones are left out."""
     names = ["obs", "var", "cxg_group_metadata", "X_totals", *(f"emb/{name}" for name in arrays_below(listing, "emb"))]
     found = {name: array_layout(listing, name) for name in names}
     return {name: parts for name, parts in found.items() if parts is not None}
@@ -105,7 +105,7 @@ def has_array(listing: Listing, name: str) -> bool:
 
 
 def has_traces(listing: Listing, name: str) -> bool:
-    """Tell whether there are files of a TileDB array in a folder, be it one that has lost its schema."""
+    """Tell whether there are files of a TileDB array in a folder, even if its schema is lost."""
     if has_array(listing, name):
         return True
     inside = {entry.path[len(name) + 1 :] for entry in listing.entries if entry.path.startswith(f"{name}/")}
@@ -115,7 +115,7 @@ def has_traces(listing: Listing, name: str) -> bool:
 
 
 def missing_tables(listing: Listing) -> str | None:
-    """Say what keeps a folder from being a CXG: that `obs` or `var` is missing; None when both are there.
+    """Say why a folder is not a CXG: `obs` or `var` is missing; None when both are there.
 
     A folder that has other parts of a CXG, or is called ``*.cxg`` and holds nothing, was one.
     """
@@ -142,15 +142,15 @@ def _is_group(paths: set[str]) -> bool:
 
 
 def odd_files(listing: Listing, name: str) -> tuple[str, ...]:
-    """What TileDB would open of the array `name` that is no regular file, and may keep it waiting for good.
+    """List the pipes, sockets and devices of the array `name` that TileDB would open, and might wait for forever.
 
-    Directly in the folder of fragments it opens none, but everywhere else what it finds.
+    TileDB opens nothing directly in the folder of fragments, but all it finds elsewhere.
     """
     return tuple(path for path in listing.below(name).odd if not path.startswith("__fragments/") or path.count("/") > 1)
 
 
 def arrays_below(listing: Listing, group: str) -> tuple[str, ...]:
-    """Names of the arrays directly inside a group, also of those that have lost their schema, sorted."""
+    """List the arrays directly inside a group, sorted, including those that have lost their schema."""
     inside = listing.below(group)
     return tuple(name for name in inside.children() if not name.startswith("__") and has_traces(inside, name))
 
@@ -166,7 +166,7 @@ def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset(
         return ArrayFiles((), "its schema is missing")
     odd = odd_files(listing, name)
     if odd:
-        return ArrayFiles((), f"{odd[0]} in it is no regular file, but a pipe, socket or device")
+        return ArrayFiles((), f"{odd[0]} in it is not a regular file, but a pipe, socket or device")
     if _OLD_SCHEMA in files.paths and any(path.startswith("__schema/") for path in files.paths):
         return ArrayFiles((), "two versions of the array are mixed in one folder")
     found, committed = _fragments(files)
@@ -187,7 +187,7 @@ def array_files(listing: Listing, name: str, needed: frozenset[str] = frozenset(
 
 
 def _fragments(files: Listing) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of all fragment folders, and of those TileDB will see."""
+    """Return the names of all fragment folders, and of those TileDB will see."""
     new = {path.split("/")[1] for path in files.paths if path.startswith("__fragments/") and path.count("/") > 1}
     old = {
         path.split("/")[0] for path in files.paths if path.endswith("/__fragment_metadata.tdb") and path.count("/") == 1
@@ -206,13 +206,13 @@ def _is_complete(files: Listing, fragment: str) -> bool:
 
 
 def _is_merged(fragment: str, others: Iterable[str]) -> bool:
-    """Whether one of the others was made of it: it spans its time, and a clean-up was interrupted."""
+    """Tell whether another fragment was merged from it: that one spans its time, and a clean-up was interrupted."""
     first, last = _times(fragment)
     return any(start <= first and last <= end for start, end in map(_times, others))
 
 
 def _times(fragment: str) -> tuple[int, int]:
-    """First and last time of a fragment, in milliseconds; it is called __<first>_<last>_<unique>_<format>."""
+    """Return first and last time of a fragment, in milliseconds; its name is __<first>_<last>_<unique>_<format>."""
     words = fragment.split("_")[2:4]
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdigit, words)) else (0, 0)
 

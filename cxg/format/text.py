@@ -1,7 +1,7 @@
 """Text columns held as one UTF-8 buffer and offsets, never as a Python object for each row.
 
-A million labels cost their bytes plus eight each this way, and the two arrays are just what TileDB takes and what an
-answer is made of.
+A million labels cost their bytes plus eight each this way, and TileDB and the encoder of answers take the two arrays as they
+are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Text:
 
     @property
     def nbytes(self) -> int:
-        """Size of both arrays."""
+        """Return the size of both arrays, in bytes."""
         return int(self.data.nbytes + self.offsets.nbytes)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ class Text:
             yield from (whole[a:b] for a, b in pairwise(part.offsets.tolist()))
 
     def part(self, start: int, stop: int) -> Text:
-        """Rows from `start` to before `stop`, without a copy."""
+        """Return the rows from `start` to before `stop`, without a copy."""
         offsets = self.offsets[start : stop + 1]
         return Text(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
 
@@ -68,7 +68,7 @@ class Text:
         return self.data[self.offsets[row] : self.offsets[row + 1]].tobytes() == _encoded(text)
 
     def strings(self) -> list[str]:
-        """Every row as a `str`; what is no UTF-8 becomes U+FFFD."""
+        """Return every row as a `str`; invalid UTF-8 becomes U+FFFD."""
         body, ends = self.data.tobytes(), self.offsets
         try:
             whole = body.decode()

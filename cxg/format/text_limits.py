@@ -1,4 +1,4 @@
-"""How much of the texts in a dataset's metadata is used: what a visitor can read, and what fits into memory.
+"""Limits on the texts in a dataset's metadata: as much as a visitor can read and memory can hold.
 
 Metadata is JSON that somebody else wrote. A title may have 20 million characters, and a megabyte of brackets becomes
 a hundred of Python objects.
@@ -21,12 +21,12 @@ _ELLIPSIS = "…"
 
 
 def parsed_bytes(text: str) -> int:
-    """Estimate, from above, what a JSON text takes in memory once it is parsed; no value is without such a sign."""
+    """Estimate, from above, what a JSON text takes in memory once it is parsed; each value comes with one of the counted signs."""
     return 2 * len(text) + _BYTES_PER_VALUE * sum(text.count(sign) for sign in ",[{:")
 
 
 def cut(text: str, most: int, what: str, warnings: list[str]) -> str:
-    """Cut a text to `most` characters, the last of which is an ellipsis, and add a warning if that took something.
+    """Cut a text to `most` characters, the last of which is an ellipsis, and add a warning if it was longer.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def cut_labels(labels: Iterable[Any], what: str, warnings: list[str]) -> tuple[A
 
 
 def is_short_name(name: str, what: str, warnings: list[str]) -> bool:
-    """Tell whether a column's name can be asked for; no request can spell a longer one."""
+    """Tell whether a column's name is short enough for a request to name it."""
     if len(name) <= NAME_MAX:
         return True
     warnings.append(f"Column {quoted(name)} of {what} is left out: its name has {len(name):,} characters.")

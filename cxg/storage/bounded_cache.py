@@ -1,4 +1,4 @@
-"""What open datasets need again and again, in memory that is bounded in bytes."""
+"""A cache, bounded in bytes, for the objects that open datasets use repeatedly."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class BoundedCache:
-    """Objects made once for an owner and used again; the least recently used make room. Share it between threads.
+    """Objects made once for an owner and used again; the least recently used are evicted. Safe for threads.
 
-    What made room ends when the last one who uses it lets go of it: a TileDB array is never closed under its
-    reader.
+    An evicted object lives until its last user drops it: a TileDB array is never closed under its reader.
 
     Parameters
     ----------
-    budget_bytes : most that all objects take together; the one used last is kept even if it alone takes more
+    budget_bytes : int
+        Most that all objects take together; the one used last is kept even if it alone takes more.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -30,17 +30,18 @@ class BoundedCache:
 
     @property
     def used_bytes(self) -> int:
-        """What all that is kept takes, as it was said to."""
+        """Return the bytes that all objects take, as their makers stated them."""
         return int(self._kept.currsize)
 
     def find_or_make(
         self, owner: object, what: Hashable, make: Callable[[], T], held_bytes: int | Callable[[T], int]
     ) -> T:
-        """The object of this owner, made now if need be; by several threads at once, if they come at once.
+        """Return the object of this owner, made now if needed; threads that ask at the same time may each make it.
 
         Parameters
         ----------
-        held_bytes : the memory it takes, or how to tell once it is made
+        held_bytes : int or callable
+            Memory that the object takes, or a function that computes it from the object.
         """
         key = owner, what
         with self._lock:
@@ -55,12 +56,12 @@ class BoundedCache:
         return value
 
     def owned(self, owner: object) -> list[Hashable]:
-        """Which objects of an owner are kept."""
+        """List the keys of an owner's objects."""
         with self._lock:
             return [what for holder, what in self._kept if holder is owner]
 
     def drop(self, owner: object, *whats: Hashable) -> None:
-        """Let go of some objects of an owner, or of all."""
+        """Drop some objects of an owner, or all."""
         for what in whats or self.owned(owner):
             with self._lock:
                 self._kept.pop((owner, what), None)

@@ -1,7 +1,7 @@
-"""Copies on disk that can be told from damaged ones: the size of each file, and a checksum of each block of it.
+"""Copies on disk whose damage is detected: the size of each file, and a checksum of each block, are stored.
 
 A copy is a folder of files and a manifest, which is written last. All of them are synced before the
-folder gets its name. Whoever reads a copy compares each block with its checksum the first time, so that
+folder gets its name. A reader compares each block with its checksum the first time, so that
 opening a large copy costs no more than opening a small one.
 
 Manifest: a line of JSON (the name of the copy, the size of each file), the checksums of all blocks as
@@ -34,20 +34,20 @@ BLOCKS_AT_A_TIME = 128
 MOST_AT_ONCE = 1 << 30
 _MOST_HEAD_BYTES = 1 << 10
 _SUM = np.dtype("<u4")
-# What is short is this process's, not the copy.
+# This process lacks file handles or memory; the copy is intact.
 _NO_DAMAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 IndexArray = NDArray[np.int64]
 Stamp = tuple[int, ...]
-"""What the file system says of a file: another one, or one that was written to, has another."""
+"""Inode, size and times of a file; they differ for another file, and after a write."""
 
 
 class CopyDamaged(Exception):
-    """A copy is not what was written; whoever meets it reads the CXG instead."""
+    """A copy differs from what was written; the reader uses the CXG instead."""
 
 
 class SummedFile:
-    """A file that is written from its begin to its end, and the checksums of its blocks."""
+    """A file that is written from start to end, and the checksums of its blocks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -77,7 +77,7 @@ class SummedFile:
         return len(view)
 
     def sums(self) -> NDArray[np.uint32]:
-        """Checksums of all blocks, the last of which may be short."""
+        """Return the checksums of all blocks; the last block may be short."""
         return np.array([*self._sums, self._sum] if self._filled else self._sums, _SUM)
 
 
@@ -90,7 +90,7 @@ class CopyWriter:
 
     @contextmanager
     def open(self, name: str) -> Iterator[SummedFile]:
-        """Open a new file for writing; it is synced in the end."""
+        """Open a new file for writing; it is synced when closed."""
         with (self._folder / name).open("wb") as raw:
             file = SummedFile(raw)
             yield file
@@ -116,14 +116,14 @@ class CopyWriter:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a copy was when it was written: {file: (size, checksums of its blocks)}; `stamp` tells it from others."""
+    """Sizes and block checksums of a copy, {file: (size, checksums)}; `stamp` tells it from other copies."""
 
     stamp: Stamp
     files: dict[str, tuple[int, NDArray[np.uint32]]]
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Return the memory that it takes, in bytes."""
         return sum(sums.nbytes for _, sums in self.files.values())
 
 
@@ -133,9 +133,9 @@ def read_manifest(folder: Path, copy: str) -> Manifest:
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        The folder does not exist.
     CopyDamaged
-        There is, but it is no copy of that name.
+        The folder exists, but is not a copy of that name.
     """
     if not os.path.lexists(folder):
         raise FileNotFoundError(folder)
@@ -165,7 +165,7 @@ class CheckedFile:
     Raises
     ------
     CopyDamaged
-        It is not there, cannot be read, or has another size than was written.
+        The file is missing, cannot be read, or has another size than was written.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, name: str) -> None:
@@ -184,12 +184,12 @@ class CheckedFile:
         return stamp_of(os.fstat(self._file)) == self.stamp
 
     def check(self, starts: IndexArray, stops: IndexArray) -> None:
-        """Compare the blocks in some ranges of bytes, none of them empty, with their checksums, those not done before.
+        """Compare the blocks in some non-empty ranges of bytes with their checksums; skip blocks compared before.
 
         Raises
         ------
         CopyDamaged
-            One differs.
+            A block differs.
         """
         first, last = starts // BLOCK_BYTES, (stops - 1) // BLOCK_BYTES
         if len(first) == 1:
@@ -205,7 +205,7 @@ class CheckedFile:
                 self._check_run(run[start : start + BLOCKS_AT_A_TIME])
 
     def check_all(self) -> None:
-        """Compare all of it."""
+        """Compare every block of the file."""
         if self.size:
             self.check(np.zeros(1, np.int64), np.array([self.size]))
 
@@ -221,7 +221,7 @@ class CheckedFile:
         self._sound[blocks] = True
 
     def read_into(self, rooms: Sequence[memoryview], places: Sequence[int]) -> None:
-        """Fill each room with the bytes that begin at its place; CopyDamaged where there are not so many."""
+        """Fill each room with the bytes that begin at its place; raises CopyDamaged where the file is too short."""
         file, preadv = self._file, os.preadv
         try:
             for room, place in zip(rooms, places, strict=True):
@@ -237,7 +237,7 @@ def load_array(file: CheckedFile) -> NDArray[Any]:
     Raises
     ------
     CopyDamaged
-        It was cut short since.
+        The file was cut short since, or is not an array.
     """
     data = np.empty(file.size, np.uint8)
     places = list(range(0, file.size, MOST_AT_ONCE))
@@ -247,17 +247,17 @@ def load_array(file: CheckedFile) -> NDArray[Any]:
         np.lib.format.read_magic(head)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
     except ValueError as error:
-        raise CopyDamaged(f"{file.name} is no array") from error
+        raise CopyDamaged(f"{file.name} is not an array") from error
     return np.ndarray(shape, dtype, data, head.tell(), order="F" if fortran else "C")
 
 
 def open_regular(path: Path) -> int:
-    """Open a file for reading; no link is followed, and nothing is waited for.
+    """Open a file for reading; it follows no link and does not wait.
 
     Raises
     ------
     CopyDamaged
-        It is not there, cannot be opened, or is something else than a file.
+        The path is missing, cannot be opened, or is not a regular file.
     OSError
         This process has too many files open, or too little memory.
     """
@@ -274,7 +274,7 @@ def open_regular(path: Path) -> int:
 
 
 def manifest_stamp(folder: Path) -> Stamp:
-    """Tell which copy is in a folder now."""
+    """Return the stamp of the manifest in a folder; empty where there is none."""
     try:
         return stamp_of((folder / MANIFEST).lstat())
     except OSError:
@@ -282,12 +282,12 @@ def manifest_stamp(folder: Path) -> Stamp:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """What tells a file from others, and from itself before it was written to."""
+    """Return inode, size and times, which differ for another file and after a write."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk hold the names in a folder."""
+    """Sync the names in a folder to disk."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

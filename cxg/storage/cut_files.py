@@ -1,8 +1,8 @@
-"""Checks the files of an array before TileDB reads them, which crashes the process where one was cut short.
+"""Checks the files of an array before TileDB reads them, since TileDB crashes the process when a file was cut short.
 
 TileDB believes the lengths that a file gives and writes past its own memory; and where a tile ends beyond the end of
-its file, one of its threads still writes what another has freed. The process ends at some later moment. What TileDB
-writes says how long it is, so a few bytes of each file about the array tell whether all of them are whole. Formats:
+its file, one thread writes memory that another has freed. The process crashes some time later. TileDB's files state
+their own lengths, so a few bytes of each schema, metadata and fragment file tell whether all files are whole. Formats:
 https://github.com/TileDB-Inc/TileDB/blob/main/format_spec/FORMAT.md (generic tile, fragment metadata).
 """
 
@@ -41,9 +41,9 @@ class DataFiles:
     Parameters
     ----------
     fields : mapping of str to str
-        How the files of an attribute are called, by its name.
+        Stem of the file names of each attribute, by its name.
     least : mapping of str to int
-        Sizes in bytes by path.
+        Least sizes in bytes, by path.
     """
 
     def __init__(self, fields: Mapping[str, str], least: Mapping[str, int]) -> None:
@@ -56,12 +56,12 @@ class DataFiles:
             self._of[name] = [(path, size) for path, size in least.items() if path.endswith(ends)]
 
     def check(self, names: Iterable[str]) -> None:
-        """Check that nobody has cut or removed the files of some attributes since they were written.
+        """Check that the files of some attributes are still as long as when they were written.
 
         Raises
         ------
         CutFile
-            Somebody has.
+            A file is shorter, or missing.
         """
         for path, size in itertools.chain(self._always, *(self._of.get(name, ()) for name in names)):
             try:
@@ -73,17 +73,17 @@ class DataFiles:
 
 
 def check_files(folder: str) -> dict[str, int]:
-    """Check the files about the array in a folder of this machine: its schemas, metadata and fragments.
+    """Check the schema, metadata and fragment files of the array in a folder of this machine.
 
     Returns
     -------
     {path: size}
-        Of the data files when they were written, as far as it is known: from format 10 on.
+        Sizes that the data files had when they were written; known from format 10 on.
 
     Raises
     ------
     CutFile
-        One of the files about the array is not whole.
+        One of these files is not whole.
     OSError
         One cannot be read.
     """
@@ -91,7 +91,7 @@ def check_files(folder: str) -> dict[str, int]:
     schemas = [name for name, _ in _files(folder, f"{_SCHEMAS}/")]
     tiles = [*schemas, *(name for name, _ in _files(folder, f"{_META}/"))]
     for name in [*tiles, _OLD_SCHEMA] if _OLD_SCHEMA in found else tiles:
-        # What was vacuumed is listed in files of another kind.
+        # A .vac file lists vacuumed fragments and has another form.
         if not name.endswith(".vac") and not _is_whole_tile(f"{folder}/{name}"):
             raise CutFile(f"{folder}/{name}")
     names = {name.rpartition("/")[2] for name in schemas}
@@ -102,7 +102,7 @@ def check_files(folder: str) -> dict[str, int]:
 
 
 def _committed(folder: str) -> Iterator[str]:
-    """Folders of the fragments that TileDB reads, with a slash; others may be half written."""
+    """Yield the folders of the fragments that TileDB reads, with a slash; others may be half written."""
     for name in _folders(folder):
         # Before format 12 a fragment lies directly in the array, and a file beside it says that it is complete.
         if name.startswith("__") and os.path.isfile(f"{folder}/{name}.ok"):  # noqa: PTH113
@@ -175,7 +175,7 @@ def _read_footer(path: str, version: int, schemas: set[str]) -> bytes | None:
 
 
 def _data_sizes(footer: bytes, version: int, n_dimensions: int) -> dict[str, int]:
-    """Sizes of the data files of a fragment, by name; none when the footer is of another form than is known.
+    """Read the sizes of the data files of a fragment, by name; empty when the form of the footer is unknown.
 
     Its parts: whether it is dense, whether it has a domain, the domain (lowest and highest of each dimension), two
     numbers of tiles and cells, up to two flags, three lists of sizes with a number for each field, and positions of
@@ -194,7 +194,7 @@ def _data_sizes(footer: bytes, version: int, n_dimensions: int) -> dict[str, int
     if n_attributes < 0:
         return {}
     sizes = struct.unpack_from(f"<{3 * n_fields}Q", footer, start)
-    # The one that is not used is empty, unless a dimension has lost its file and all stand one place further on.
+    # The unused field is empty, unless a dimension has lost its file and all sizes are shifted by one.
     unused = f"d{n_dimensions}"
     fields = [f"a{i}" for i in range(n_attributes)] + [unused] + [f"d{i}" for i in range(n_dimensions)] + extra
     return {

@@ -1,4 +1,4 @@
-"""What lies in a folder or below an S3 prefix, from one recursive listing.
+"""The files in a folder or below an S3 prefix, from one recursive listing.
 
 Everything the server needs to know about a dataset's files comes from here: which
 arrays exist, whether their fragments are complete, and a fingerprint that changes when
@@ -19,7 +19,7 @@ from functools import cached_property
 MAX_ENTRIES = 50_000
 # A link that leads nowhere or round in circles, or a file that was removed since its folder was read.
 _GONE = frozenset({errno.ENOENT, errno.ELOOP})
-# Size of what has none: a named pipe, a socket, a device.
+# Stands for the size of a named pipe, a socket or a device.
 _ODD = -1
 
 
@@ -28,8 +28,8 @@ class Entry:
     """One file: its path below the listed folder, size in bytes, and two stamps.
 
     The stamp is the modification time in nanoseconds on a file system and 0 on S3, where
-    a TileDB file is never rewritten under the same name. `changed` is when the file system
-    itself last noted a change of any kind, which nobody can set back.
+    a TileDB file is never rewritten under the same name. `changed` is the time at which the
+    file system last noted a change of any kind (ctime); no program can set it back.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Entry:
 class Listing:
     """All files of one dataset, sorted by path; `truncated` when there were too many to read.
 
-    `odd` are the paths of what is neither a file nor a folder, such as a named pipe, of which a read may never end.
+    `odd` are the paths of pipes, sockets and devices; reading one of them may never end.
     """
 
     entries: tuple[Entry, ...]
@@ -51,7 +51,7 @@ class Listing:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits that change when a file is added, removed or rewritten; equal copies have the same."""
+        """Return 32 hex digits that change when a file is added, removed or rewritten; equal copies have the same."""
         digest = hashlib.blake2b(digest_size=16)
         for entry in self.entries:
             digest.update(f"{entry.path}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
@@ -60,7 +60,7 @@ class Listing:
         return digest.hexdigest()
 
     def identity(self, place: str) -> str:
-        """32 hex digits for what this machine keeps of these files at one place; no other files have the same.
+        """Return 32 hex digits that name this machine's copies of these files at one place; other files have others.
 
         Copies of a dataset may differ in values although sizes and modification times are equal.
         """
@@ -70,16 +70,16 @@ class Listing:
 
     @cached_property
     def paths(self) -> frozenset[str]:
-        """Every file path, for membership tests."""
+        """Return every file path, for membership tests."""
         return frozenset(entry.path for entry in self.entries)
 
     @cached_property
     def total_bytes(self) -> int:
-        """Size of all files together, in bytes."""
+        """Return the size of all files together, in bytes."""
         return sum(entry.size for entry in self.entries)
 
     def below(self, folder: str) -> Listing:
-        """The part of the listing below `folder`, with paths relative to it."""
+        """Return the part of the listing below `folder`, with paths relative to it."""
         prefix = folder.rstrip("/") + "/"
         return Listing(
             tuple(replace(e, path=e.path[len(prefix) :]) for e in self.entries if e.path.startswith(prefix)),
@@ -88,7 +88,7 @@ class Listing:
         )
 
     def children(self) -> tuple[str, ...]:
-        """Names of the folders directly inside, sorted."""
+        """Return the names of the folders directly inside, sorted."""
         paths = (*(entry.path for entry in self.entries), *self.odd)
         return tuple(sorted({path.split("/", 1)[0] for path in paths if "/" in path}))
 

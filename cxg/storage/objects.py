@@ -1,7 +1,7 @@
-"""Listing and copying objects of a store through TileDB, without holding Python's lock meanwhile.
+"""Lists and copies objects of a store through TileDB without holding Python's global lock.
 
-TileDB-Py lists recursively and reads files with the lock held: while S3 takes its time, or
-does not answer at all, no other thread of the process would do anything. The listing
+TileDB-Py lists recursively and reads files with the lock held: while S3 is slow or does
+not answer, no other thread of the process can run. The listing
 therefore calls TileDB's C interface, which its Python package brings, by ctypes; copying is
 one of the calls of TileDB-Py that release the lock.
 """
@@ -34,11 +34,12 @@ class Objects:
         self._native = _Native.find(ctx)
 
     def below(self, prefix: str, most: int) -> list[tuple[str, int]]:
-        """Paths and sizes of all objects below `prefix`, relative to it; little more than `most` of them.
+        """List paths and sizes of all objects below `prefix`, relative to it; little more than `most` of them.
 
         Parameters
         ----------
-        prefix : URI with a slash at the end
+        prefix : str
+            URI that ends with a slash.
 
         Raises
         ------
@@ -59,7 +60,7 @@ class Objects:
         return pairs
 
     def children(self, prefix: str) -> list[str]:
-        """URIs of what lies directly below `prefix`.
+        """List the URIs directly below `prefix`.
 
         Raises
         ------
@@ -74,7 +75,7 @@ class Objects:
         Raises
         ------
         tiledb.TileDBError
-            It is not there, the store did not answer, or the file cannot be written.
+            The object does not exist, the store did not answer, or the file cannot be written.
         """
         self._vfs.copy_file(uri, str(target))
 
@@ -88,7 +89,7 @@ class _Native:
 
     @classmethod
     def find(cls, ctx: tiledb.Ctx) -> _Native | None:
-        """Make one for a context; None where this TileDB-Py does not show what is needed."""
+        """Make one for a context; None where this TileDB-Py lacks the symbols."""
         vfs = ctypes.c_void_p()
         try:
             library = ctypes.CDLL(libtiledb.__file__)

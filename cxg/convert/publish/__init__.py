@@ -1,1 +1,1 @@
-"""Putting a finished CXG in its place, all of it or nothing."""
+"""Publishes a finished CXG, all of it or nothing."""

@@ -1,4 +1,4 @@
-"""Putting a finished CXG into an S3 bucket so that no reader ever opens half of it.
+"""Publishes a finished CXG to an S3 bucket so that no reader ever opens half of it.
 
 S3 has no rename. What makes an array visible to TileDB is its schema, and what makes a
 folder a CXG is `obs`; so data goes first, then the commit markers, then the schemas with
@@ -47,7 +47,7 @@ class Bucket:
         self._s3 = s3_client()
 
     def keys(self) -> list[str]:
-        """Names of all objects below the prefix, relative to it."""
+        """List the names of all objects below the prefix, relative to it."""
         prefix = self._prefix + "/"
         with self._errors():
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)

@@ -1,4 +1,4 @@
-"""Putting a finished CXG in its place on a file system, all of it or nothing.
+"""Publishes a finished CXG on a file system, all of it or nothing.
 
 The work is done in a folder ``.<name>.<random>.partial`` beside the target. Its name begins
 with a dot, so no server takes it for a dataset, and it lies on the same file system, so the
@@ -110,7 +110,7 @@ def is_cxg(path: Path) -> bool:
 
 @contextlib.contextmanager
 def workplace(target: Path) -> Iterator[Workplace]:
-    """Make a work folder for `target` and remove it afterwards, whatever happened.
+    """Make a work folder for `target` and remove it afterwards, also after an error.
 
     Folders above `target` that are missing are made, and removed again when the conversion fails.
     """
@@ -127,7 +127,7 @@ def workplace(target: Path) -> Iterator[Workplace]:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder itself, or what there is of the way to it."""
+    """Return the folder itself, or its nearest parent that exists."""
     return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
 
 
@@ -189,7 +189,7 @@ def _escaped(name: str) -> str:
 
 
 def flush(root: Path) -> None:
-    """Bring every file to the disk, so that a power cut after the rename leaves no hollow dataset."""
+    """Bring every file to the disk, so that a power cut after the rename leaves no dataset with empty files."""
     for folder, _, files in os.walk(root):
         for name in files:
             _flush_entry(Path(folder, name))

@@ -1,4 +1,4 @@
-"""Reading one column of an h5ad, in every encoding AnnData has used.
+"""Reads one column of an h5ad, in every encoding AnnData has used.
 
 Columns are datasets (numbers, flags, text), groups with an `encoding-type` (categorical,
 nullable), or, before AnnData 0.7, integer codes with a reference to their categories.
@@ -27,14 +27,14 @@ class Unreadable(Exception):
 
 @dataclass
 class RawColumn:
-    """A column as it was found.
+    """A column as stored in the file.
 
     Attributes
     ----------
     name : str
         Name in the file.
     kind : str
-        What `values` are: numbers, flags, text, or codes of a categorical.
+        Kind of `values`: numbers, flags, text, or codes of a categorical.
     values : (n,) numeric, bool or integer codes; or text
         Codes below zero are missing.
     missing : (n,) bool, or None
@@ -54,12 +54,12 @@ class RawColumn:
 
 
 def encoding_of(item: Any) -> str:
-    """The `encoding-type` of an h5ad element, or empty text."""
+    """Return the `encoding-type` of an h5ad element, or empty text."""
     return as_str(item.attrs.get("encoding-type", ""))
 
 
 def as_str(value: object) -> str:
-    """Text of an attribute; bytes that are not UTF-8 become the replacement character."""
+    """Return the text of an attribute; bytes that are not UTF-8 become the replacement character."""
     raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "replace")
 
@@ -75,7 +75,7 @@ def read_column(item: Any, name: str, n: int) -> RawColumn:
     Raises
     ------
     Unreadable
-        Its encoding or dtype has no place in a CXG.
+        A CXG cannot hold its encoding or dtype.
     ConversionError
         It has another number of rows.
     """
@@ -132,7 +132,7 @@ def categorical(name: str, codes: NDArray[Any], categories: Any) -> RawColumn:
     Raises
     ------
     Unreadable
-        They do not fit.
+        The codes do not match the categories.
     """
     if codes.dtype.kind not in "iu":
         raise Unreadable("its codes are not integers")
@@ -155,7 +155,7 @@ def _read_labels(item: Any) -> tuple[list[str], int]:
 
 
 def to_text(raw: RawColumn) -> Text:
-    """Any column as text, for use as an index; missing values become empty."""
+    """Convert any column to text, for use as an index; missing values become empty."""
     if isinstance(raw.values, Text):
         rows = raw.values
     elif raw.labels is not None:

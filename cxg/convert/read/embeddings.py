@@ -1,4 +1,4 @@
-"""Which entries of `obsm` can be drawn, and how to read them a slice at a time."""
+"""The entries of `obsm` that can be drawn, read a slice at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Embedding:
     Attributes
     ----------
     offset : tuple of n_columns numbers, or None
-        What is subtracted before float32 would become too coarse.
+        Subtracted from each column, where float32 would be too coarse for the coordinates.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Embedding:
 
 
 def find_embeddings(root: Any, n_obs: int, report: Report) -> list[Embedding]:
-    """All embeddings of the file, in file order.
+    """Find all embeddings of the file, in file order.
 
     Keys must begin with ``X_``, which the CXG name lacks, or be ``spatial``; other keys are
     taken only when there is nothing else to draw.
@@ -68,7 +68,7 @@ def find_embeddings(root: Any, n_obs: int, report: Report) -> list[Embedding]:
     Raises
     ------
     ConversionError
-        There is none.
+        The file has no embedding that can be drawn.
     """
     obsm = root.get("obsm")
     entries = _entries(obsm)
@@ -139,7 +139,7 @@ def _name(key: str, taken: set[str]) -> str:
 
 
 def _values(item: Any, n_obs: int, report: Report) -> Any:
-    """Something with a shape that can be sliced by rows."""
+    """Return an object with a shape that can be sliced by rows."""
     values = item if isinstance(item, h5py.Dataset | np.ndarray) else _from_group(item, n_obs, report)
     if values.shape is None or values.ndim != 2 or values.shape[1] < 2:
         raise Unreadable(f"it has the shape {values.shape or ()}; two columns or more are needed")
@@ -179,12 +179,12 @@ def _coordinates(column: RawColumn) -> NDArray[np.float64]:
 
 
 def _exact_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """A type in which numbers of this one are subtracted without a loss."""
+    """Return a type in which numbers of `dtype` are subtracted without loss."""
     return dtype if dtype.kind in "iu" and dtype.itemsize == 8 else np.dtype(np.float64)
 
 
 def _find_offset(embedding: Embedding) -> tuple[float, ...] | None:
-    """The minimum of each column that float32 would show in steps, else 0; None when there is no such column."""
+    """Find the minimum of each column that float32 would show in steps, else 0; None when there is no such column."""
     n = embedding.n_columns
     low, high, is_lossy = np.full(n, np.inf, object), np.full(n, -np.inf, object), np.zeros(n, bool)
     for _, rows in embedding.wide_slices():

@@ -1,4 +1,4 @@
-"""Compression of HDF5 datasets that gzip and lzf are not: what is read, and what to say of the rest.
+"""Compression of HDF5 datasets beside gzip and lzf: the filters that are read, and messages for the rest.
 
 Importing `hdf5plugin` makes h5py read zstd, blosc, lz4, bitshuffle and a dozen more.
 """

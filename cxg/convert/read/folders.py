@@ -1,4 +1,4 @@
-"""What a folder given in place of an .h5ad is, and how to make an .h5ad of it."""
+"""Recognises a folder given in place of an .h5ad, and says how to make an .h5ad of it."""
 
 from __future__ import annotations
 

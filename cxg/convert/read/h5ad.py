@@ -49,16 +49,16 @@ class H5ad:
 
     @property
     def has_raw(self) -> bool:
-        """Whether there is a second, raw matrix."""
+        """Tell whether there is a second, raw matrix."""
         return self.root.get("raw/X") is not None or self.root.get("raw.X") is not None
 
     @property
     def layers(self) -> list[str]:
-        """Names of the layers."""
+        """Return the names of the layers."""
         return _layers(self.root)
 
     def uns_text(self, key: str) -> str | None:
-        """A single text in `uns`, or None."""
+        """Read a single text in `uns`, or None."""
         item = self.root.get(f"uns/{key}")
         if isinstance(item, h5py.Dataset) and item.shape in ((), (1,)):
             value = np.asarray(item[()]).ravel()[0]
@@ -68,7 +68,7 @@ class H5ad:
         return None
 
     def corpora(self) -> dict[str, Any] | None:
-        """What the data portal's schema says about the dataset; None for files of other origin."""
+        """Read the metadata of the data portal's schema; None for files of other origin."""
         version, title = self.uns_text("schema_version"), self.uns_text("title")
         if version is None or title is None:
             return None

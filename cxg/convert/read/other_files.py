@@ -1,4 +1,4 @@
-"""What a file that is no HDF5 file is, told by its first bytes, and how to make an .h5ad of it."""
+"""Recognises a file that is not HDF5 by its first bytes, and says how to make an .h5ad of it."""
 
 from __future__ import annotations
 

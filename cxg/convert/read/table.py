@@ -1,4 +1,4 @@
-"""`obs` and `var` of an h5ad: which columns there are, their order and their index."""
+"""`obs` and `var` of an h5ad: their columns, order and index."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Frame:
         return int(item.shape[0])
 
     def _find_names(self) -> tuple[list[str], list[str]]:
-        """Names of the columns that are there, and of those that should be."""
+        """Return the names of the columns present, and of those listed but absent."""
         if self._records:
             return [name for name in self.item.dtype.names if name != self.index_key], []
         order = self.item.attrs.get("column-order")
@@ -68,7 +68,7 @@ class Frame:
         Raises
         ------
         ConversionError
-            They cannot be held in a CXG.
+            A CXG cannot hold them.
         """
         try:
             return self.column(self.index_key)
@@ -81,7 +81,7 @@ class Frame:
         Raises
         ------
         Unreadable
-            It cannot be held in a CXG.
+            A CXG cannot hold it.
         ConversionError
             Its length is wrong.
         """
@@ -121,7 +121,7 @@ def open_frame(root: Any, key: str, axis: str) -> Frame:
     Raises
     ------
     ConversionError
-        It is absent, of an unknown encoding, or has no rows.
+        The table is absent, of an unknown encoding, or has no rows.
     """
     item = root.get(key)
     if item is None:

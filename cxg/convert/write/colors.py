@@ -19,11 +19,11 @@ _MISSING_GREY = "#bfbfbf"
 
 
 class BadColorError(ValueError):
-    """A colour that cannot be understood."""
+    """A value that is not a valid colour."""
 
 
 def category_colors(root: Any, columns: Mapping[str, tuple[str, Palette]], report: Report) -> dict[str, dict[str, str]]:
-    """Colours of every column of labels or flags that has them.
+    """Read the colours of every column of labels or flags that has them.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def category_colors(root: Any, columns: Mapping[str, tuple[str, Palette]], repor
     columns : dict
         For each such column of obs: its name in the CXG, and its labels.
     report : Report
-        Is told of every column whose colours were left out; the others are kept.
+        Receives a warning for each column whose colours were left out; the others are kept.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def category_colors(root: Any, columns: Mapping[str, tuple[str, Palette]], repor
 
 
 def _targets(stem: str, uns: Any, columns: Mapping[str, Any]) -> list[str]:
-    """Columns a key belongs to: its own and, as the data portal means it, the one it is the ontology of."""
+    """Find the columns of a key: its own and, as on the data portal, the one whose ontology terms it colours."""
     out = [stem] if stem in columns else []
     plain = stem.removesuffix(_ONTOLOGY)
     if plain != stem and plain in columns and plain + _SUFFIX not in uns:
@@ -65,7 +65,7 @@ def _targets(stem: str, uns: Any, columns: Mapping[str, Any]) -> list[str]:
 
 
 def _colors(item: Any, palette: Palette) -> dict[str, str]:
-    """Colours by label; scanpy makes them for the flags that occur, others for both."""
+    """Read colours by label; scanpy makes them for the flags that occur, others for both."""
     colors = [to_hex(value) for value in _values(item)]
     own = palette.own if len(colors) >= len(palette.own) or not palette.present else palette.present
     if len(colors) < max(1, len(own)):
@@ -84,7 +84,7 @@ def _values(item: Any) -> list[Any]:
 
 
 def to_hex(value: object) -> str:
-    """A colour as lower-case ``#rrggbb``.
+    """Convert a colour to lower-case ``#rrggbb``.
 
     Takes CSS names, hex text with or without opacity, ``rgb(...)``, and triples or quadruples
     of 0-1 floats or 0-255 integers.
@@ -92,7 +92,7 @@ def to_hex(value: object) -> str:
     Raises
     ------
     BadColorError
-        It is none of these.
+        The value has none of these forms.
     """
     if isinstance(value, str):
         try:

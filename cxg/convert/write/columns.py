@@ -1,4 +1,4 @@
-"""From a column as AnnData has it to a column as a CXG stores it.
+"""Converts a column of AnnData to a column of a CXG.
 
 TileDB attributes are float32, int32, uint8, int8/16/32 codes or text; each comes with a
 hint in `cxg_schema` that says how to read it. The table of types is in ``docs/cxg.md``.
@@ -33,9 +33,12 @@ class Palette:
 
     Attributes
     ----------
-    labels : all that the column can show, one of ours for missing values included
-    own : those of the file, in the order of its colours
-    present : those that occur; a list of colours may be made for these alone
+    labels : list of str
+        All labels of the column, including the one added for missing values.
+    own : list of str
+        Labels of the file, in the order of its colours.
+    present : list of str
+        Labels that occur; a list of colours may be made for these alone.
     """
 
     labels: Sequence[str]
@@ -65,12 +68,12 @@ class StoredColumn:
 
     @property
     def labels(self) -> list[str] | None:
-        """Labels of a coded column, else None."""
+        """Return the labels of a coded column, else None."""
         return self.hint.get("categories")
 
 
 def attribute_names(names: Iterable[str], taken: Iterable[str], axis: str, report: Report) -> dict[str, str]:
-    """Attribute names TileDB accepts, all different; tells the report of every change."""
+    """Choose attribute names that TileDB accepts, all different; report every change."""
     used = set(taken)
     out: dict[str, str] = {}
     for name in names:
@@ -90,7 +93,7 @@ def attribute_names(names: Iterable[str], taken: Iterable[str], axis: str, repor
 
 
 def index_name(names: Iterable[str]) -> str:
-    """The first of name_0, name_1 ... that no column has."""
+    """Return the first of name_0, name_1 ... that no column has."""
     used = set(names)
     return next(name for i in range(len(used) + 1) if (name := f"{layout.INDEX_STEM}{i}") not in used)
 

@@ -1,4 +1,4 @@
-"""A second look at the converted data: what a biologist would want to be told."""
+"""Review of the converted data: notes that a biologist needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
     Raises
     ------
     ConversionError
-        Nothing is in it. TileDB could not tell such an array from one that was never written.
+        X has no non-zero value. TileDB cannot tell such an array from one that was never written.
     """
     where, cleaning = source.matrix_name, source.matrix.cleaning
     if cleaning.duplicates:
@@ -48,12 +48,12 @@ def review_matrix(source: H5ad, stats: MatrixStats, report: Report) -> None:
             "x_not_finite", where, f"It has {stats.n_nan:,} NaN and {stats.n_inf:,} infinite values; they were kept."
         )
     if not stats.nnz:
-        raise ConversionError(f"{where} is zero throughout, so there is no expression to show{_elsewhere(source)}.")
+        raise ConversionError(f"{where} holds only zeros, so there is no expression to show{_elsewhere(source)}.")
     _review_values(source, stats, report)
 
 
 def _review_values(source: H5ad, stats: MatrixStats, report: Report) -> None:
-    """Note what speaks against log-normalised values: z-scores, counts."""
+    """Note signs that values are not log-normalised: z-scores, counts."""
     where, cells = source.matrix_name, source.obs.n * source.var.n
     low, high = stats.extremes(cells)
     if stats.n_negative and stats.nnz > _SCALED_DENSITY * cells:

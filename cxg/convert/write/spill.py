@@ -12,7 +12,7 @@ from cxg.format.text import Text
 
 
 class OnDisk:
-    """A one-dimensional array in a file; a slice is read from it each time it is asked for.
+    """A one-dimensional array in a file; each access reads its slice from the file.
 
     Not a memory map: its pages would count as the process's memory.
     """

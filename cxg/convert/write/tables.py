@@ -1,4 +1,4 @@
-"""`obs` and `var` made ready: every column in its stored form, the index checked and named."""
+"""`obs` and `var` prepared for writing: every column in its stored form, the index checked and named."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def build_table(
         have = ", ".join(frame.names) or "none"
         raise ConversionError(f"--{axis}-names: {axis} has no column {names_from!r}; it has: {have}.")
     index_attr = index_name(frame.names)
-    # In cxg_schema the word of the index stands among the names of the columns.
+    # In cxg_schema the key of the index is among the names of the columns.
     names = attribute_names(frame.names, [index_attr, layout.INDEX_HINT], axis, report)
     stored = {index_attr: store_names(frame.index(), index_attr, axis, report)}
     palettes: dict[str, tuple[str, Palette]] = {}

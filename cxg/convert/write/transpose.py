@@ -1,7 +1,7 @@
-"""Turning a stream of rows into a stream of columns (or back) within bounded memory.
+"""Turns a stream of rows into a stream of columns (or back) within bounded memory.
 
 Blocks of lines are transposed in memory and appended to one temporary file as a *run*.
-Reading a range of the other axis takes the matching slice of every run; the slices stand
+Reading a range of the other axis takes the matching slice of every run; the slices are
 in line order, so joining them is a merge that needs no sort.
 """
 
@@ -27,7 +27,7 @@ class ExternalTranspose:
         File to make; its owner deletes it. It grows to eight bytes for each entry and, for each
         run of at least half of `BLOCK_ENTRIES`, eight bytes for each line of the other axis.
     n_minor : int
-        Length of the axis that is to become the lines.
+        Length of the axis that becomes the lines.
     """
 
     def __init__(self, path: Path, n_minor: int) -> None:

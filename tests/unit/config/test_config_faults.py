@@ -163,7 +163,7 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
     ),
     "endless nesting": (
         "server: " + "[" * 20_000,
-        ["config.yaml: sections inside sections without end; this is no configuration."],
+        ["config.yaml: sections inside sections without end; this is not a configuration."],
     ),
     "python object": (
         "server:\n  host: !!python/object/apply:os.system ['true']\n",
@@ -226,7 +226,7 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
         "multi_dataset:\n  dataroot: s3://My_Bucket/x\n",
         [
             (
-                "config.yaml line 2: multi_dataset.dataroot is 's3://My_Bucket/x': 'My_Bucket' is no bucket name "
+                "config.yaml line 2: multi_dataset.dataroot is 's3://My_Bucket/x': 'My_Bucket' is not a bucket name "
                 "(3 to 63 of a-z, 0-9, '.' and '-'); write it as s3://bucket/prefix."
             )
         ],
@@ -304,7 +304,7 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
         "server:\n  csp_directives:\n    img-src: [https://a.org]\n    script-source: [https://a.org]\n",
         [
             (
-                "config.yaml line 4: server.csp_directives has 'script-source', which is no CSP directive; "
+                "config.yaml line 4: server.csp_directives has 'script-source', which is not a CSP directive; "
                 "the nearest one is 'script-src'."
             )
         ],
@@ -375,7 +375,7 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
         "data_locator:\n  s3:\n    region_name: US East\n",
         [
             (
-                "config.yaml line 3: data_locator.s3.region_name is 'US East': this is no region name; "
+                "config.yaml line 3: data_locator.s3.region_name is 'US East': this is not a region name; "
                 "it looks like us-east-1."
             )
         ],

@@ -174,11 +174,11 @@ BAD = {
     "index that cannot be read": (
         replaced("obs/_index", lambda root: write_array(root, "obs/_index", np.arange(6) * 1j)), [], "index of obs cannot be used",
     ),
-    "X all zero": (edited(lambda root: None, matrix=np.zeros((6, 4), np.float32)), [], "X is zero throughout"),
-    "X all stored zeros": (damaged_sparse(data=np.zeros(9, np.float32)), ["--check"], "X is zero throughout"),
+    "X all zero": (edited(lambda root: None, matrix=np.zeros((6, 4), np.float32)), [], "X holds only zeros"),
+    "X all stored zeros": (damaged_sparse(data=np.zeros(9, np.float32)), ["--check"], "X holds only zeros"),
     "raw all zero": (
         edited(lambda root: None, raw=np.zeros((6, 4), np.float32), layers={"log": default_matrix()}), ["--raw"],
-        "raw/X is zero throughout, so there is no expression to show; consider --layer log",
+        "raw/X holds only zeros, so there is no expression to show; consider --layer log",
     ),
     "X of another shape": (edited(lambda root: None, obs_names=["a", "b"], obsm={"X_u": np.ones((2, 2))}), [], "shape (6, 4)"),
     "X of three dimensions": (replaced("X", lambda root: write_array(root, "X", np.ones((6, 4, 2)))), [], "a matrix of numbers"),
