@@ -35,7 +35,7 @@ def read_config_file(path: Path) -> str:
 
 
 def load_config(runtime: Runtime) -> Config:
-    """Load the configuration from the file named in `CXG_CONFIG_FILE`, if any, and the variables that win over its keys.
+    """Load the configuration: the file that `CXG_CONFIG_FILE` names, if any, and the variables that win over its keys.
 
     Raises
     ------

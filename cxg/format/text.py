@@ -1,7 +1,7 @@
 """Text columns held as one UTF-8 buffer and offsets, never as a Python object for each row.
 
-A million labels cost their bytes plus eight each this way, and TileDB and the encoder of answers take the two arrays as they
-are.
+A million labels cost their bytes plus eight each this way. TileDB and the encoder of answers take the two arrays as
+they are.
 """
 
 from __future__ import annotations

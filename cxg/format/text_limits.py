@@ -21,7 +21,7 @@ _ELLIPSIS = "…"
 
 
 def parsed_bytes(text: str) -> int:
-    """Estimate, from above, what a JSON text takes in memory once it is parsed; each value comes with one of the counted signs."""
+    """Estimate from above the memory of a JSON text once it is parsed; each value comes with a counted sign."""
     return 2 * len(text) + _BYTES_PER_VALUE * sum(text.count(sign) for sign in ",[{:")
 
 
