@@ -118,7 +118,7 @@ def test_a_pipe_in_a_dataset_is_never_opened(client: FlaskClient, folder: Path, 
     assert client.get("/").status_code == 200
     assert not stalls.stuck
     if 400 in (gene, layout):
-        assert "no regular file" in client.get(f"/d/a.cxg/{GENE}2").text
+        assert "not a regular file" in client.get(f"/d/a.cxg/{GENE}2").text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_commands_do_not_open_a_pipe_either(folder: Path, place: str, capsys
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ok"] else 1)
     if PLACES[place][0] == 400:
-        assert "no regular file" in json.dumps(found["findings"])
+        assert "not a regular file" in json.dumps(found["findings"])
     assert not stalls.stuck
 
 
