@@ -9,7 +9,7 @@ The order is fixed, as each step may need what the one before it found:
 4. checks: the dataroot lists, and AWS credentials can be had when it needs them;
 5. `os.execvpe` of gunicorn, so that SIGTERM reaches it and its exit code is the container's.
 
-A failure is one line on standard error that names the variable, key or URI and the mend, and exit
+A failure is one line on standard error that names the variable, key or URI and the fix, and exit
 code 2. Nothing secret is printed.
 """
 
@@ -26,7 +26,7 @@ from typing import NoReturn
 from cxg.aws.calls import Aws
 from cxg.config import Config, load
 from cxg.config.runtime import Runtime
-from cxg.errors import ConfigError, CxgError
+from cxg.errors import ConfigError, CxgError, one_line
 from cxg.memory import plan
 from cxg.redact import redacted
 from cxg.startup import mounts
@@ -180,11 +180,11 @@ def main(baked: Path = BAKED_CONFIG, machine: Machine = THIS_MACHINE) -> NoRetur
         become_gunicorn(make_ready(runtime, Aws(runtime.aws), baked, machine))
     except ConfigError as error:
         for problem in error.problems:
-            say(f"error: {' '.join(problem.split())}")
+            say(f"error: {one_line(problem)}")
     except CxgError as error:
-        say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {one_line(error)}")
     except Exception as error:  # noqa: BLE001 - the last resort before the container dies; still one line
-        say(f"error: {type(error).__name__}: {' '.join(str(error).split())}; please report this.")
+        say(f"error: {type(error).__name__}: {one_line(error)}; please report this.")
     sys.exit(2)
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class AssemblyError(Exception):
-    """A step of the build cannot be done; the text names the thing and the mend. `build.py` exits with 2."""
+    """A step of the build cannot be done; the text names the thing and how to fix it. `build.py` exits with 2."""

@@ -47,7 +47,7 @@ ENVIRONMENT = (
     ),
     EnvironmentVariable("CXG_RUN_AS", "User to go on as when the container starts as root, to mount; else cxg."),
     EnvironmentVariable("CXG_WORKERS", "Worker processes; without it, from CPUs and memory."),
-    EnvironmentVariable("CXG_THREADS", "Threads of each worker; without it, from the CPUs."),
+    EnvironmentVariable("CXG_THREADS", "Threads of each worker; without it, 8."),
     EnvironmentVariable(
         "CXG_MEMORY_MB", "Memory to share out, in MB; without it, the container's limit or the machine's memory."
     ),

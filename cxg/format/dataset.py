@@ -1,7 +1,7 @@
 """One open CXG: everything the server reads from it, as numpy arrays and plain values.
 
 Opening reads no values: it opens the small arrays (`cxg.format.small_arrays`); X is opened when first
-asked for. What takes memory is kept only as long as there is room (`Storage.kept`).
+asked for. What takes memory is kept only as long as there is room (`Storage.open_objects`).
 """
 
 from __future__ import annotations

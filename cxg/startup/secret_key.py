@@ -31,7 +31,7 @@ class SecretKey:
 
     @property
     def weakness(self) -> str | None:
-        """What is wrong with the key and the mend, or None when it is strong enough."""
+        """Say what is wrong with the key and how to fix it, or None when it is strong enough."""
         if len(self.value) < _LEAST_LENGTH or len(set(self.value)) < _LEAST_DIFFERENT:
             return (
                 f"the secret key from {self.source} is too easy to guess: use {_LEAST_LENGTH} characters or more, "

@@ -63,9 +63,8 @@ _OPENING_BYTES = 256 << 20
 _AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
-# Half of the tiles that a query may hold may be what TileDB
-# knows of an array's tiles, which it counts with some 65 bytes each; a tenth, as it
-# would have it, is too little for a million cells.
+# Half of the tiles that a query may hold may be what TileDB knows of an array's tiles, some 65 bytes each; its default
+# of a tenth is too little for a million cells.
 _ABOUT_TILES = {
     f"sm.mem.reader.{reader}.ratio_array_data": "0.5"
     for reader in ("sparse_unordered_with_dups", "sparse_global_order")

@@ -24,7 +24,7 @@ _MOST_GENERATIONS = 16
 class Handle:
     """An array opened at first use, by whichever thread comes first.
 
-    It stays open as long as there is room for what is known of its tiles (`Storage.kept`).
+    It stays open as long as there is room for what is known of its tiles (`Storage.open_objects`).
 
     More than one fragment may mean two generations of the same cells in one folder, and the
     sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
