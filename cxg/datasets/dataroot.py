@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from cxg.errors import DatasetNotFound, StorageUnavailable
+from cxg.storage.faults import is_storage_fault
 from cxg.storage.listing import is_s3
-from cxg.storage.storage import Storage, is_storage_fault
+from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})

@@ -25,7 +25,7 @@ from cxg.format.matrix import query as reading
 from cxg.format.notes import Loss
 from cxg.format.selection import quoted
 from cxg.format.text import Text
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 _INT32 = np.iinfo(np.int32)
 

@@ -38,8 +38,9 @@ from cxg.format.positions import Positions
 from cxg.format.selection import quoted
 from cxg.format.small_arrays import SmallArrays, fetch
 from cxg.format.structure import array_files, has_array, has_traces, odd_files
+from cxg.storage.faults import translated
 from cxg.storage.listing import Listing, is_s3
-from cxg.storage.storage import Storage, translated
+from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 
 _X_FILES = {

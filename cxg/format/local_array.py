@@ -16,8 +16,9 @@ import tiledb
 from cxg.errors import CxgError
 from cxg.format.structure import ArrayLayout
 from cxg.storage.cut_files import CutFile
+from cxg.storage.faults import is_storage_fault
 from cxg.storage.s3_copies import DatasetCopies
-from cxg.storage.storage import Storage, is_storage_fault
+from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 
 # A column or array larger than this is read in place: TileDB may need a part of it only.

@@ -31,8 +31,9 @@ from cxg.format.structure import (
     odd_files,
     small_arrays,
 )
+from cxg.storage.faults import translated
 from cxg.storage.listing import Listing, is_s3
-from cxg.storage.storage import Storage, translated
+from cxg.storage.storage import Storage
 
 _OPEN_THREADS = 16
 

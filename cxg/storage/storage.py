@@ -9,23 +9,20 @@ a server never loads the AWS SDK for Python.
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import tiledb
 
 from cxg.config import Config
-from cxg.config.runtime import NO_VARIABLES, AwsEnvironment, Runtime
-from cxg.errors import ConfigError, DatasetInvalid, StorageUnavailable
+from cxg.config.runtime import NO_VARIABLES, Runtime
+from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.memory_bounds import (
     COLUMN_BUFFER_BYTES,
     COLUMN_TILES_BYTES,
@@ -38,29 +35,14 @@ from cxg.storage.bounded_cache import BoundedCache
 from cxg.storage.cache_folder import CacheFolder
 from cxg.storage.contexts import Context, Contexts
 from cxg.storage.cut_files import DataFiles, check_files
+from cxg.storage.faults import NO_MEMORY, translated
 from cxg.storage.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 from cxg.storage.objects import Objects
 from cxg.storage.s3_copies import Copies, DatasetCopies
+from cxg.storage.settings import tiledb_settings
 from cxg.timeouts.calls import stalls
 
-# What TileDB and the AWS SDK inside it say when the store, not the data, is at fault.
-_AWAY = re.compile(
-    r"curl|connect|timed? ?out|timeout|network|resolve|SlowDown|InternalError|ServiceUnavailable|"
-    r"HTTP response code: (-1|5\d\d|403)|Access ?Denied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|"
-    r"ExpiredToken|NoSuchBucket|transport endpoint|stale file|input/output error",
-    re.IGNORECASE,
-)
-# Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
-_PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
-_TOO_LITTLE = re.compile(r"memory budget|one (tile|slab) with current", re.IGNORECASE)
-# TileDB wraps failed allocations.
-_NO_MEMORY = re.compile(
-    r"bad_alloc|MemoryError|(cannot|unable to|failed to|could not) allocate|out of memory|bad_array_new_length|"
-    r"length_error|_M_default_append|array is too big|maximum (supported|allowed) (size|dimension)",
-    re.IGNORECASE,
-)
 _OPENING_BYTES = 256 << 20
-_AWAY_ERRNO = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV})
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
 _COLUMN_BATCH_BYTES = 256 * 1024
 # Half of the tiles that a query may hold may be what TileDB knows of an array's tiles, some 65 bytes each; its default
@@ -71,51 +53,12 @@ _ABOUT_TILES = {
 }
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn TileDB's and the operating system's errors about `what` into ours.
-
-    Raises
-    ------
-    StorageUnavailable
-        The store did not answer or refused, or memory ran out; a retry is safe.
-    DatasetInvalid
-        The store answered, but `what` is missing or damaged.
-    """
-    try:
-        yield
-    except MemoryError as error:
-        raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
-    except (tiledb.TileDBError, OSError, UnicodeDecodeError) as error:
-        text = str(error)
-        if _NO_MEMORY.search(_PATHS.sub(" ", text)):
-            raise StorageUnavailable(f"There is not enough memory to read {what} now; try again soon.") from error
-        if _TOO_LITTLE.search(_PATHS.sub(" ", text)):
-            raise DatasetInvalid(
-                f"Reading {what} takes more memory than is allowed: raise sm.mem.total_budget in "
-                "adaptor.cxg_adaptor.tiledb_ctx."
-            ) from error
-        if is_storage_fault(error):
-            raise StorageUnavailable(f"The storage did not answer while reading {what}; try again soon.") from error
-        subject = what[0].upper() + what[1:]
-        damage = DatasetInvalid(
-            f"{subject} cannot be read: missing or damaged. Copy the dataset again from its source."
-        )
-        damage.add_note(text or type(error).__name__)
-        raise damage from error
-
-
 def has_room() -> bool:
     """Tell whether what opening any array takes can be allocated now."""
     try:
         return len(np.empty(_OPENING_BYTES, np.uint8)) == _OPENING_BYTES
     except MemoryError:
         return False
-
-
-def is_storage_fault(error: BaseException) -> bool:
-    """Tell whether an error of TileDB or the operating system is the store's fault, not the data's."""
-    return getattr(error, "errno", None) in _AWAY_ERRNO or bool(_AWAY.search(_PATHS.sub(" ", str(error))))
 
 
 class Storage:
@@ -267,7 +210,7 @@ class Storage:
             except StorageUnavailable as error:
                 # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
                 cause = error.__cause__
-                if not isinstance(cause, MemoryError) and _NO_MEMORY.search(str(cause)) and has_room():
+                if not isinstance(cause, MemoryError) and NO_MEMORY.search(str(cause)) and has_room():
                     subject = what[0].upper() + what[1:]
                     raise DatasetInvalid(
                         f"{subject} cannot be read: damaged. Copy the dataset again from its source."
@@ -311,47 +254,3 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
         return item.is_dir()
     except OSError:  # a link in circles, say; one odd entry must not hide the others
         return False
-
-
-def tiledb_settings(config: Config, aws: AwsEnvironment) -> dict[str, str]:
-    """TileDB configuration for this deployment.
-
-    Later entries win: our defaults, the S3 section of the configuration, then
-    `adaptor.cxg_adaptor.tiledb_ctx` word for word.
-
-    Raises
-    ------
-    ConfigError
-        A value TileDB does not accept.
-    """
-    s3 = config.data_locator.s3
-    settings: dict[str, Any] = {
-        # Waiting on S3 is latency, not work: more requests in flight than there are cores.
-        "vfs.s3.max_parallel_ops": 32,
-        "vfs.s3.connect_timeout_ms": 3000,
-        "vfs.s3.request_timeout_ms": 10_000,
-        "vfs.s3.connect_max_tries": 3,
-    }
-    if is_s3(config.multi_dataset.dataroot or config.single_dataset.datapath or ""):
-        settings["sm.io_concurrency_level"] = 16
-    region = s3.region_name
-    if isinstance(region, str):
-        settings["vfs.s3.region"] = region
-    if endpoint := aws.endpoint_of(s3):
-        parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-        settings |= {
-            "vfs.s3.endpoint_override": parts.netloc,
-            "vfs.s3.scheme": parts.scheme,
-            "vfs.s3.use_virtual_addressing": "false",
-        }
-        if "vfs.s3.region" not in settings and not aws.region:
-            settings["vfs.s3.region"] = "us-east-1"
-    if s3.no_sign_request:
-        settings["vfs.s3.no_sign_request"] = "true"
-    settings |= config.adaptor.cxg_adaptor.tiledb_ctx
-    plain = {key: str(value) for key, value in settings.items()}
-    try:
-        tiledb.Config(plain)
-    except tiledb.TileDBError as error:
-        raise ConfigError(f"adaptor.cxg_adaptor.tiledb_ctx: TileDB does not accept it ({error}).") from error
-    return plain

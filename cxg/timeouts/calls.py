@@ -52,7 +52,7 @@ class Limits:
         A file system call is slow after the first time, and counts as hanging after the second.
     s3_times : int
         S3 gets so many times longer: its requests time out by themselves, each after 10 seconds and some tries
-        (`cxg.storage.storage.tiledb_settings`).
+        (`cxg.storage.settings.tiledb_settings`).
     try_again_s, times : float, int
         While a call about a dataset hangs, one more is made after this time, the next after so many times as long,
         and so on.

@@ -22,7 +22,8 @@ from cxg.format.dataset import open_dataset
 from cxg.memory import MemoryPlan, plan
 from cxg.startup.first_look import FirstLook
 from cxg.storage import storage
-from cxg.storage.storage import Storage, translated
+from cxg.storage.faults import translated
+from cxg.storage.storage import Storage
 from cxg.web.app import create_app
 from cxg.web.start_page.reader import Summaries
 from tests import cxgs

@@ -19,7 +19,8 @@ from cxg.format.layout import OBS, VAR, X_COLUMNS, X_ROWS, X_TOTALS, X
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import value_name
 from cxg.format.matrix.query import Range
-from cxg.storage.storage import Storage, translated
+from cxg.storage.faults import translated
+from cxg.storage.storage import Storage
 
 _X_NAMES = (X_ROWS, X_COLUMNS, X)
 # Values of one block of a dense array.

@@ -23,8 +23,9 @@ from cxg.format.matrix import query as reading
 from cxg.format.matrix.sparse import SparseBlock
 from cxg.format.notes import Loss
 from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_traces, odd_files
+from cxg.storage.faults import translated
 from cxg.storage.listing import Listing, is_s3
-from cxg.storage.storage import Storage, translated
+from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 
 _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)

@@ -13,7 +13,7 @@ from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import Handle, as_ranges, value_name
 from cxg.format.matrix.query import Range
 from cxg.memory_bounds import DENSE_BLOCK_VALUES
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]

@@ -10,7 +10,7 @@ from cxg.format.layout import VALUE
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import value_name
 from cxg.format.matrix.open import Matrix
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 
 def extremes(x: Matrix) -> tuple[float, float]:

@@ -14,7 +14,8 @@ from cxg.format.layout import OBS, VAR
 from cxg.format.matrix.query import Range
 from cxg.format.structure import ArrayFiles
 from cxg.memory_bounds import OPEN_ARRAY_BYTES, TILE_INFO_TIMES
-from cxg.storage.storage import Storage, translated
+from cxg.storage.faults import translated
+from cxg.storage.storage import Storage
 from cxg.timeouts.calls import stalls
 
 # An array of more fragments than this was written in pieces, not over and over.

@@ -26,7 +26,7 @@ from cxg.format.layout import (
 )
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import Handle, as_ranges
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 FloatArray = NDArray[np.float64]
 _NAMES = [TOTAL_SUM, TOTAL_SQUARES]

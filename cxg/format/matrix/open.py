@@ -21,7 +21,8 @@ from cxg.format.matrix.dense import Dense2D, DenseBlock, FloatArray, IndexArray,
 from cxg.format.matrix.handles import Handle, value_name
 from cxg.format.matrix.sparse import RowsAndColumns, Sparse2D, SparseBlock
 from cxg.format.structure import NEVER_WRITTEN, ArrayFiles
-from cxg.storage.storage import Storage, translated
+from cxg.storage.faults import translated
+from cxg.storage.storage import Storage
 
 
 class Matrix(Protocol):

@@ -16,7 +16,7 @@ from cxg.format.matrix.dense import DenseBlock, FloatArray, IndexArray, as_float
 from cxg.format.matrix.handles import Handle, as_ranges, wanted
 from cxg.format.matrix.query import Range
 from cxg.memory_bounds import DENSE_BLOCK_VALUES
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 # Rows of an array that has to be deduplicated, in one block.
 _BLOCK_ROWS = 4096

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxg.format.layout import MIN_KEY, TOTAL_SQUARES, TOTAL_SUM, TRANSFORM_KEY, TRANSFORM_LOG1P
 from cxg.format.local_array import read_from
 from cxg.format.matrix import query as reading
-from cxg.storage.storage import translated
+from cxg.storage.faults import translated
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from cxg.format.annotations import Annotations
 from cxg.format.local_array import LocalArray, open_nearby
 from cxg.format.structure import array_layout
 from cxg.storage.cache_folder import CacheFolder
+from cxg.storage.faults import is_storage_fault
 from cxg.storage.listing import Listing, from_pairs, list_folder
 from cxg.storage.s3_copies import Copies, DatasetCopies
-from cxg.storage.storage import Storage, is_storage_fault
+from cxg.storage.storage import Storage
 from tests import cxgs
 
 

@@ -15,8 +15,10 @@ from cxg.config.runtime import AwsEnvironment
 from cxg.datasets.dataroot import Dataroot, SingleDataset, is_dataset_name
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import open_dataset
+from cxg.storage.faults import translated
 from cxg.storage.listing import from_pairs
-from cxg.storage.storage import Storage, tiledb_settings, translated
+from cxg.storage.settings import tiledb_settings
+from cxg.storage.storage import Storage
 from tests import cxgs
 
 
