@@ -58,6 +58,8 @@ DENSE_BLOCK_VALUES = 16 << 20
 ROW_BUFFER_BYTES, ROW_TILES_BYTES = 4 << 20, 32 << 20
 # Chosen: genes of a set are read in groups of at most so many values (float32, read and added up).
 GENE_GROUP_VALUES = 4 << 20
+# Chosen: stored sums of labels that are read at a time, while no block of X is.
+LABEL_BLOCK_BYTES = 8 << 20
 # Measured: a scan of a large dataset takes 88 MB in all. That is one block of dense rows, or a scan of sparse rows,
 # and beside it the positions of cells and the sums of each gene.
 _BESIDE_A_BLOCK_MB = 24

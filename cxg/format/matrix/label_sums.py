@@ -26,12 +26,11 @@ from cxg.format.layout import (
 )
 from cxg.format.matrix import query as reading
 from cxg.format.matrix.handles import Handle, as_ranges
+from cxg.memory_bounds import LABEL_BLOCK_BYTES
 from cxg.storage.faults import translated
 
 FloatArray = NDArray[np.float64]
 _NAMES = [TOTAL_SUM, TOTAL_SQUARES]
-# Of the rows that are added up, read at a time.
-_BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class LabelSums:
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Read rows some at a time: (k, n_var) sums and sums of squares; raises as `add_up`."""
         array = self._handle.open()
-        step = max(1, _BLOCK_BYTES // (16 * max(1, self._n_var)))
+        step = max(1, LABEL_BLOCK_BYTES // (16 * max(1, self._n_var)))
         for start in range(0, len(rows), step):
             ranges = [as_ranges(rows[start : start + step]), [(0, self._n_var - 1)]]
             with translated(X_LABEL_SUMS):
