@@ -98,7 +98,7 @@ def mount_data(data: Data, runtime: Runtime, s3: S3Access, machine: Machine) -> 
 
 
 def keep_text(source: Source) -> str:
-    """Path under which the server reads the configuration again.
+    """Return the path under which the server reads the configuration again.
 
     What came from S3 is kept in memory, in a file descriptor that gunicorn and its workers
     inherit: the root file system may be read-only, and the text may hold a secret.

@@ -15,5 +15,5 @@ Say = Callable[[str], None]
 
 
 def one_line(text: object) -> str:
-    """Text, or an error's, without line breaks and repeated blanks."""
+    """Return the text, or an error's, without line breaks and repeated blanks."""
     return " ".join(str(text).split())

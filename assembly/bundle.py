@@ -41,10 +41,14 @@ class Mode:
 
     Attributes
     ----------
-    purpose : for the plan
-    hooks : programs of `beanstalk/hooks` that run on the instance before the container starts
-    extensions : files of `beanstalk/ebextensions` besides the common one
-    mounted : whether the instance mounts a file system that the container gets as a volume
+    purpose : str
+        How the plan of a build calls it.
+    hooks : tuple of str
+        Programs of `beanstalk/hooks` that run on the instance before the container starts.
+    extensions : tuple of str
+        Files of `beanstalk/ebextensions` besides the common one.
+    mounted : bool
+        Whether the instance mounts a file system that the container gets as a volume.
     """
 
     purpose: str
@@ -79,7 +83,7 @@ class BundlePlan:
 
     @property
     def size_bytes(self) -> int:
-        """Size of the contents together."""
+        """Return the size of the contents together."""
         return sum(len(entry.content) for entry in self.entries)
 
     def lines(self) -> Iterator[str]:

@@ -93,7 +93,7 @@ def stage_context(context: Context, target: Path) -> None:
 
 
 def read_version(root: Path) -> str:
-    """Version of the package, read without importing it.
+    """Return the version of the package, read without importing it.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_version(root: Path) -> str:
 
 
 def read_commit(root: Path) -> str:
-    """First 12 digits of the commit, with `-dirty` when files differ from it; "unknown" outside a git repository."""
+    """Return 12 digits of the commit, with `-dirty` when files differ from it; "unknown" outside a repository."""
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     if not commit:
         return UNKNOWN

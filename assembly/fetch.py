@@ -34,7 +34,7 @@ class Pin:
 
     @property
     def requirement(self) -> str:
-        """The line of a requirements file that admits this file only."""
+        """Return the line of a requirements file that admits this file only."""
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}\n"
 
 
@@ -49,7 +49,7 @@ SETUPTOOLS = Pin(
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as 64 hex digits; reads it in blocks."""
+    """Return the SHA-256 of a file, as 64 hex digits; reads it in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

@@ -59,7 +59,7 @@ class BuiltImage:
     layers: tuple[tuple[int, str], ...]
 
     def lines(self) -> Iterator[str]:
-        """Size and layer table, without the empty layers."""
+        """Return the size and layer table, without the empty layers."""
         yield f"image: {self.tag} {self.id[:19]}, {self.size_bytes / 1e6:,.0f} MB"
         for size_bytes, made_by in self.layers:
             if size_bytes:
@@ -134,7 +134,7 @@ def build_image(plan: ImagePlan, say: Say) -> BuiltImage:
 
 
 def connect() -> Any:
-    """Client of the Docker engine.
+    """Return the client of the Docker engine.
 
     Raises
     ------

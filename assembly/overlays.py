@@ -51,13 +51,13 @@ class Overlays:
 
     @property
     def requirements(self) -> Path | None:
-        """The site's own requirements.txt, if it has one."""
+        """Return the site's own requirements.txt, if it has one."""
         path = Path("requirements.txt")
         return self.root / path if path in self.files else None
 
     @property
     def digest(self) -> str:
-        """8 hex digits of the names and contents of the image's overlays; "" when there are none."""
+        """Return 8 hex digits of the names and contents of the image's overlays; "" when there are none."""
         lines = "".join(f"{sha256_of(self.root / path)}  {path.as_posix()}\n" for path in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()[:8] if lines else ""
 
@@ -67,8 +67,10 @@ def read_overlays(root: Path, own_requirements: Path) -> Overlays:
 
     Parameters
     ----------
-    root : the `customize/` folder.
-    own_requirements : our requirements.txt, which the site's must not contradict.
+    root : Path
+        The `customize/` folder.
+    own_requirements : Path
+        Our requirements.txt, which the site's must not contradict.
 
     Raises
     ------

@@ -44,9 +44,12 @@ def find_violations(text: str, own: str, source: str = "customize/requirements.t
 
     Parameters
     ----------
-    text : the site's requirements.txt.
-    own : our requirements.txt, all exact pins.
-    source : the site's file's name, for the sentences.
+    text : str
+        The site's requirements.txt.
+    own : str
+        Our requirements.txt, all exact pins.
+    source : str
+        The site's file's name, for the sentences.
     """
     ours = read_own_pins(own)
     problems: list[str] = []

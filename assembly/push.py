@@ -40,12 +40,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The repository with its registry."""
+        """Return the repository with its registry."""
         return f"{self.host}/{self.repository}"
 
     @property
     def reference(self) -> str:
-        """The full name of the image."""
+        """Return the full name of the image."""
         return f"{self.name}:{self.tag}"
 
 

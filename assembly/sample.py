@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace, say: Say) -> None:
 
 
 def ensure_h5ad(folder: Path, say: Say) -> Path:
-    """Path of the sample `.h5ad` in `folder`; fetches it when it is not there or not intact.
+    """Return the path of the sample `.h5ad` in `folder`; fetches it when it is not there or not intact.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def ensure_h5ad(folder: Path, say: Say) -> Path:
 
 
 def ensure_cxg(h5ad: Path, dataroot: Path, say: Say) -> Path:
-    """Path of the converted sample in `dataroot`; converts with the `cxg` command unless that was done before.
+    """Return the path of the converted sample in `dataroot`; runs `cxg convert` unless that was done before.
 
     The converter moves a dataset into place when it is complete, so one that is there is whole; one made with other
     options, as a file beside it tells, is replaced.
@@ -100,7 +100,7 @@ def ensure_cxg(h5ad: Path, dataroot: Path, say: Say) -> Path:
 
 
 def cxg_command() -> str:
-    """The `cxg` command of the environment we run in, else of the PATH."""
+    """Return the `cxg` command of the environment we run in, else of the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = shutil.which("cxg", path=path)
     if command is None:

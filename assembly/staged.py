@@ -46,7 +46,7 @@ def staged_folder(target: Path, source: dict[str, str]) -> Iterator[Path]:
 
 
 def stamp_source(folder: Path) -> dict[str, str] | None:
-    """Where a stamped folder came from; None when it has no readable stamp."""
+    """Tell where a stamped folder came from; None when it has no readable stamp."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         return dict(stamp["source"])
@@ -55,7 +55,7 @@ def stamp_source(folder: Path) -> dict[str, str] | None:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether every file the stamp names is there with the bytes it had, and none was added."""
+    """Tell whether every file the stamp names is there with the bytes it had, and none was added."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         files = stamp["files"]

@@ -41,9 +41,12 @@ def check_origin(labels: Mapping[str, str], local: str, tag: str) -> None:
 
     Parameters
     ----------
-    labels : of the image.
-    local : its name here, for the message.
-    tag : from `immutable_tag`.
+    labels : mapping of str to str
+        Labels of the image.
+    local : str
+        Name of the image on this machine, for the message.
+    tag : str
+        What `immutable_tag` returned.
 
     Raises
     ------

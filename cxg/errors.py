@@ -14,6 +14,7 @@
     │   └── NotOffered          the feature is switched off, or never offered here
     ├── DatasetError            one dataset cannot be served; the others can
     │   ├── DatasetNotFound     the dataroot has no dataset of that name
+    │   ├── DatasetReplaced     the request is for a version that is no longer there
     │   ├── DatasetInvalid      it is there, but damaged or not a CXG
     │   └── DatasetTooLarge     it is valid, but needs more memory than the server has
     ├── StorageUnavailable      the dataroot did not answer; a retry is safe
@@ -90,6 +91,10 @@ class DatasetError(CxgError):
 
 class DatasetNotFound(DatasetError):
     """The dataroot has no dataset of that name."""
+
+
+class DatasetReplaced(DatasetError):
+    """The request names a version of the dataset that is no longer there."""
 
 
 class DatasetInvalid(DatasetError):

@@ -36,14 +36,22 @@ class MemoryPlan:
 
     Attributes
     ----------
-    total_mb : memory of the container or machine, or `CXG_MEMORY_MB`
-    workers, threads : gunicorn processes, and threads in each
-    answers_mb : encoded answers kept by each worker
-    open_mb : what each worker knows of the datasets that are open
-    making_mb : answers that a worker is making
-    scan_mb : the one long read that each worker does at a time (differential expression, gene set means)
-    list_mb : the list of datasets and its pictures
-    connections_mb : requests being received and answers that wait for slow clients, of each worker
+    total_mb : int
+        Memory of the container or machine, or `CXG_MEMORY_MB`.
+    workers, threads : int
+        Gunicorn processes, and threads in each.
+    answers_mb : int
+        Encoded answers kept by each worker.
+    open_mb : int
+        What each worker knows of the datasets that are open.
+    making_mb : int
+        Answers that a worker is making.
+    scan_mb : int
+        The one long read that each worker does at a time (differential expression, gene set means).
+    list_mb : int
+        The list of datasets and its pictures.
+    connections_mb : int
+        Requests being received and answers that wait for slow clients, of each worker.
     """
 
     total_mb: int
@@ -58,20 +66,20 @@ class MemoryPlan:
 
     @property
     def worker_mb(self) -> int:
-        """Most that one worker uses, in MB."""
+        """Return the most that one worker uses, in MB."""
         fixed_mb = PROGRAM_MB + self.open_mb + self.making_mb + self.scan_mb + self.list_mb + self.connections_mb
         return fixed_mb + self.answers_mb
 
     @property
     def dataset_mb(self) -> int:
-        """Most that a single answer of one dataset may take, in MB, made while nothing else is made.
+        """Return the most that a single answer of one dataset may take, in MB, made while nothing else is made.
 
         That is what answers being made have, and of what is left to the page cache a share for each worker.
         """
         return self.making_mb + max(0, self.total_mb - self.workers * self.worker_mb) // self.workers
 
     def table(self) -> str:
-        """The plan as the lines that a server prints at start."""
+        """Return the plan as the lines that a server prints at start."""
         rows = [
             ("memory of this container or machine", f"{self.total_mb:,} MB"),
             ("workers x threads", f"{self.workers} x {self.threads}"),
@@ -113,7 +121,7 @@ def plan(runtime: Runtime = NO_VARIABLES) -> MemoryPlan:
 
 
 def available_bytes(limits: Sequence[str] = CGROUP_LIMITS) -> int:
-    """Memory this process may use: the container's limit, which the first of some files says, else the machine's."""
+    """Return the memory this process may use, in bytes: the container's limit, as a file says, else the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in limits:
         text = _read(path)
@@ -123,7 +131,7 @@ def available_bytes(limits: Sequence[str] = CGROUP_LIMITS) -> int:
 
 
 def available_cpus(quota_file: str = CGROUP_CPU) -> int:
-    """Processors this process may use: its affinity, cut by the container's quota, which a file says."""
+    """Return the number of processors this process may use: its affinity, cut by the container's quota."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     quota, _, period = _read(quota_file).partition(" ")
     if quota.isdigit() and period.isdigit() and int(period):

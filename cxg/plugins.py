@@ -74,7 +74,7 @@ class Plugins:
 
     @property
     def sees_requests(self) -> bool:
-        """Whether a plugin must see each request, so that none may be answered before Flask."""
+        """Tell whether a plugin must see each request, so that none may be answered before Flask."""
         return any(_SEE_REQUESTS & plugin.hooks.keys() for plugin in self.plugins)
 
     def attach(self, app: Flask) -> None:
@@ -133,6 +133,9 @@ class Plugins:
             # A shared cache must not give one visitor's answer to others.
             response.cache_control.public = False
             response.cache_control.private = True
+            if "/api/" in request.path and response.cache_control.immutable:
+                # Nor must a browser give it to the next visitor without asking.
+                response.headers["Cache-Control"] = "private, no-cache"
         for plugin, request_finished in self._hooks("request_finished"):
             with _named(plugin.path, "request_finished"):
                 request_finished(request, response)

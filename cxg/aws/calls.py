@@ -31,7 +31,7 @@ HOP_LIMIT_HINT = (
 
 
 def split_s3(uri: str) -> tuple[str, str]:
-    """Bucket and key (no slash at either end) of an ``s3://bucket/key`` URI."""
+    """Return the bucket and key (no slash at either end) of an ``s3://bucket/key`` URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key.strip("/")
 
@@ -74,7 +74,7 @@ class Aws:
         self._environment, self._client, self._metadata_s = environment, make_client, metadata_s
 
     def bucket_region(self, bucket: str, endpoint_url: str | None = None) -> str | None:
-        """Region a bucket is in; None when the store does not tell.
+        """Return the region a bucket is in; None when the store does not tell.
 
         AWS names the region in a header of any answer, a refusal included, so that neither
         credentials nor permissions are needed. Some S3-compatible stores want a signature first.
@@ -94,7 +94,7 @@ class Aws:
         return None
 
     def find_credentials(self) -> str | None:
-        """How credentials were found (``env``, ``iam-role``, ...); None when there are none.
+        """Tell how credentials were found (``env``, ``iam-role``, ...); None when there are none.
 
         Looks where TileDB will look. The credentials themselves are not kept.
         """
@@ -169,7 +169,7 @@ class Aws:
         )
 
     def read_object(self, uri: str, region: str | None, endpoint_url: str | None, unsigned: bool = False) -> bytes:
-        """Content of one small S3 object.
+        """Return the content of one small S3 object.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Aws:
         return content
 
     def has_objects(self, uri: str, region: str | None, endpoint_url: str | None, unsigned: bool = False) -> bool:
-        """Whether anything lies below an S3 prefix, which also proves the right to list it.
+        """Tell whether anything lies below an S3 prefix, which also proves the right to list it.
 
         Raises
         ------
@@ -206,7 +206,7 @@ class Aws:
     def list_written(
         self, uri: str, region: str | None, endpoint_url: str | None, unsigned: bool, most: int
     ) -> list[tuple[str, datetime]]:
-        """Path below an S3 prefix and time of the last write, of at most so many objects.
+        """Return the path below an S3 prefix and time of the last write, of at most so many objects.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class Aws:
             ]
 
     def read_secret(self, name: str, region: str) -> str:
-        """Text of a secret in AWS Secrets Manager.
+        """Return the text of a secret in AWS Secrets Manager.
 
         Raises
         ------

@@ -69,6 +69,6 @@ def readable_errors(what: str) -> Iterator[None]:
 
 
 def sentence(error: Exception) -> str:
-    """Text of an error on one line, with a full stop."""
+    """Return the text of an error on one line, with a full stop."""
     text = one_line(error)
     return text if text.endswith(".") else text + "."

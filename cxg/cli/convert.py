@@ -25,6 +25,8 @@ from cxg.errors import ConversionError
 from cxg.links import link_problem
 
 EXIT_INPUT = 2
+# The web client reads the expression of all genes of a set that is opened.
+MOST_MARKERS = 200
 _FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
 
 
@@ -59,6 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_percent,
         default=100.0,
         help="write X as one dense array if at least this much of it is non-zero (default: 100, never)",
+    )
+    add(
+        "--gene-sets",
+        metavar="FILE",
+        type=Path,
+        help="gene sets to store: .csv with the columns gene_set_name, gene_set_description, gene_symbol, "
+        "gene_description, or .gmt",
+    )
+    add(
+        "--markers",
+        metavar="N",
+        type=_count,
+        default=Options.markers,
+        help="first N genes of each group in uns['rank_genes_groups'], as gene sets (default: %(default)s; 0: none)",
     )
     add("--check", action="store_true", help="read everything and report, but write no CXG")
     add("--overwrite", action="store_true", help="replace an existing CXG")
@@ -141,6 +157,8 @@ def _options(args: argparse.Namespace) -> Options:
         make_unique=args.make_unique,
         custom_colors=not args.disable_custom_colors,
         sparse_threshold=args.sparse_threshold,
+        gene_sets=args.gene_sets,
+        markers=args.markers,
     )
 
 
@@ -163,6 +181,13 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise ConversionError(f"{args.output}: only folders and s3:// are possible outputs.")
     if args.report is not None and not args.report.absolute().parent.is_dir():
         raise ConversionError(f"--report: the folder {args.report.absolute().parent} does not exist.")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MOST_MARKERS:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {MOST_MARKERS} is needed")
+    return value
 
 
 def _percent(text: str) -> float:

@@ -20,7 +20,7 @@ class Check:
 
 
 def as_text(checks: list[Check]) -> str:
-    """The outcome for a person: a line for each check, details below it."""
+    """Return the outcome for a person: a line for each check, details below it."""
     lines = []
     for check in checks:
         lines.append(f"{_SIGNS[check.status]:<5} {check.name}: {check.text}")
@@ -31,7 +31,7 @@ def as_text(checks: list[Check]) -> str:
 
 
 def as_json(checks: list[Check]) -> str:
-    """The outcome as one JSON object: `status`, and `checks` with name, status, text, details."""
+    """Return the outcome as one JSON object: `status`, and `checks` with name, status, text, details."""
     statuses = {check.status for check in checks}
     overall = next((status for status in (FAILED, WARNING) if status in statuses), OK)
     return json.dumps({"status": overall, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"

@@ -24,7 +24,8 @@ def find_rewritten(uris: Iterable[str], region: str | None, s3: S3Access) -> Ite
 
     Parameters
     ----------
-    region : of their bucket
+    region : str or None
+        Region of their bucket.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def rewritten(written: Iterable[tuple[str, datetime]]) -> Iterator[str]:
 
     Parameters
     ----------
-    written : path in the dataset and time of the last write, of each object
+    written : iterable of (str, datetime)
+        Path in the dataset and time of the last write, of each object.
     """
     times = dict(written)
     commits = {

@@ -114,7 +114,7 @@ class Moments:
 
     @property
     def is_finite(self) -> bool:
-        """True if no gene had NaN or infinity; only then does `minus` give the same as adding."""
+        """Tell whether no gene had NaN or infinity; only then does `minus` give the same as adding."""
         return bool(np.isfinite(self.total).all() and np.isfinite(self.total_squares).all())
 
     def minus(self, other: Moments) -> Moments:
@@ -143,7 +143,7 @@ class Moments:
         return rest
 
     def keeps_digits(self, whole: Moments) -> bool:
-        """Whether what `whole.minus` gave, this set, is as good as adding up its cells.
+        """Tell whether what `whole.minus` gave, this set, is as good as adding up its cells.
 
         The sums of the whole are off by some 1e-14 of themselves, and what is left keeps that error. A gene's variance
         is what counts: the spread of its values here must not be small beside the squares of the whole. Genes of which

@@ -28,10 +28,13 @@ class Parts:
 
     Attributes
     ----------
-    column : position of the column that is used
+    column : int
+        Position of the column that is used.
     labels : (k,) int64, sorted labels that are taken whole; without any the set is best read as it is
-    missing : cells of the set that have other labels, sorted
-    surplus : cells that have those labels and are not in the set, sorted
+    missing : IndexArray
+        Cells of the set that have other labels, sorted.
+    surplus : IndexArray
+        Cells that have those labels and are not in the set, sorted.
     """
 
     column: int
@@ -48,8 +51,10 @@ def take_apart(
     Parameters
     ----------
     cells : (k,) sorted, unique
-    label_cost : what reading the sums of one label takes, as a number of cells
-    only_whole : use no label of which a cell is not in the set, so that nothing is subtracted
+    label_cost : float
+        What reading the sums of one label takes, as a number of cells.
+    only_whole : bool
+        Use no label of which a cell is not in the set, so that nothing is subtracted.
     """
     nothing = np.zeros(0, np.int64)
     sample = cells[:: max(1, len(cells) // _SAMPLE)]

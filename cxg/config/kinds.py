@@ -26,10 +26,10 @@ class Kind(Protocol):
 
     @property
     def expected(self) -> str:
-        """The allowed values in words, to follow 'must be'."""
+        """Return the allowed values in words, to follow 'must be'."""
 
     def read(self, node: yaml.Node, name: str, complain: Complain) -> Any:
-        """Value of `node`, or None after a complaint that starts with `name`."""
+        """Return the value of `node`, or None after a complaint that starts with `name`."""
 
 
 def _or_null(expected: str, null: bool) -> str:
@@ -62,7 +62,7 @@ class Whole:
 
     @property
     def expected(self) -> str:
-        """The bounds in words."""
+        """Return the bounds in words."""
         bounds = f"of {self.low} or more" if self.high is None else f"from {self.low} to {self.high}"
         return _or_null(f"a whole number {bounds}", self.null)
 
@@ -88,7 +88,7 @@ class Number:
 
     @property
     def expected(self) -> str:
-        """The bound in words."""
+        """Return the bound in words."""
         bound = f"more than {self.low:g}" if self.above else f"of {self.low:g} or more"
         return _or_null(f"a number {bound}", self.null)
 
@@ -120,7 +120,7 @@ class Text:
 
     @property
     def expected(self) -> str:
-        """The kind of text in words."""
+        """Return the kind of text in words."""
         return _or_null(self.what, self.null)
 
     def read(self, node: yaml.Node, name: str, complain: Complain) -> str | None:
@@ -159,7 +159,7 @@ class SwitchOrText:
 
     @property
     def expected(self) -> str:
-        """The choices in words."""
+        """Return the choices in words."""
         return f"true, false or {self.what}"
 
     def read(self, node: yaml.Node, name: str, complain: Complain) -> bool | str | None:

@@ -21,7 +21,7 @@ class Names:
 
     @property
     def expected(self) -> str:
-        """The list in words."""
+        """Return the list in words."""
         return f"a list of {self.what}"
 
     def read(self, node: yaml.Node, name: str, complain: Complain) -> tuple[str, ...]:

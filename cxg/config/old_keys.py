@@ -124,8 +124,10 @@ def later_layout(path: Path, is_key: Callable[[Path], bool]) -> Later | None:
 
     Parameters
     ----------
-    path : the key as found.
-    is_key : tells whether a path is a key of this configuration (not a section).
+    path : Path
+        The key as found.
+    is_key : callable
+        Tells whether a path is a key of this configuration (not a section).
 
     Returns
     -------
@@ -145,7 +147,7 @@ def later_layout(path: Path, is_key: Callable[[Path], bool]) -> Later | None:
 
 
 def is_later_section(path: Path) -> bool:
-    """Whether a section belongs to a later layout."""
+    """Tell whether a section belongs to a later layout."""
     if path[0] in {"dataset", "default_dataset", "per_dataset_config", "external"}:
         return True
     return path[0] == "server" and path[1:2] in [("app",), ("authentication",), ("gene_info",)] + [

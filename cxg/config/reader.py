@@ -42,9 +42,12 @@ def load(text: str, overrides: Mapping[str, str], source: str = "config.yaml") -
 
     Parameters
     ----------
-    text : the YAML file's content; empty means all defaults.
-    overrides : environment variables; those of `ENVIRONMENT` that name a key win over the file, empty ones are ignored.
-    source : the file's name, for messages.
+    text : str
+        The YAML file's content; empty means all defaults.
+    overrides : mapping of str to str
+        Environment variables; those of `ENVIRONMENT` that name a key win over the file, empty ones are ignored.
+    source : str
+        The file's name, for messages.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def section_of(one: dataclasses.Field[Any]) -> type | None:
 
 
 def iterate_keys(cls: type = Config, path: Path = ()) -> Iterator[tuple[Path, dataclasses.Field[Any]]]:
-    """Every key of the configuration with its dataclass field, in the file's order."""
+    """Return every key of the configuration with its dataclass field, in the file's order."""
     for one in dataclasses.fields(cls):
         section = section_of(one)
         if section is not None:
@@ -101,7 +104,7 @@ class _Reader:
         self.complain(node.start_mark.line + 1, sentence)
 
     def read_section(self, path: Path, cls: type | None, node: yaml.Node | None, line: int) -> dict[str, Any]:
-        """Values of one section by key; `cls` is None in a section without any living key."""
+        """Return the values of one section by key; `cls` is None in a section without any living key."""
         values: dict[str, Any] = {}
         if node is None or is_tagged(node, "null"):
             return values

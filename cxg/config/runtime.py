@@ -32,7 +32,7 @@ class AwsEnvironment:
         )
 
     def endpoint_of(self, locator: S3Locator) -> str | None:
-        """Address of the S3-compatible store in use; None for AWS itself."""
+        """Return the address of the S3-compatible store in use; None for AWS itself."""
         return locator.endpoint_url or self.endpoint_url
 
 
@@ -99,23 +99,23 @@ class Runtime:
 
     @property
     def memory_mb(self) -> int | None:
-        """Memory to share out, in MB. Raises `ConfigError`, as the others, when the text is not such a number."""
+        """Return the memory to share out, in MB; raises `ConfigError`, as the others, where it is not such a number."""
         return read_number(self.numbers, "CXG_MEMORY_MB", 1, "MB")
 
     @property
     def workers(self) -> int | None:
-        """Worker processes; hosting platforms name them in WEB_CONCURRENCY."""
+        """Return the number of worker processes; hosting platforms name them in WEB_CONCURRENCY."""
         own = read_number(self.numbers, "CXG_WORKERS", 1, "processes")
         return own or read_number(self.numbers, "WEB_CONCURRENCY", 1, "processes")
 
     @property
     def threads(self) -> int | None:
-        """Threads of each worker."""
+        """Return the number of threads of each worker."""
         return read_number(self.numbers, "CXG_THREADS", 1, "threads")
 
     @property
     def cache_mb(self) -> int | None:
-        """Most that the copies may take, in MB; 0 switches them off."""
+        """Return the most that the copies may take, in MB; 0 switches them off."""
         return read_number(self.numbers, "CXG_CACHE_MB", 0, "megabytes")
 
 

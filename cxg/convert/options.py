@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Options:
         Keep the colours in `uns`.
     sparse_threshold : float
         Per cent of non-zeros at which X is written as one dense array; 100 never does.
+    gene_sets : Path or None
+        File of gene sets, `.csv` or `.gmt`, to store.
+    markers : int
+        Genes to take for each group of `uns["rank_genes_groups"]`; 0 takes none.
     """
 
     title: str | None = None
@@ -36,3 +41,5 @@ class Options:
     make_unique: bool = False
     custom_colors: bool = True
     sparse_threshold: float = 100.0
+    gene_sets: Path | None = None
+    markers: int = 20

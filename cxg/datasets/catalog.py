@@ -125,10 +125,10 @@ class Catalog:
         entry.used_s = self._clock()
         return entry.dataset.identity
 
-    def recheck(self, name: str) -> None:
-        """Have the dataset's files listed again before its next lease, after a read went wrong."""
+    def recheck(self, name: str, older_than_s: float = 0.0) -> None:
+        """Have the dataset's files listed again before its next lease, unless they were listed `older_than_s` ago."""
         entry = self._entries.get(name)
-        if entry is not None:
+        if entry is not None and self._clock() - entry.checked_s >= older_than_s:
             entry.checked_s = float("-inf")
 
     def list_files(self, name: str) -> str:

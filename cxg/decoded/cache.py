@@ -48,10 +48,14 @@ class DecodedCache:
 
     Parameters
     ----------
-    catalog : leases the dataset while it is decoded
-    cache : where the copies are, and what they may take together; None keeps none
-    reading : entered for each part that is read, so that it does not take memory beside other long reads
-    pace : when copies are made, and how often their use is noted
+    catalog : Catalog
+        Leases the dataset while it is decoded.
+    cache : CacheFolder or None
+        Where the copies are, and what they may take together; None keeps none.
+    reading : callable
+        Entered for each part that is read, so that it does not take memory beside other long reads.
+    pace : Pace
+        When copies are made, and how often their use is noted.
     """
 
     def __init__(
@@ -81,11 +85,11 @@ class DecodedCache:
         self._visits.note()
 
     def expression(self, dataset: Dataset) -> Expression:
-        """Expression of an open dataset, from its copies where that is possible."""
+        """Return the expression of an open dataset, from its copies where that is possible."""
         return Expression(dataset, self)
 
     def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
-        """Decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet.
+        """Return the decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet.
 
         What reads them may raise CopyDamaged; whoever calls it then reads the CXG, and tells `replace`.
         """
@@ -93,18 +97,18 @@ class DecodedCache:
         return found
 
     def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
-        """Values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
+        """Return the values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
         stored = self._load(dataset, lambda copy: copy.column(dataset, name))
         values: ColumnValues = dataset.obs.read(name) if stored is None else dataset.obs.decode(name, stored)
         return values
 
     def embedding(self, dataset: Dataset, name: str) -> NDArray[np.float32]:
-        """One embedding, from the copy where there is one; as `Dataset.read_embedding`."""
+        """Return one embedding, from the copy where there is one; as `Dataset.read_embedding`."""
         stored = self._load(dataset, lambda copy: copy.embedding(dataset, name))
         return dataset.read_embedding(name) if stored is None else stored
 
     def labels(self, dataset: Dataset) -> CheckedLabels | None:
-        """Sums over the cells of each label of an open dataset, once their labels were compared with obs."""
+        """Return the sums over the cells of each label of an open dataset, once their labels were compared with obs."""
         find = partial(find_labels, dataset, partial(self.obs_column, dataset))
         found: CheckedLabels | None = self._kept.find_or_make(
             dataset, _LABELS, find, lambda labels: 0 if labels is None else labels.nbytes
@@ -123,8 +127,10 @@ class DecodedCache:
 
         Parameters
         ----------
-        what : "columns", "obs" or "var"
-        stamp : of the copy that was read
+        what : str
+            "columns", "obs" or "var".
+        stamp : Stamp
+            Stamp of the copy that was read.
         """
         name = _folder_name(dataset, what)
         with self._lock:

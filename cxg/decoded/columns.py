@@ -47,12 +47,15 @@ class ColumnStore:
 
     Parameters
     ----------
-    folder : as `write_columns` left it
-    copy : what the copy is called
+    folder : Path
+        Folder that `write_columns` filled.
+    copy : str
+        Name of the copy.
 
     Attributes
     ----------
-    stamp : tells this copy from one that is made later
+    stamp : Stamp
+        Tells this copy from one that is made later.
 
     Raises
     ------
@@ -68,7 +71,7 @@ class ColumnStore:
         self._checked: dict[str, Stamp] = {}
 
     def held_bytes(self) -> int:
-        """Memory that it takes while it is open."""
+        """Return the memory that it takes while it is open, in bytes."""
         return self._manifest.nbytes
 
     def is_unchanged(self) -> bool:
@@ -76,12 +79,12 @@ class ColumnStore:
         return manifest_stamp(self._folder) == self.stamp
 
     def column(self, dataset: Dataset, name: str) -> NDArray[Any] | None:
-        """One column of `obs` as `Annotations.read_stored` gives it, (n_obs,); None where there is no copy."""
+        """Return one column of `obs` as `Annotations.read_stored` gives it, (n_obs,); None where there is no copy."""
         numbers = (number for number, column in enumerate(dataset.obs.columns) if column.name == name)
         return self._load("obs", next(numbers, None), dataset.n_obs)
 
     def embedding(self, dataset: Dataset, name: str) -> NDArray[np.float32] | None:
-        """One embedding, (n_obs, 2) float32 in Fortran order; None where there is no copy."""
+        """Return one embedding, (n_obs, 2) float32 in Fortran order; None where there is no copy."""
         number = dataset.embeddings.index(name) if name in dataset.embeddings else None
         return self._load("emb", number, dataset.n_obs)
 

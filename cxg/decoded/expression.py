@@ -34,10 +34,10 @@ class DecodedCopies(Protocol):
     """Where decoded copies come from: `cxg.decoded.cache.DecodedCache`."""
 
     def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
-        """Decoded cells ("obs") or genes ("var"), or None."""
+        """Return the decoded cells ("obs") or genes ("var"), or None."""
 
     def labels(self, dataset: Dataset) -> CheckedLabels | None:
-        """Sums over the cells of each label, or None."""
+        """Return the sums over the cells of each label, or None."""
 
     def drop_labels(self, dataset: Dataset) -> None:
         """Use the sums of labels no more; they cannot be read."""
@@ -58,12 +58,12 @@ class Expression:
 
     @property
     def rows_are_decoded(self) -> bool:
-        """Whether there is a copy by cell, which several threads can read at a time."""
+        """Tell whether there is a copy by cell, which several threads can read at a time."""
         return self._copies.find(self._dataset, "obs") is not None
 
     @property
     def labels(self) -> CheckedLabels | None:
-        """Sums over the cells of each label, where there are any that belong to obs."""
+        """Return the sums over the cells of each label, where there are any that belong to obs."""
         return self._copies.labels(self._dataset)
 
     def drop_labels(self) -> None:
@@ -71,7 +71,7 @@ class Expression:
         self._copies.drop_labels(self._dataset)
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
-        """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
+        """Return the expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
         store = self._copies.find(self._dataset, "var")
         if store is not None:
             with self._replacing("var", store):
@@ -87,7 +87,7 @@ class Expression:
         return self._dataset.sum_X_columns(genes)
 
     def iter_rows(self, cells: IndexArray, pause: Pause = lambda: False) -> Iterator[SparseBlock | DenseBlock]:
-        """Values of `cells` (sorted, unique) in blocks of bounded size, each cell once.
+        """Yield the values of `cells` (sorted, unique) in blocks of bounded size, each cell once.
 
         Parameters
         ----------

@@ -23,7 +23,8 @@ class CheckedLabels:
 
     Attributes
     ----------
-    log1p : whether they are sums of ln(1+x), else of x
+    log1p : bool
+        Whether they are sums of ln(1+x), else of x.
     columns : list of (codes of all cells, cells of each label)
     """
 
@@ -34,11 +35,11 @@ class CheckedLabels:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Return the memory that it takes, in bytes."""
         return self._sums.nbytes + sum(codes.nbytes for codes, _ in self.columns)
 
     def add_up(self, column: int, labels: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Sums and sums of squares over the cells of some labels (sorted) of a column, by its position: (n_var,) each.
+        """Return the sums and sums of squares over the cells of some labels (sorted) of the column at a position.
 
         Raises
         ------
@@ -53,7 +54,8 @@ def find_labels(dataset: Dataset, read_column: Callable[[str], ColumnValues]) ->
 
     Parameters
     ----------
-    read_column : reads a column of obs
+    read_column : callable
+        Reads a column of obs.
 
     Raises
     ------

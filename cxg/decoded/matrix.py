@@ -40,12 +40,15 @@ class DecodedMatrix:
 
     Parameters
     ----------
-    folder : as `build` left it
-    copy : what the copy is called
+    folder : Path
+        Folder that `build` filled.
+    copy : str
+        Name of the copy.
 
     Attributes
     ----------
-    stamp : tells this copy from one that is made later
+    stamp : Stamp
+        Tells this copy from one that is made later.
 
     Raises
     ------
@@ -68,7 +71,7 @@ class DecodedMatrix:
         self._held_bytes = self._indptr.nbytes + self._checked.nbytes + manifest.nbytes
 
     def held_bytes(self) -> int:
-        """Memory that it takes while it is open, and a share for its two open files, which are bounded so."""
+        """Return the memory that it takes while it is open, in bytes, with a share for its two files."""
         return self._held_bytes + OPEN_DECODED_BYTES
 
     def is_unchanged(self) -> bool:
@@ -76,14 +79,14 @@ class DecodedMatrix:
         return self._other.is_unchanged() and self._value.is_unchanged()
 
     def line(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Positions on the other axis, ascending, and values of one line: (k,) each."""
+        """Return the positions on the other axis, ascending, and values of one line: (k,) each."""
         if not self._checked[number]:
             self._check(np.array([number]))
         starts, stops = [int(self._indptr[number])], [int(self._indptr[number + 1])]
         return self._other.read(starts, stops), self._value.read(starts, stops)
 
     def pieces(self, lines: IndexArray) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-        """Positions on the other axis and values of `lines` (sorted, unique), about a million in each piece."""
+        """Yield positions on the other axis and values of `lines` (sorted, unique), about a million in each piece."""
         return map(self.piece, self.parts(lines))
 
     def parts(self, lines: IndexArray) -> list[IndexArray]:
@@ -93,7 +96,7 @@ class DecodedMatrix:
         return [part for part in np.split(lines, np.unique(cuts) + 1) if len(part)]
 
     def piece(self, lines: IndexArray) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Positions on the other axis and values of some lines (sorted, unique, at least one)."""
+        """Return the positions on the other axis and values of some lines (sorted, unique, at least one)."""
         if not self._checked[lines].all():
             self._check(lines[~self._checked[lines]])
         starts, stops = self._runs(lines)
@@ -132,7 +135,7 @@ class _Items(CheckedFile):
         self.check(starts * self._dtype.itemsize, stops * self._dtype.itemsize)
 
     def read(self, starts: list[int], stops: list[int]) -> NDArray[Any]:
-        """The items from each start to its stop, one run after the other; raises as `read_into`."""
+        """Read the items from each start to its stop, one run after the other; raises as `read_into`."""
         size = self._dtype.itemsize
         out = np.empty(sum(stops) - sum(starts), self._dtype)
         room, at = out.view(np.uint8).data, 0
@@ -146,7 +149,7 @@ class _Items(CheckedFile):
 
 
 def read_columns(store: DecodedMatrix, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:
-    """Expression of `genes` in every cell, from a copy by gene: (n_obs, k) float32, column-major."""
+    """Return the expression of `genes` in every cell, from a copy by gene: (n_obs, k) float32, column-major."""
     out = np.zeros((n_obs, len(genes)), np.float32, order="F")
     for column, gene in enumerate(genes.tolist()):
         cells, values = store.line(gene)

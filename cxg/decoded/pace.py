@@ -36,14 +36,21 @@ class Pace:
 
     Attributes
     ----------
-    delay_s : between the first visit of a dataset and its decoding
-    again_after_s : what another dataset pushed out is made again, but not at every request
-    touch_s : how often the use of a copy is noted
-    quiet_s, patience_s : decoding pauses for so long after a visit, but no longer than so much in one go, since threads
-        of one process share one interpreter
-    tick_s : how often a pause looks whether the process ends
-    clock, sleep : the system's
-    start : runs work in the background
+    delay_s : float
+        Time between the first visit of a dataset and its decoding.
+    again_after_s : float
+        A copy that another dataset pushed out is made again after so long, not at every request.
+    touch_s : float
+        How often the use of a copy is noted.
+    quiet_s, patience_s : float
+        Decoding pauses for so long after a visit, but no longer than so much in one go, since threads of one process
+        share one interpreter.
+    tick_s : float
+        How often a pause looks whether the process ends.
+    clock, sleep : callable
+        By default those of the system.
+    start : callable
+        Runs work in the background.
     """
 
     delay_s: float = 2.0
@@ -82,7 +89,7 @@ class Visits:
         self._last_s = self._pace.clock()
 
     def politely(self, read: ReadRange, reading: Callable[[], AbstractContextManager[None]]) -> ReadRange:
-        """`read` as it is, but waiting while visitors ask, for a bounded time at each range, and inside `reading`."""
+        """Wrap `read`: it waits while visitors ask, for a bounded time at each range, and runs inside `reading`."""
         pace = self._pace
 
         def read_range(start: int, stop: int) -> Any:

@@ -35,7 +35,8 @@ class Annotations:
 
     Attributes
     ----------
-    axis : "obs" or "var"
+    axis : str
+        "obs" or "var".
     n : int
         Rows: cells for `obs`, genes for `var`.
     index : str

@@ -22,7 +22,7 @@ from cxg.format.annotations import Annotations, parse_json
 from cxg.format.columns import ColumnValues, label_texts
 from cxg.format.coordinates import narrowed
 from cxg.format.genesets import read_genesets
-from cxg.format.layout import X_LABEL_SUMS, X_TOTALS, looks_like_counts
+from cxg.format.layout import GENESETS_KEY, X_LABEL_SUMS, X_TOTALS, looks_like_counts
 from cxg.format.local_array import read_from
 from cxg.format.matrix import open as matrix
 from cxg.format.matrix import query as reading
@@ -110,7 +110,7 @@ class Dataset:
         self.version, self.corpora, self.title, self.about = about.version, about.corpora, about.title, about.about
         self.colors = about.colors
         self.genesets = read_genesets(
-            parse_json(self.obs.meta.get("genesets"), "genesets", self._warnings), self._warnings
+            parse_json(self.obs.meta.get(GENESETS_KEY), GENESETS_KEY, self._warnings), self._warnings
         )
         self.default_embedding = next((one for one in about.default_embeddings if one in self.embeddings), None)
 
@@ -143,7 +143,7 @@ class Dataset:
         return narrowed(self.stored_embedding(name, 0, self.n_obs - 1)).T
 
     def stored_embedding(self, name: str, first: int, last: int) -> NDArray[Any]:
-        """First two dimensions of some consecutive cells, in the type they are stored in: (2, last - first + 1).
+        """Return two coordinates of some consecutive cells, in the type they are stored in: (2, last - first + 1).
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Dataset:
         return values.reshape(2, last - first + 1)
 
     def read_X_columns(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:  # noqa: N802  (X is the field's name)
-        """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
+        """Return the expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Dataset:
         return self.expression().sum_columns(genes)
 
     def iter_X_rows(self, cells: NDArray[np.int64]) -> Iterator[SparseBlock | DenseBlock]:  # noqa: N802
-        """Values of `cells` (sorted, unique) in blocks of bounded size.
+        """Yield the values of `cells` (sorted, unique) in blocks of bounded size.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Dataset:
         return self.expression().iter_rows(cells)
 
     def sparse_expression(self) -> Sparse | None:
-        """X, if it can be read and few of its values are not zero, so that a decoded copy is smaller than a dense one.
+        """Return X, if it can be read and is so sparse that a decoded copy is smaller than a dense one; else None.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Dataset:
 
     @property
     def totals(self) -> Totals | None:
-        """Stored sums over all cells; None when the converter left none."""
+        """Return the stored sums over all cells; None when the converter left none."""
         if not self._has_totals:
             return None
         found: Totals | None = self._storage.open_objects.find_or_make(
@@ -240,7 +240,7 @@ class Dataset:
 
     @cached_property
     def looks_like_counts(self) -> bool:
-        """Whether X, without a negative value, spans so wide a range that it must be counts.
+        """Tell whether X, without a negative value, spans so wide a range that it must be counts.
 
         What a converter or a portal left is believed, but for a claim of counts where a value is negative.
         """
@@ -255,21 +255,21 @@ class Dataset:
 
     @property
     def gene_positions(self) -> Positions:
-        """Where in `var` each gene name stands; names may repeat in foreign files."""
+        """Return where in `var` each gene name stands; names may repeat in foreign files."""
         return self._storage.open_objects.find_or_make(
             self, "gene positions", self._index_genes, lambda positions: positions.nbytes
         )
 
     @property
     def knows_gene_positions(self) -> bool:
-        """Whether `gene_positions` is there already."""
+        """Tell whether `gene_positions` is there already."""
         return "gene positions" in self._storage.open_objects.owned(self)
 
     def _index_genes(self) -> Positions:
         return Positions(label_texts(self.var.read(self.var.index)))
 
     def expression(self) -> matrix.Matrix:
-        """X, opened at the first call.
+        """Return X, opened at the first call.
 
         Raises
         ------
@@ -284,7 +284,7 @@ class Dataset:
             return self._matrix
 
     def claim_prefetch(self) -> bool:
-        """Whether `prefetch` should be called: once, for a dataset on S3."""
+        """Tell whether `prefetch` should be called: once, for a dataset on S3."""
         with self._lock:
             taken, self._is_prefetched = not self._is_prefetched, True
             return taken

@@ -39,6 +39,8 @@ CORPORA_KEY = "corpora"
 # Metadata of obs and var.
 SCHEMA_KEY = "cxg_schema"
 INDEX_HINT = "index"
+GENESETS_KEY = "genesets"
+"""Of obs: JSON list of gene sets."""
 
 INDEX_STEM = "name_"
 """Our index column is called `name_0`, or the first `name_<n>` that is free."""

@@ -187,7 +187,7 @@ def _rows_with_values(
 
 
 def values_mask(name: str, wanted: Sequence[Wanted], column: ColumnValues) -> BoolArray:
-    """Rows of a text, boolean or categorical column that hold one of the wanted values.
+    """Find the rows of a text, boolean or categorical column that hold one of the wanted values.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def _is_wanted(label: Label, texts: frozenset[str], numbers: frozenset[float]) -
 
 
 def range_mask(name: str, bounds: Bounds, column: ColumnValues) -> BoolArray:
-    """Rows of a numeric column within bounds, both ends included.
+    """Find the rows of a numeric column within bounds, both ends included.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ class SmallArrays:
         return array
 
     def fetches(self) -> Iterator[Callable[[], Any]]:
-        """What copies the files that a visitor's browser asks for first; each may be called in a thread of its own.
+        """Return calls that copy the files a visitor's browser asks for first; each may run in a thread of its own.
 
         The columns of obs without the names of the cells, the embeddings, the names of the genes and the sums over
         all cells.

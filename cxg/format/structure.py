@@ -29,9 +29,12 @@ class ArrayFiles:
 
     Attributes
     ----------
-    fragments : those visible to TileDB
-    problem : what is wrong, if anything
-    about_tiles_bytes : size of the files that say where each tile is
+    fragments : tuple of str
+        Fragments that are visible to TileDB.
+    problem : str or None
+        What is wrong, if anything.
+    about_tiles_bytes : int
+        Size of the files that say where each tile is.
     """
 
     fragments: tuple[str, ...]
@@ -45,7 +48,8 @@ class ArrayLayout:
 
     Attributes
     ----------
-    opening : what TileDB reads when it opens the array and before it reads values
+    opening : tuple of Entry
+        What TileDB reads when it opens the array and before it reads values.
     """
 
     name: str
@@ -54,11 +58,11 @@ class ArrayLayout:
 
     @property
     def files(self) -> tuple[Entry, ...]:
-        """All of them."""
+        """Return the paths of all files."""
         return (*self.opening, *self._data)
 
     def data(self, attributes: Iterable[int]) -> list[Entry]:
-        """Files with the values of some attributes, by their numbers in the schema."""
+        """Return the files with the values of some attributes, by their numbers in the schema."""
         wanted = {f"a{number}{kind}.tdb" for number in attributes for kind in ("", "_var", "_validity")}
         return [entry for entry in self._data if entry.path.rsplit("/", 1)[1] in wanted]
 

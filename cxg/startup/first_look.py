@@ -29,8 +29,10 @@ class FirstLook:
     Attributes
     ----------
     problems : {name: sentence} of the datasets that cannot be served, or lack something
-    looked_at, total : how many were opened, and how many there are
-    unopened : why the one dataset of a server cannot be opened; None for a dataroot
+    looked_at, total : int
+        How many datasets were opened, and how many there are.
+    unopened : str or None
+        Why the one dataset of a server cannot be opened; None for a dataroot.
     """
 
     def __init__(self, config: Config, runtime: Runtime) -> None:
@@ -49,7 +51,7 @@ class FirstLook:
         thread.join(within_s)
 
     def lines(self) -> Iterator[str]:
-        """Sentences for the console."""
+        """Return the sentences for the console."""
         # Taken at once, as the look may still go on.
         problems, looked_at = list(self.problems.items()), self.looked_at
         for name, sentence in problems[:_MOST_LINES]:

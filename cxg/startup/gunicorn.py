@@ -18,7 +18,7 @@ _KEEPALIVE_S = 75
 
 
 def gunicorn_command(host: str, port: int, workers: int, threads: int) -> list[str]:
-    """Command that serves `cxg.web.wsgi:app`; its configuration travels in the environment.
+    """Return the command that serves `cxg.web.wsgi:app`; its configuration travels in the environment.
 
     The application is loaded before the fork, so workers share its memory; threads, because
     reading and compressing release Python's lock.

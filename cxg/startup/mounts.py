@@ -50,11 +50,16 @@ class Wanted:
 
     Attributes
     ----------
-    uri : the dataroot as configured
-    setting : variable or key that holds it, for messages
-    source : what `mount` takes as the device: ``<server>@tcp:/<name>``, or ``bucket/prefix``
-    folder : part of the file system that is the dataroot; "" for all of it
-    kind : ``lustre`` or ``s3``
+    uri : str
+        The dataroot as configured.
+    setting : str
+        Variable or key that holds it, for messages.
+    source : str
+        What `mount` takes as the device: ``<server>@tcp:/<name>``, or ``bucket/prefix``.
+    folder : str
+        Part of the file system that is the dataroot; "" for all of it.
+    kind : str
+        ``lustre`` or ``s3``.
     """
 
     uri: str
@@ -129,7 +134,7 @@ def ensure_mounted(
     run: Run | None = None,
     which: Which = shutil.which,
 ) -> str:
-    """Path that is the dataroot, mounting what it asks for unless that is mounted already.
+    """Mount what a dataroot asks for, unless that is mounted already, and return its path.
 
     Parameters
     ----------
@@ -200,7 +205,7 @@ def verify(wanted: Wanted, present: Mounted) -> str:
 
 
 def mount_command(wanted: Wanted, point: str, options: S3Options, which: Which) -> tuple[list[str], dict[str, str]]:
-    """Command that mounts read-only, and the variables it needs besides the process's own.
+    """Return the command that mounts read-only, and the variables it needs besides the process's own.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Source:
 
 
 def find_config(runtime: Runtime, baked: Path, aws: Aws) -> Source:
-    """Text of the configuration, which is empty when CXG_DATAROOT alone is set.
+    """Return the text of the configuration, which is empty when CXG_DATAROOT alone is set.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class S3Access:
         self._regions: dict[str, str | None] = {}
 
     def bucket_region(self, uri: str) -> str | None:
-        """Region of the bucket of an S3 URI; None when the store does not tell.
+        """Return the region of the bucket of an S3 URI; None when the store does not tell.
 
         Raises
         ------

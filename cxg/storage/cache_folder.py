@@ -53,8 +53,10 @@ class CacheFolder:
 
     Parameters
     ----------
-    path : it is made by `is_ready`
-    budget_bytes : most that all in it may take
+    path : Path
+        Folder; `is_ready` makes it.
+    budget_bytes : int
+        Most bytes that everything in it may take.
     """
 
     def __init__(self, path: Path, budget_bytes: int) -> None:
@@ -158,7 +160,7 @@ def cache_folder(runtime: Runtime) -> CacheFolder | None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size of all files below a folder, or of one file; no link is followed, and what vanishes counts nothing."""
+    """Return the size of a file or of all files below a folder; follows no link and passes over what vanishes."""
     total = 0
     if folder.is_symlink() or not folder.is_dir():
         return _file_bytes(folder)
@@ -178,7 +180,7 @@ def remove(path: Path) -> None:
 
 
 def changed_s(path: Path) -> float:
-    """When a file or folder was last changed, in seconds since 1970; 0 when it is gone."""
+    """Tell when a file or folder was last changed, in seconds since 1970; 0 when it is gone."""
     try:
         return path.lstat().st_mtime
     except OSError:

@@ -56,7 +56,7 @@ class SummedFile:
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written so far."""
         return len(self._sums) * BLOCK_BYTES + self._filled
 
     def write(self, data: Any) -> int:

@@ -51,17 +51,17 @@ class Contexts:
 
     @property
     def generation(self) -> int:
-        """How often the contexts were replaced."""
+        """Tell how often the contexts were replaced."""
         return self._generation
 
     @property
     def uses(self) -> int:
-        """How often those of now were used."""
+        """Tell how often those of now were used."""
         return self._uses
 
     @property
     def are_made(self) -> bool:
-        """Whether any context exists, with threads of its own that a fork would lose."""
+        """Tell whether any context exists, with threads of its own that a fork would lose."""
         return bool(self._made)
 
     def on_replaced(self, listener: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class Contexts:
             self._allowed += max(0, uses)
 
     def find(self, name: str) -> Context:
-        """The context of that name that is to be used now."""
+        """Return the context of that name that is to be used now."""
         with self._lock:
             if name not in self._made:
                 self._made[name] = Context(self._settings[name], self.note_use)

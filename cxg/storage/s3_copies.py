@@ -55,9 +55,12 @@ class Copies:
 
     Parameters
     ----------
-    fetch : copies the object at a URI to a path
-    cache : where caches are kept, and what all of them may take together
-    clock : seconds
+    fetch : callable
+        Copies the object at a URI to a path.
+    cache : CacheFolder
+        Where caches are kept, and what all of them may take together.
+    clock : callable
+        Returns the time in seconds.
 
     Attributes
     ----------
@@ -79,7 +82,7 @@ class Copies:
         self._used_bytes: int | None = None
 
     def of(self, uri: str, identity: str) -> DatasetCopies:
-        """The copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
+        """Return the copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
         base = self._folder / f"{S3_PREFIX}{identity}"
         if not base.exists():
             self._make_room()

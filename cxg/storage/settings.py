@@ -14,7 +14,7 @@ from cxg.storage.listing import is_s3
 
 
 def tiledb_settings(config: Config, aws: AwsEnvironment) -> dict[str, str]:
-    """TileDB configuration for this deployment.
+    """Return the TileDB configuration for this deployment.
 
     Later entries win: our defaults, the S3 section of the configuration, then
     `adaptor.cxg_adaptor.tiledb_ctx` word for word.

@@ -70,8 +70,10 @@ class Storage:
         How the environment says to reach S3.
     cache : CacheFolder or None
         Where to keep copies of small files from S3; None keeps none.
-    open_mb : most memory for what is known of open datasets, in MB
-    dataset_mb : most that a dataset may need (`cxg.memory.MemoryPlan.dataset_mb`); None takes any
+    open_mb : int
+        Most memory for what is known of open datasets, in MB.
+    dataset_mb : int or None
+        Most that a dataset may need (`cxg.memory.MemoryPlan.dataset_mb`); None takes any.
 
     Attributes
     ----------
@@ -101,17 +103,17 @@ class Storage:
 
     @property
     def column_ctx(self) -> Context:
-        """Context for a few genes or an annotation: small read batches, many in parallel."""
+        """Return the context for a few genes or an annotation: small read batches, many in parallel."""
         return self.contexts.find("column")
 
     @property
     def row_ctx(self) -> Context:
-        """Context for long scans over rows: TileDB's large read batches."""
+        """Return the context for long scans over rows: TileDB's large read batches."""
         return self.contexts.find("row")
 
     @property
     def objects(self) -> Objects:
-        """The objects that the context for a few genes reaches; others when contexts were replaced."""
+        """Return the objects that the context for a few genes reaches; others when contexts were replaced."""
         ctx = self.column_ctx
         with self._lock:
             if self._objects_found is None or self._objects_found.ctx is not ctx:
@@ -126,7 +128,7 @@ class Storage:
         self.objects.copy(uri, target)
 
     def copies(self, uri: str, listing: Listing) -> DatasetCopies | None:
-        """Local copies of the files of a dataset on S3; None for others, and where there is no room for copies."""
+        """Return the local copies of a dataset on S3; None for others, and where there is no room for copies."""
         if not is_s3(uri):
             return None
         with self._lock:
@@ -134,7 +136,7 @@ class Storage:
         return None if copies is None else copies.of(uri, self.identity(uri, listing))
 
     def identity(self, uri: str, listing: Listing) -> str:
-        """32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
+        """Return 32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
 
         Another dataset never has the same, not even one of equal names, sizes and modification times.
         """
@@ -142,7 +144,7 @@ class Storage:
         return listing.identity(f"{store} {uri.rstrip('/')}")
 
     def listing(self, uri: str) -> Listing:
-        """All files below `uri`; empty when there is nothing.
+        """Return all files below `uri`; empty when there is nothing.
 
         Raises
         ------
@@ -167,7 +169,7 @@ class Storage:
         return from_pairs(pairs)
 
     def children(self, uri: str) -> tuple[str, ...]:
-        """Names of what lies directly below `uri`, sorted; folders only on a file system.
+        """Return the names of what lies directly below `uri`, sorted; folders only on a file system.
 
         Raises
         ------

@@ -29,6 +29,7 @@ from cxg.web import errors
 from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
+from cxg.web.answers.versioned import VersionedAddresses
 from cxg.web.client import default_folder, load_client
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
@@ -53,12 +54,16 @@ def create_app(
 
     Parameters
     ----------
-    config : with `multi_dataset.dataroot` or `single_dataset.datapath` set
-    client_dir : folder of the built web client; by default that of `runtime`
+    config : Config
+        It must set `multi_dataset.dataroot` or `single_dataset.datapath`.
+    client_dir : Path or None
+        Folder of the built web client; by default that of `runtime`.
     runtime : Runtime
         Folders of the client, pages, scripts, plugins and copies; secret key; how to reach S3.
-    plan : shares of memory; by default worked out from the machine or container
-    times : how often the catalogs look for changes
+    plan : memory.MemoryPlan or None
+        Shares of memory; by default worked out from the machine or container.
+    times : Times
+        How often the catalogs look for changes.
 
     Raises
     ------
@@ -104,6 +109,7 @@ def create_app(
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
         app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+    app.wsgi_app = VersionedAddresses(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

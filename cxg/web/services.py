@@ -11,14 +11,18 @@ from flask import Response, current_app, request
 from cxg.config import Config
 from cxg.datasets.catalog import Catalog
 from cxg.decoded.cache import DecodedCache
-from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
+from cxg.errors import DatasetInvalid, DatasetReplaced, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, Planned, Stored, accepts, matches, negotiate
 from cxg.web.answers.kept import KEPT_ROUTES, answer_key, split_path
+from cxg.web.answers.versioned import check_version, lasting, version_of
 from cxg.web.limits.admission import Admission
 from cxg.web.readiness import Readiness
 
 T = TypeVar("T")
+
+# A request for another version has the files listed again, unless that was done so short a time ago.
+_LISTED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,18 @@ class Services:
         """Answer one of the `KEPT_ROUTES` as `serve` does; the middleware answers it from then on."""
         return self.serve(name, plan, KEPT_ROUTES[split_path(request.path)[1]])
 
+    def version_of(self, dataset: Dataset) -> str:
+        """Return the version of a dataset as addresses name it."""
+        return version_of(dataset.fingerprint, self.cache.version)
+
     def with_dataset(self, name: str, read: Callable[[Dataset], T]) -> T:
         """Lease a dataset and read from it; once more if it was replaced meanwhile.
 
         Raises
         ------
         CxgError
-            The lease or `read` failed, also the second time if there was one.
+            The lease or `read` failed, also the second time if there was one; or the address of the request names
+            a version of other files.
         """
         self.decoded.visited()
         with self.catalog.lease(name) as dataset:
@@ -90,14 +99,17 @@ class Services:
             self.catalog.prefetch(dataset)
             before = dataset.identity
             try:
+                check_version(request.environ, dataset.fingerprint)
                 return read(dataset)
-            except (DatasetInvalid, StorageUnavailable) as error:
+            except (DatasetInvalid, DatasetReplaced, StorageUnavailable) as error:
                 failure = error
-        self.catalog.recheck(name)
+        # Another server may have seen a change before this one; but nobody makes it list files all the time.
+        self.catalog.recheck(name, older_than_s=_LISTED_S if isinstance(failure, DatasetReplaced) else 0.0)
         try:
             with self.catalog.lease(name, wait=True) as dataset:
                 if dataset.identity == before:
                     raise failure
+                check_version(request.environ, dataset.fingerprint)
                 return read(dataset)
         finally:
             # The error refers to this frame, so both would keep the request's body until the next garbage collection.
@@ -114,7 +126,7 @@ def respond(stored: Stored) -> Response:
     unchanged = matches(request.headers.get("If-None-Match", ""), stored.etag)
     response = Response(b"" if unchanged else stored.body, 304 if unchanged else 200)
     response.headers.clear()
-    for header, value in stored.headers:
+    for header, value in lasting(stored.headers, request.environ, stored.version):
         if not unchanged or header in NOT_MODIFIED_HEADERS:
             response.headers[header] = value
     return response

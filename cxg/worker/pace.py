@@ -45,10 +45,10 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Recent rate in bytes a second; infinite for a new transfer."""
+        """Return the recent rate in bytes a second; infinite for a new transfer."""
         return self._recent.rate
 
     @property
     def has_stalled(self) -> bool:
-        """Whether the transfer is too slow to wait for, even when no other client needs its place."""
+        """Tell whether the transfer is too slow to wait for, even when no other client needs its place."""
         return self._long.rate < self._least_rate

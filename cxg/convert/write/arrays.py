@@ -50,14 +50,14 @@ def has_global_order() -> bool:
 
 
 def writing_context() -> tiledb.Ctx:
-    """TileDB context for a conversion."""
+    """Return the TileDB context for a conversion."""
     # The blocks ascend by the way they are made, so TileDB need not compare every entry with the one before:
     # that costs a quarter of the time of writing.
     return tiledb.Ctx({"sm.check_global_order": "false", "sm.mem.total_budget": str(1 << 30)})
 
 
 def capacity(major: str, n_values: int) -> int:
-    """Values in a tile of `Xr` or `Xc`: small ones for single genes, larger ones where there would be too many."""
+    """Return the values in a tile of `Xr` or `Xc`: few, for single genes; more where tiles would be too many."""
     values = ROW_CAPACITY if major == layout.OBS else COLUMN_CAPACITY
     while n_values > values * MOST_TILES:
         values *= 2

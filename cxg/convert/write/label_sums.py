@@ -34,7 +34,7 @@ class LabelColumn:
 
 
 def most_bytes(n_values: int) -> int:
-    """What the sums of a matrix of so many values may take: 4 % of the CXG, of a small one 4 MB, and 48 MB at most."""
+    """Return the most bytes for the sums of a matrix of so many values: 4 % of the CXG, from 4 MB to 48 MB."""
     return min(_MOST_BYTES, max(LEAST_BYTES, int(n_values * BYTES_PER_VALUE)))
 
 
@@ -47,9 +47,12 @@ def choose_columns(
 
     Parameters
     ----------
-    columns : attributes of obs, at least the categorical ones
-    n_labels : how many labels each categorical column has
-    n_values : values that X has, or more
+    columns : mapping of str to object
+        Attributes of obs, at least the categorical ones.
+    n_labels : mapping of str to int
+        How many labels each categorical column has.
+    n_values : int
+        Values that X has, or more.
     """
     room = min(_MOST_LABELS, most_bytes(n_values) // (_ROW_BYTES * n_var))
     chosen: list[LabelColumn] = []
@@ -82,9 +85,11 @@ class LabelSums:
 
     Parameters
     ----------
-    columns : of `choose_columns`
+    columns : sequence of LabelColumn
+        The columns that `choose_columns` chose.
     n_var : int
-    transforms : which f there are: True for ln(1+x), False for x itself
+    transforms : iterable of bool
+        Transforms to apply: True for ln(1+x), False for x itself.
     """
 
     def __init__(self, columns: Sequence[LabelColumn], n_var: int, transforms: Iterable[bool]) -> None:
@@ -98,9 +103,12 @@ class LabelSums:
 
         Parameters
         ----------
-        start : number of the first gene
-        genes : scipy CSR (or the transpose of a CSC) matrix: a line for each gene, an index for each cell
-        first_cell : cell of index 0
+        start : int
+            Number of the first gene.
+        genes : scipy.sparse.csr_matrix, or the transpose of a CSC matrix
+            A line for each gene, an index for each cell.
+        first_cell : int
+            Cell of index 0.
         """
         if not self._columns:
             return
@@ -164,8 +172,10 @@ class _Group:
     Attributes
     ----------
     codes : (n_obs,) the combination of each cell
-    n : how many combinations there are
-    members : for each column its combinations sorted by label, where each label in use begins, and the rows of those
+    n : int
+        How many combinations there are.
+    members : tuple of (array, array, array)
+        For each column its combinations sorted by label, where each label in use begins, and the rows of those.
     """
 
     codes: NDArray[Any]

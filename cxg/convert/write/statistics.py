@@ -56,14 +56,14 @@ class MatrixStats:
         self.whole = self.whole and _is_whole(values[:_SAMPLE]) and _is_whole(values)
 
     def extremes(self, cells: int) -> tuple[float, float]:
-        """Smallest and largest finite value of the whole matrix of `cells` cells, absent entries as 0."""
+        """Return the smallest and largest finite value of the whole matrix of `cells` cells, absent entries as 0."""
         low, high = self.low, self.high
         if self.nnz < cells or low > high:
             low, high = min(low, 0.0), max(high, 0.0)
         return low, high
 
     def look_like_counts(self, cells: int) -> bool:
-        """Whether the whole matrix of `cells` cells is to be log-transformed: a wide range, no negative value."""
+        """Tell whether the whole matrix of `cells` cells is to be log-transformed: a wide range, no negative value."""
         return not self.n_negative and layout.looks_like_counts(*self.extremes(cells))
 
 
@@ -101,6 +101,6 @@ class GeneTotals:
             self._sums[which][1, start + filled] += np.add.reduceat(numbers, first)
 
     def result(self, log1p: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(n_var,) sums and sums of squares of ln(1+x) or of x."""
+        """Return the sums and sums of squares of ln(1+x) or of x, (n_var,) each."""
         both = self._sums[log1p]
         return both[0], both[1]

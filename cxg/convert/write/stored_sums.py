@@ -18,7 +18,8 @@ class StoredSums:
     Parameters
     ----------
     n_var : int
-    columns : whose labels get sums
+    columns : sequence of LabelColumn
+        Columns of obs whose labels get sums.
     log1p : bool, or None
         Whether f is ln(1+x); None while that is not known yet, then both are summed.
     """

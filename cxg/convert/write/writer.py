@@ -10,19 +10,23 @@ from typing import Any
 
 from cxg.convert.options import Options
 from cxg.convert.progress import Step
+from cxg.convert.read.column import to_text
 from cxg.convert.read.embeddings import find_embeddings
 from cxg.convert.read.h5ad import H5ad
 from cxg.convert.read.matrix import Block
+from cxg.convert.read.table import Frame
 from cxg.convert.report import Report
 from cxg.convert.write import arrays
 from cxg.convert.write.colors import category_colors
+from cxg.convert.write.gene_sets import gene_sets
 from cxg.convert.write.label_sums import LabelColumn, choose_columns
 from cxg.convert.write.review import review_matrix, review_names
 from cxg.convert.write.statistics import MatrixStats
 from cxg.convert.write.stored_sums import StoredSums
-from cxg.convert.write.tables import build_table
+from cxg.convert.write.tables import Table, build_table
 from cxg.convert.write.transpose import ExternalTranspose
 from cxg.format import layout
+from cxg.format.geneset_files import GeneSet
 from cxg.links import without_bad_links
 
 
@@ -32,6 +36,7 @@ class Conversion:
     Parameters
     ----------
     source : H5ad
+        H5ad.
     options : Options
     stem : str
         File name without its ending: the title when there is no other.
@@ -82,20 +87,27 @@ class Conversion:
         source, options, report = self._source, self._options, self._report
         embeddings = find_embeddings(source.root, source.obs.n, report)
         palettes = {}
+        sets: list[GeneSet] = []
         for frame, names in ((source.var, options.var_names), (source.obs, options.obs_names)):
             table = build_table(frame, names, options.make_unique, report, scratch)
             palettes = table.palettes
             report.facts[f"{frame.axis}_columns"] = list(table.columns)
             if frame.axis == layout.VAR and names is None:
                 review_names(table, report)
+            if frame.axis == layout.VAR:
+                sets = gene_sets(source.root, options, _gene_names(frame, table), report)
             if root is not None:
                 arrays.write_frame(str(root / frame.axis), table.columns, ctx)
-                arrays.write_metadata(str(root / frame.axis), {layout.SCHEMA_KEY: table.hints}, ctx)
+                metadata = {layout.SCHEMA_KEY: table.hints}
+                if frame.axis == layout.OBS and sets:
+                    metadata[layout.GENESETS_KEY] = _json(sets)
+                arrays.write_metadata(str(root / frame.axis), metadata, ctx)
                 if frame.axis == layout.OBS:
                     self._label_columns = choose_columns(
                         table.columns, table.n_labels, source.var.n, source.matrix.stored
                     )
             del table
+        report.facts["gene_sets"] = len(sets)
         report.facts["embeddings"] = [item.name for item in embeddings]
         colors = category_colors(source.root, palettes, report) if options.custom_colors else {}
         report.facts["colors"] = list(colors)
@@ -242,6 +254,13 @@ class Behind:
                 self.wait()
         finally:
             self._pool.shutdown()
+
+
+def _gene_names(frame: Frame, table: Table) -> dict[str, str]:
+    """Name of each gene in the CXG, by its name in the file and by its name in the CXG."""
+    stored = next(iter(table.columns.values())).strings()
+    given = to_text(frame.index()).strings()
+    return dict(zip(given, stored, strict=True)) | dict(zip(stored, stored, strict=True))
 
 
 def _json(value: Any) -> str:

@@ -27,7 +27,7 @@ class Inspection:
 
     @property
     def ok(self) -> bool:
-        """Whether no error was found; warnings may have been."""
+        """Tell whether no error was found; warnings may have been."""
         return not any(finding.level == "error" for finding in self.findings)
 
     def error(self, subject: str, text: str) -> None:
@@ -39,5 +39,5 @@ class Inspection:
         self.findings.append(Finding("warning", subject, text))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: the facts, `ok`, and `findings` as a list of objects."""
+        """Return plain values: the facts, `ok`, and `findings` as a list of objects."""
         return {**self.facts, "ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}

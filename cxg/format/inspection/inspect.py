@@ -49,7 +49,8 @@ def inspect_dataset(storage: Storage, uri: str, name: str, *, quick: bool = Fals
 
     Parameters
     ----------
-    quick : of X read one gene only, not every value
+    quick : bool
+        Read one gene of X only, not every value.
 
     Raises
     ------

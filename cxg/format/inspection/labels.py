@@ -19,7 +19,8 @@ def check_label_sums(dataset: Dataset, sums: Mapping[str, GeneSums], out: Inspec
 
     Parameters
     ----------
-    sums : of the arrays of X that were read
+    sums : mapping of str to GeneSums
+        Sums of the arrays of X that were read.
 
     Returns
     -------

@@ -81,5 +81,5 @@ def sum_rows(values: FloatArray) -> NDArray[np.float64]:
 
 
 def as_float32(values: Any) -> FloatArray:
-    """The same as float32, not copied if it is that."""
+    """Return the same as float32, not copied if it is that."""
     return np.asarray(values).astype(np.float32, copy=False)

@@ -46,11 +46,11 @@ class Handle:
         self._span = min(self._times)[0], max(last for _, last in self._times)
 
     def open(self) -> Any:
-        """The array as a whole."""
+        """Open the array as a whole."""
         return self._open(self._span)
 
     def open_each(self) -> list[Any]:
-        """The array, or where cells may repeat each of its fragments, oldest first."""
+        """Open the array, or where cells may repeat each of its fragments, oldest first."""
         return [self._open(time) for time in self._times] if self.may_repeat else [self.open()]
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ def value_name(array: Any) -> str:
 
 
 def wanted(array: Any, coordinates: list[str]) -> tuple[str, list[str], list[str]]:
-    """The attribute of values, and what a query is to give: attributes and dimensions; coordinates may be either."""
+    """Return the attribute of values, and the attributes and dimensions to query; coordinates may be either."""
     schema = array.schema
     dims = [schema.domain.dim(i).name for i in range(schema.ndim)]
     attr = value_name(array)

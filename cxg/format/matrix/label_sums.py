@@ -40,9 +40,12 @@ class SummedColumn:
     Attributes
     ----------
     name : str
-    first : row of its first label; the others follow
-    counts : (labels,) int64, the cells of each label
-    checksum : of the codes of all cells
+    first : int
+        Row of its first label; the others follow.
+    counts : (labels,) int64
+        Number of cells of each label.
+    checksum : int
+        Checksum of the codes of all cells.
     """
 
     name: str
@@ -57,7 +60,8 @@ class LabelSums:
     Attributes
     ----------
     columns : tuple of SummedColumn
-    log1p : whether they are sums of ln(1+x), else of x
+    log1p : bool
+        Whether they are sums of ln(1+x), else of x.
     """
 
     def __init__(self, handle: Handle, columns: tuple[SummedColumn, ...], log1p: bool, n_var: int) -> None:
@@ -66,11 +70,11 @@ class LabelSums:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, without the open array."""
+        """Return the memory that it takes, in bytes, without the open array."""
         return sum(column.counts.nbytes for column in self.columns)
 
     def add_up(self, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Sums and sums of squares over the cells of some labels, `rows` (sorted, unique): (n_var,) each.
+        """Return the sums and sums of squares over the cells of some labels, `rows` (sorted, unique): (n_var,) each.
 
         Raises
         ------
@@ -125,7 +129,7 @@ def read_columns(array: Any, n_obs: int, n_var: int) -> tuple[tuple[SummedColumn
 
 
 def codes_of(column: SummedColumn, values: ColumnValues) -> NDArray[Any] | None:
-    """Codes of all cells, as stored; None when they are not those that the sums were made with."""
+    """Return the codes of all cells, as stored; None when they are not those that the sums were made with."""
     if not isinstance(values, Labels):
         return None
     codes, n = values.codes, len(column.counts)

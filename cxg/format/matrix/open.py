@@ -31,19 +31,19 @@ class Matrix(Protocol):
     kind: str
 
     def read_columns(self, genes: IndexArray) -> FloatArray:
-        """Expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
+        """Return the expression of `genes` (sorted, unique) in every cell: (n_obs, k) float32, column-major."""
 
     def sum_columns(self, genes: IndexArray) -> NDArray[np.float64]:
         """Sum of `genes` (sorted, unique) in every cell: (n_obs,) float64."""
 
     def iter_rows(self, cells: IndexArray) -> Iterator[SparseBlock | DenseBlock]:
-        """Values of `cells` (sorted, unique), in blocks of bounded size."""
+        """Yield the values of `cells` (sorted, unique), in blocks of bounded size."""
 
     def iter_values(self) -> Iterator[FloatArray]:
-        """Every stored value once, in blocks, in no particular order."""
+        """Yield every stored value once, in blocks, in no particular order."""
 
     def whole_array(self) -> Any:
-        """An open array that holds the values of X and no others; None where there is none."""
+        """Return an open array that holds the values of X and no others; None where there is none."""
 
     def close(self) -> None:
         """Close the arrays."""
@@ -54,7 +54,8 @@ def open_matrix(storage: Storage, uri: str, files: dict[str, ArrayFiles], n_obs:
 
     Parameters
     ----------
-    files : state of the arrays `Xr`, `Xc`, `X`, `X_col_shift` that exist
+    files : mapping of str to ArrayFiles
+        State of the arrays `Xr`, `Xc`, `X`, `X_col_shift` that exist.
 
     Raises
     ------

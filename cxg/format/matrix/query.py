@@ -32,10 +32,14 @@ def read(
     Parameters
     ----------
     array : tiledb.Array, open for reading
-    names : attributes
-    ranges : for each dimension those to read; of a sparse array, none is all of it
-    order : ROW_MAJOR or COLUMN_MAJOR for dense arrays, UNORDERED for sparse ones
-    dims : of a sparse array, the coordinates that are wanted too
+    names : sequence of str
+        Attributes.
+    ranges : sequence of sequence of Range
+        Ranges to read in each dimension; none reads all of a sparse array.
+    order : int
+        ROW_MAJOR or COLUMN_MAJOR for dense arrays, UNORDERED for sparse ones.
+    dims : sequence of str
+        Dimensions of a sparse array whose coordinates are to be returned too.
 
     Returns
     -------
@@ -157,7 +161,7 @@ def close(array: Any) -> None:
 
 
 def text_bytes(array: Any, name: str, first: int, last: int) -> int:
-    """Length of what `read_text` would read, as the array knows it of its tiles.
+    """Return the length of what `read_text` would read, as the array knows it of its tiles.
 
     Raises
     ------

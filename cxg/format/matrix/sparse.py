@@ -44,7 +44,7 @@ class Sparse:
 
     @property
     def is_shifted(self) -> bool:
-        """Whether a number is added to every value of a gene, so that none is zero."""
+        """Tell whether a number is added to every value of a gene, so that none is zero."""
         return self._shift is not None
 
     def _ranges(self, ranges: list[Range], axis: str) -> list[list[Range]]:
@@ -115,7 +115,7 @@ class Sparse:
                 yield SparseBlock(found["var"], found[VALUE])
 
     def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
-        """Stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.
+        """Return the stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.
 
         Returns
         -------

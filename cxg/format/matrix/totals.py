@@ -27,7 +27,7 @@ class Totals:
 
     @property
     def is_certain(self) -> bool:
-        """Whether `log1p` needs no look at X: a logarithm that is not finite may be that of minus infinity."""
+        """Tell whether `log1p` needs no look at X: a logarithm that is not finite may be that of minus infinity."""
         return not self.log1p or bool(np.isfinite(self.total).all())
 
 
@@ -36,8 +36,10 @@ def read_totals(array: Any, n_var: int) -> Totals | None:
 
     Parameters
     ----------
-    array : open for reading
-    n_var : genes of the dataset
+    array : tiledb.Array
+        It must be open for reading.
+    n_var : int
+        Number of genes of the dataset.
 
     Returns
     -------

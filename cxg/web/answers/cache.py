@@ -27,6 +27,7 @@ from cxg.memory_bounds import ANSWER_OVERHEAD_BYTES
 from cxg.timeouts.calls import stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
+from cxg.web.answers.versioned import version_of
 
 GZIP, IDENTITY = "gzip", "identity"
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
@@ -61,16 +62,16 @@ class Answer:
 
     @property
     def parts(self) -> Sequence[bytes | memoryview]:
-        """The body; a large answer is not joined before it is compressed."""
+        """Return the body; a large answer is not joined before it is compressed."""
         return (self.content,) if isinstance(self.content, bytes) else self.content
 
     @property
     def body(self) -> bytes:
-        """The body as a whole."""
+        """Return the body as a whole."""
         return self.content if isinstance(self.content, bytes) else b"".join(self.content)
 
     def pour(self) -> Iterator[bytes | memoryview]:
-        """The parts one by one. A list of them is empty afterwards, so that an answer is not in memory twice."""
+        """Yield the parts one by one. A list of them is empty afterwards, so that an answer is not in memory twice."""
         left = list(reversed(self.parts))
         if isinstance(self.content, list):
             self.content.clear()
@@ -87,11 +88,15 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An answer in one encoding, with the headers that describe it (content type, encoding, length, ETag, caching)."""
+    """An answer in one encoding, with the headers that describe it (content type, encoding, length, ETag, caching).
+
+    `version` is that of the dataset that it was made from, as addresses name it.
+    """
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
     etag: str
+    version: str
     cost_bytes: int
 
 
@@ -100,10 +105,14 @@ class AnswerCache:
 
     Parameters
     ----------
-    budget_bytes : bodies, URLs and a fixed overhead for each are counted
-    version : mixed into every ETag, so that an answer of another release or configuration is never revalidated
-    cache_control : value of that header on every stored answer
-    room : entered with a number of bytes while an answer is made that takes about so many
+    budget_bytes : int
+        Most bytes that stored answers take: bodies, URLs and a fixed overhead for each.
+    version : str
+        Digest of the release and the configuration, mixed into every ETag: an answer of others is never revalidated.
+    cache_control : str
+        Value of that header on every stored answer.
+    room : callable
+        Entered with a number of bytes while an answer is made that takes about so many.
     """
 
     def __init__(
@@ -114,7 +123,7 @@ class AnswerCache:
         room: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.budget_bytes = budget_bytes
-        self._version = version
+        self.version = version
         self._cache_control = cache_control
         self._room = room
         self._lock = threading.Lock()
@@ -123,18 +132,18 @@ class AnswerCache:
 
     @property
     def used_bytes(self) -> int:
-        """What the stored answers take."""
+        """Return the memory that the stored answers take, in bytes."""
         return int(self._stored.currsize)
 
     def find(self, key: Key) -> Stored | None:
-        """The answer stored under `key`, if any."""
+        """Return the answer stored under `key`, if any."""
         with self._lock:
             return self._stored.get(key)
 
     def find_or_make(
         self, key: Key, make: Callable[[], Answer], cache_control: str | None = None, files: str | None = None
     ) -> Stored:
-        """The answer stored under `key`, made now if need be, and so small that it needs no room.
+        """Return the answer stored under `key`; make it now if need be, without room, as it is small.
 
         `files` is the fingerprint of the dataset's files, for the ETag; without one the identity stands for them.
         Of several threads that want the same answer one makes it; what `make` raises is
@@ -145,7 +154,7 @@ class AnswerCache:
     def find_or_plan(
         self, key: Key, plan: Callable[[], Planned], cache_control: str | None = None, files: str | None = None
     ) -> Stored:
-        """The same, but the answer is planned first, and made once there is room for it."""
+        """Do the same, but plan the answer first, and make it once there is room for it."""
         stored = self.find(key)
         if stored is not None:
             return stored
@@ -162,7 +171,7 @@ class AnswerCache:
     def _encode(self, key: Key, files: str, answer: Answer, cache_control: str) -> Stored:
         _, path, query, encoding = key
         digest = blake2b(
-            f"{self._version}\0{files}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
+            f"{self.version}\0{files}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
         )
         packed = _gzip(answer) if encoding != IDENTITY else None
         body = _joined(answer) if packed is None else packed
@@ -181,7 +190,7 @@ class AnswerCache:
             headers.append(("Content-Encoding", GZIP))
         # A query may be longer than the answer to it.
         cost_bytes = len(body) + len(path) + len(query) + ANSWER_OVERHEAD_BYTES
-        return Stored(body, tuple(headers), etag, cost_bytes)
+        return Stored(body, tuple(headers), etag, version_of(files, self.version), cost_bytes)
 
     def _unpacked(self, key: Key) -> Planned | None:
         """Plan to undo the compressed form, which is much cheaper than reading the dataset again."""
@@ -204,7 +213,7 @@ class AnswerCache:
 
 @lru_cache(maxsize=256)
 def negotiate(accept_encoding: str) -> str:
-    """Encoding to answer with: gzip when the header allows it, else identity."""
+    """Return the encoding to answer with: gzip when the header allows it, else identity."""
     if not accept_encoding:
         return IDENTITY
     offers = {name.lower(): quality for name, quality in parse_accept_header(accept_encoding)}
@@ -213,12 +222,12 @@ def negotiate(accept_encoding: str) -> str:
 
 @lru_cache(maxsize=256)
 def accepts(accept: str | None, mimetype: str) -> bool:
-    """Whether an Accept header allows `mimetype`; a missing one allows everything (RFC 9110, 12.5.1)."""
+    """Tell whether an Accept header allows `mimetype`; a missing one allows everything (RFC 9110, 12.5.1)."""
     return not accept or parse_accept_header(accept, MIMEAccept)[mimetype] > 0
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header names `etag` (RFC 9110, 13.1.2: weak comparison)."""
+    """Tell whether an If-None-Match header names `etag` (RFC 9110, 13.1.2: weak comparison)."""
     return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in if_none_match.split(","))
 
 

@@ -7,14 +7,13 @@ looks into the cache. All other requests go on to Flask unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from cxg.datasets.catalog import Catalog
 from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, accepts, matches, negotiate
 from cxg.web.answers.kept import KEPT_ROUTES, answer_key, path_text, split_path
-
-WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+from cxg.web.answers.versioned import VERSION, WSGIApp, lasting
 
 
 class CachedAnswers:
@@ -52,11 +51,12 @@ class CachedAnswers:
             return self._app(environ, start_response)
         encoding = negotiate(environ.get("HTTP_ACCEPT_ENCODING", ""))
         stored = self._cache.find(answer_key(environ, identity, encoding))
-        if stored is None:
+        if stored is None or environ.get(VERSION, stored.version) != stored.version:
             return self._app(environ, start_response)
+        headers = lasting(stored.headers, environ, stored.version)
         if matches(environ.get("HTTP_IF_NONE_MATCH", ""), stored.etag):
-            kept = [header for header in stored.headers if header[0] in NOT_MODIFIED_HEADERS]
+            kept = [header for header in headers if header[0] in NOT_MODIFIED_HEADERS]
             start_response("304 Not Modified", kept + self._headers)
             return ()
-        start_response("200 OK", [*stored.headers, *self._headers])
+        start_response("200 OK", [*headers, *self._headers])
         return () if method == "HEAD" else (stored.body,)

@@ -28,12 +28,12 @@ class Admission:
 
     @property
     def room_bytes(self) -> int:
-        """Bytes that answers may take together while they are made."""
+        """Return the bytes that answers may take together while they are made."""
         return self._making_bytes
 
     @property
     def made_bytes(self) -> int:
-        """Bytes that all answers being made take now."""
+        """Return the bytes that all answers being made take now."""
         return self._made_bytes
 
     def long_read(self, address: str = "", dataset: str = "") -> AbstractContextManager[Turn]:

@@ -27,7 +27,8 @@ def read_request(opened: Dataset, work: Admission, default_count: int) -> Diffex
 
     Parameters
     ----------
-    default_count : genes in each list when the body does not say
+    default_count : int
+        Genes in each list when the body does not say.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def read_request(opened: Dataset, work: Admission, default_count: int) -> Diffex
 
 
 def rows_bytes(wanted: DiffexpRequest, n_obs: int) -> int:
-    """Memory that it takes to find the cells of both sets."""
+    """Return the memory, in bytes, that it takes to find the cells of both sets."""
     has_conditions = any(cells.values or cells.ranges for cells in (wanted.set1, wanted.set2))
     return n_obs * (2 * POSITION_BYTES + (CELL_BYTES if has_conditions else 0))
 
@@ -68,8 +69,10 @@ def compare(
 
     Parameters
     ----------
-    expression : of the dataset
-    pause : called between pieces, from several threads
+    expression : Expression
+        Expression of the dataset.
+    pause : Pause
+        Called between pieces, from several threads.
 
     Raises
     ------

@@ -30,9 +30,12 @@ class SetReader:
     Parameters
     ----------
     n_var : int
-    expression : of the dataset
-    log1p : whether moments are of ln(1 + x)
-    pause : called between pieces, from several threads
+    expression : Expression
+        Expression of the dataset.
+    log1p : bool
+        Whether moments are of ln(1 + x).
+    pause : Pause
+        Called between pieces, from several threads.
     """
 
     def __init__(self, n_var: int, expression: Expression, log1p: bool, pause: Pause) -> None:
@@ -43,7 +46,7 @@ class SetReader:
         self._columns = [] if self._labels is None else [LabelledCells(*column) for column in self._labels.columns]
 
     def moments(self, cells: IndexArray) -> Moments:
-        """Moments of a set of cells, (k,) sorted positions.
+        """Return the moments of a set of cells, (k,) sorted positions.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class SetReader:
         return None if parts is None or len(parts.missing) + len(parts.surplus) else len(parts.labels)
 
     def read(self, cells: IndexArray) -> Moments:
-        """Moments of a set of cells, all of which are read; raises as `moments`."""
+        """Return the moments of a set of cells, all of which are read; raises as `moments`."""
         is_decoded = self._expression.rows_are_decoded
         threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and is_decoded else 1
         if threads == 1:

@@ -26,7 +26,7 @@ ARROWS = {
     ),
     "decoded": ("datasets.catalog", "format", "storage", "timeouts.threads"),
     "datasets": ("format", "storage", "timeouts"),
-    "convert": ("aws", "format.layout", "format.text", "links"),
+    "convert": ("aws", "format.geneset_files", "format.layout", "format.text", "links"),
     "wire": ("format.columns", "format.selection", "format.text"),
     "format": ("links", "storage", "timeouts"),
     "storage": ("config", "timeouts"),
