@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for module in [VERBS[asked]] if asked in VERBS else VERBS.values():
             importlib.import_module(module).add_verb(verbs)
     except ModuleNotFoundError as fault:
-        mend = "use .venv/bin/python, which `make env` makes"
-        print(f"build.py: this Python has no package {fault.name}; {mend}", file=sys.stderr)
+        remedy = "use .venv/bin/python, which `make env` makes"
+        print(f"build.py: this Python has no package {fault.name}; {remedy}", file=sys.stderr)
         return 2
     options = parser.parse_args(given)
     try:

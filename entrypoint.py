@@ -47,7 +47,7 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def mount(wanted: mounts.Wanted, point: str, options: mounts.S3Options) -> str:
+def mount(wanted: mounts.MountRequest, point: str, options: mounts.S3Options) -> str:
     """Mount a file system with the credentials of this process, unless it is mounted; its path."""
     return mounts.ensure_mounted(wanted, point, options, os.environ)
 
@@ -71,7 +71,7 @@ class Machine:
     """What the start reads and changes on its machine besides files; tests give others."""
 
     read_mounts: Callable[[], Sequence[mounts.Mounted]] = mounts.read_mounts
-    mount: Callable[[mounts.Wanted, str, mounts.S3Options], str] = mount
+    mount: Callable[[mounts.MountRequest, str, mounts.S3Options], str] = mount
     drop_root: Callable[[str], None] = drop_root
 
 

@@ -65,7 +65,7 @@ MODES: Mapping[str, Mode] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class Member:
     """One file of the bundle: its path, contents and mode as the zip keeps it."""
 
     path: str
@@ -77,7 +77,7 @@ class Entry:
 class BundlePlan:
     """Everything the bundle will hold, sorted by path, and in words what it is."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Member, ...]
     kind: str
     mode: str
 
@@ -127,13 +127,13 @@ def plan_bundle(
         raise AssemblyError("a bundle needs either an image's name or the folder to build one from")
     entries = list(_platform(root / TEMPLATES, MODES[mode]))
     if image is not None:
-        entries.append(Entry("Dockerrun.aws.json", _dockerrun(root, image, MODES[mode])))
+        entries.append(Member("Dockerrun.aws.json", _dockerrun(root, image, MODES[mode])))
         kind = f"instances pull {image}"
     elif context is not None:
         entries += _context(context)
         kind = "instances build the image from the Dockerfile"
         if MODES[mode].mounted:
-            entries.append(Entry("Dockerrun.aws.json", _dockerrun(root, None, MODES[mode])))
+            entries.append(Member("Dockerrun.aws.json", _dockerrun(root, None, MODES[mode])))
     entries += _site_extensions(overlays)
     entries.sort(key=lambda entry: entry.path)
     for first, second in pairwise(entries):
@@ -197,16 +197,16 @@ def _run(options: argparse.Namespace, say: Say) -> None:
     finish_bundle(plan, options.artifact, say, dry_run=options.dry_run)
 
 
-def _platform(templates: Path, mode: Mode) -> Iterator[Entry]:
+def _platform(templates: Path, mode: Mode) -> Iterator[Member]:
     for name in ("10-environment.config", *mode.extensions):
-        yield Entry(f".ebextensions/{name}", _read(templates / "ebextensions" / name))
+        yield Member(f".ebextensions/{name}", _read(templates / "ebextensions" / name))
     nginx = ".platform/nginx/conf.d"
-    yield Entry(f"{nginx}/10-cellxgene.conf", _read(templates / "nginx" / "http.conf"))
-    yield Entry(f"{nginx}/elasticbeanstalk/10-cellxgene.conf", _read(templates / "nginx" / "server.conf"))
+    yield Member(f"{nginx}/10-cellxgene.conf", _read(templates / "nginx" / "http.conf"))
+    yield Member(f"{nginx}/elasticbeanstalk/10-cellxgene.conf", _read(templates / "nginx" / "server.conf"))
     for name in mode.hooks:
         # A change of configuration runs the second folder instead of the first.
         for folder in ("hooks", "confighooks"):
-            yield Entry(f".platform/{folder}/prebuild/{name}", _read(templates / "hooks" / name), _PROGRAM)
+            yield Member(f".platform/{folder}/prebuild/{name}", _read(templates / "hooks" / name), _PROGRAM)
 
 
 def _dockerrun(root: Path, image: str | None, mode: Mode) -> bytes:
@@ -217,7 +217,7 @@ def _dockerrun(root: Path, image: str | None, mode: Mode) -> bytes:
     if image is None:
         del document["Image"]  # the Dockerfile stands in its place
     elif not _IMAGE.fullmatch(image):
-        raise AssemblyError(f"{image} is no image name; write it as registry/name:tag")
+        raise AssemblyError(f"{image} is not a valid image name; write it as registry/name:tag")
     elif ":" not in image.rpartition("/")[2]:
         raise AssemblyError(f"{image} has no tag; instances started later would pull another image than their siblings")
     else:
@@ -227,7 +227,7 @@ def _dockerrun(root: Path, image: str | None, mode: Mode) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def _context(context: Path) -> Iterator[Entry]:
+def _context(context: Path) -> Iterator[Member]:
     dockerfile = context / "Dockerfile"
     if not dockerfile.is_file():
         raise AssemblyError(f"{context} has no Dockerfile")
@@ -237,13 +237,13 @@ def _context(context: Path) -> Iterator[Entry]:
         if path.is_symlink():
             raise AssemblyError(f"{path} is a link; only plain files and folders are taken")
         if path.is_file():
-            yield Entry(path.relative_to(context).as_posix(), path.read_bytes(), _mode(path))
+            yield Member(path.relative_to(context).as_posix(), path.read_bytes(), _mode(path))
 
 
-def _site_extensions(overlays: Overlays | None) -> Iterator[Entry]:
+def _site_extensions(overlays: Overlays | None) -> Iterator[Member]:
     for path in overlays.ebextensions if overlays else ():
         name = PurePosixPath(".ebextensions", path.name)
-        yield Entry(str(name), _read(overlays.root / path) if overlays else b"")
+        yield Member(str(name), _read(overlays.root / path) if overlays else b"")
 
 
 def _mode(path: Path) -> int:

@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 
 from assembly import Say
 from assembly.errors import AssemblyError
-from assembly.fetch import Pin, fetch_sdist
+from assembly.fetch import PinnedFile, fetch_sdist
 from assembly.staged import copy_tree, is_intact, staged_folder, stamp_source
 
-CELLXGENE = Pin(
+CELLXGENE = PinnedFile(
     name="cellxgene",
     version="1.3.0",
     sha256="4c220c5b34f121c17b94a302119ac30fc31a308c3eb9101d05fa905cd133925e",

@@ -30,7 +30,7 @@ _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Context:
+class BuildContext:
     """The inputs of a Docker build.
 
     root : the project.
@@ -47,7 +47,7 @@ class Context:
     commit: str
 
 
-def plan_context(root: Path, customize: Path) -> Context:
+def plan_context(root: Path, customize: Path) -> BuildContext:
     """Collect everything the build needs, without writing.
 
     Raises
@@ -72,10 +72,10 @@ def plan_context(root: Path, customize: Path) -> Context:
         )
         raise AssemblyError(f"{', '.join(unknown)}: not known to the build, remove or rename ({rules}; no links)")
     overlays = read_overlays(customize, root / "requirements.txt")
-    return Context(root, tuple(sorted(files)), overlays, read_version(root), read_commit(root))
+    return BuildContext(root, tuple(sorted(files)), overlays, read_version(root), read_commit(root))
 
 
-def stage_context(context: Context, target: Path) -> None:
+def stage_context(context: BuildContext, target: Path) -> None:
     """Write the build's folder: files with equal rights, the site's own, version and commit in the Dockerfile."""
     for path in context.files:
         destination = target / path

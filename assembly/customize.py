@@ -28,5 +28,5 @@ def _run(options: argparse.Namespace, say: Say) -> None:
         say(f"customize: nothing in {options.customize}")
     if options.out is not None:
         stage_overlays(overlays, options.out, options.commit)
-        for folder in _FOLDERS:  # the server is told of all of them, so all of them are there
+        for folder in _FOLDERS:  # the server's environment names all of them, so all must exist
             (options.out / folder).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Published packages by name, version and sha256.
 
 pip does the fetching, so that whatever mirror, proxy or certificate the user
-has set for pip is used here too, and none is named by us. pip is told the hash,
+has set for pip is used here too, and none is named by us. pip gets the hash,
 and the file is hashed once more before anyone opens it.
 """
 
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Pin:
+class PinnedFile:
     """One published file: exactly these bytes or nothing."""
 
     name: str
@@ -40,7 +40,7 @@ class Pin:
 
 # pip insists on asking a source package for its metadata, even when told to download only, and for that it
 # would fetch whatever setuptools is newest. This one is handed to it instead: same bytes every time.
-SETUPTOOLS = Pin(
+SETUPTOOLS = PinnedFile(
     name="setuptools",
     version="84.2.1",
     sha256="ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2",
@@ -57,7 +57,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_sha256(path: Path, pin: Pin) -> None:
+def check_sha256(path: Path, pin: PinnedFile) -> None:
     """Raise AssemblyError unless the file is the pinned one, byte for byte."""
     found = sha256_of(path)
     if found != pin.sha256:
@@ -67,7 +67,7 @@ def check_sha256(path: Path, pin: Pin) -> None:
         )
 
 
-def fetch_wheel(pin: Pin, folder: Path) -> Path:
+def fetch_wheel(pin: PinnedFile, folder: Path) -> Path:
     """Download a wheel into `folder` and return its checked path.
 
     Raises
@@ -78,7 +78,7 @@ def fetch_wheel(pin: Pin, folder: Path) -> Path:
     return _download(pin, folder, ["--only-binary", pin.name], dict(os.environ))
 
 
-def fetch_sdist(pin: Pin, folder: Path) -> Path:
+def fetch_sdist(pin: PinnedFile, folder: Path) -> Path:
     """Download a source package into `folder` and return its checked path; it is not installed.
 
     Raises
@@ -95,7 +95,7 @@ def fetch_sdist(pin: Pin, folder: Path) -> Path:
         return _download(pin, folder, ["--no-binary", pin.name, "--no-build-isolation"], env)
 
 
-def _download(pin: Pin, folder: Path, options: Sequence[str], env: dict[str, str]) -> Path:
+def _download(pin: PinnedFile, folder: Path, options: Sequence[str], env: dict[str, str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         wanted = Path(scratch) / "wanted.txt"
@@ -109,7 +109,7 @@ def _download(pin: Pin, folder: Path, options: Sequence[str], env: dict[str, str
     return path
 
 
-def _pip(arguments: Sequence[str], env: dict[str, str], pin: Pin) -> None:
+def _pip(arguments: Sequence[str], env: dict[str, str], pin: PinnedFile) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

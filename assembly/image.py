@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assembly import ROOT, Say, one_line
-from assembly.context import Context, plan_context, stage_context
+from assembly.context import BuildContext, plan_context, stage_context
 from assembly.errors import AssemblyError
 from assembly.tags import CUSTOMIZE_LABEL
 
@@ -31,7 +31,7 @@ class ImagePlan:
     network : network of the build's own steps; None for Docker's default.
     """
 
-    context: Context
+    context: BuildContext
     tag: str
     build_args: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None

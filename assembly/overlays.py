@@ -144,7 +144,7 @@ def _check(path: Path, relative: Path) -> list[str]:
         # An empty folder is in nobody's way, unless a file was meant.
         return ["this is a folder; it must be a file"] if relative.name in _FILES else []
     if not path.is_file():
-        return ["this is no plain file; remove it"]
+        return ["this is not a plain file; remove it"]
     if relative.parts[0] == "deploy":
         return _check_deploy_name(relative)
     try:

@@ -21,7 +21,7 @@ _LOCAL_FILE = re.compile(r"^(\.|/|~|[A-Za-z]:\\)|\.(whl|zip|tar\.gz)(\s|$)")
 
 
 @dataclass(frozen=True)
-class Pin:
+class PinnedRequirement:
     """One exact pin: the package's name as written, its version, the line it starts on."""
 
     name: str
@@ -53,7 +53,7 @@ def find_violations(text: str, own: str, source: str = "customize/requirements.t
     """
     ours = read_own_pins(own)
     problems: list[str] = []
-    pins: dict[str, Pin] = {}
+    pins: dict[str, PinnedRequirement] = {}
     for number, line in _logical_lines(text):
         found = _read_pin(line, number)
         if isinstance(found, str):
@@ -91,7 +91,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield start, complete
 
 
-def _read_pin(line: str, number: int) -> Pin | str:
+def _read_pin(line: str, number: int) -> PinnedRequirement | str:
     """Read one logical line as an exact pin, or say what it is instead."""
     bare = _HASH.sub("", line).strip()
     refused = _refuse_form(bare)
@@ -100,7 +100,7 @@ def _read_pin(line: str, number: int) -> Pin | str:
     try:
         requirement = Requirement(bare)
     except InvalidRequirement:
-        return f"{bare!r} is no requirement; write name==version"
+        return f"{bare!r} is not a valid requirement; write name==version"
     if requirement.url:
         return f"{requirement.name} comes from a URL; pin it as {requirement.name}==version"
     specifiers = list(requirement.specifier)
@@ -113,8 +113,8 @@ def _read_pin(line: str, number: int) -> Pin | str:
     try:
         version = Version(one.version)
     except InvalidVersion:
-        return f"{requirement.name}=={one.version} is no version; write it as on its release page"
-    return Pin(requirement.name, version, number, bare != line)
+        return f"{requirement.name}=={one.version} is not a valid version; write it as on its release page"
+    return PinnedRequirement(requirement.name, version, number, bare != line)
 
 
 def _refuse_form(line: str) -> str | None:

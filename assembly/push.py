@@ -71,7 +71,7 @@ def parse_target(image: str, tag: str) -> Target:
     repository, _, own_tag = rest.partition(":")
     chosen = own_tag or tag
     if not _TAG.fullmatch(chosen):
-        raise AssemblyError(f"{chosen} is no tag; use letters, digits, '.', '_' and '-'")
+        raise AssemblyError(f"{chosen} is not a valid tag; use letters, digits, '.', '_' and '-'")
     return Target(host, repository, chosen)
 
 
@@ -142,8 +142,8 @@ def read_push_stream(stream: Iterable[Mapping[str, Any]], reference: str, say: S
         if "error" in event:
             reason = one_line(event["error"])
             refused = re.search(r"unauthorized|authentication|denied|no basic auth", reason, re.IGNORECASE)
-            mend = "check the credentials and the right to push" if refused else "push again"
-            raise AssemblyError(f"{reference} was not pushed: {reason}; {mend}")
+            remedy = "check the credentials and the right to push" if refused else "push again"
+            raise AssemblyError(f"{reference} was not pushed: {reason}; {remedy}")
         if event.get("status") in {"Pushed", "Layer already exists", "Mounted from"}:
             say(f"push: {event.get('id', '')} {event['status'].lower()}")
         aux = event.get("aux")

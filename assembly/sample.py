@@ -18,10 +18,10 @@ from pathlib import Path
 
 from assembly import Say
 from assembly.errors import AssemblyError
-from assembly.fetch import Pin, fetch_wheel
+from assembly.fetch import PinnedFile, fetch_wheel
 from assembly.staged import is_intact, staged_folder, stamp_source
 
-SCANPY = Pin(
+SCANPY = PinnedFile(
     name="scanpy",
     version="1.11.5",
     sha256="fcd383ddcf7acbf7c0ca232c25ad51b00aec9f8d2f7c8954b8c6ee0962257166",

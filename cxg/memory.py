@@ -107,7 +107,7 @@ def plan(runtime: Runtime = NO_VARIABLES) -> MemoryPlan:
     Raises
     ------
     ConfigError
-        One of them is no such number.
+        One of them is not such a number.
     """
     total_mb = runtime.memory_mb or available_bytes() // MB
     cpus = available_cpus()

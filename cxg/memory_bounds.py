@@ -37,7 +37,7 @@ NUMBER_BYTES, READ_BYTES = 4, 36
 SUMMARY_BYTES = 12
 # Estimated, rounded up: a text as a Python object without its letters, and a text in JSON for each character.
 TEXT_OBJECT_BYTES, JSON_TIMES = 100, 4
-# Chosen: genes are read together as long as they have so many values.
+# Chosen: genes are read together up to this many values.
 TOGETHER_VALUES = 1 << 19
 # Chosen: a filter that names every gene of a large dataset is shorter.
 FILTER_BYTES = 1_000_000
@@ -56,7 +56,7 @@ DENSE_BLOCK_VALUES = 16 << 20
 # 2.3 s; with 1 GB of tiles it takes 600 MB and the same time. The largest tiles ever found, of a million values, need
 # 16 MB.
 ROW_BUFFER_BYTES, ROW_TILES_BYTES = 4 << 20, 32 << 20
-# Chosen: genes of a set are read in groups of at most so many values (float32, read and added up).
+# Chosen: genes of a set are read in groups of at most this many values (float32, read and added up).
 GENE_GROUP_VALUES = 4 << 20
 # Chosen: stored sums of labels that are read at a time, while no block of X is.
 LABEL_BLOCK_BYTES = 8 << 20

@@ -108,7 +108,7 @@ class Aws:
             found = session.get_credentials()
         except BotoCoreError as error:
             raise ConfigError(
-                f"AWS credentials cannot be read: {sentence(error)} Mend the AWS_* variables or profile."
+                f"AWS credentials cannot be read: {sentence(error)} Correct the AWS_* variables or the profile."
             ) from error
         return None if found is None else str(found.method)
 

@@ -32,7 +32,7 @@ _MEANINGS = {
 
 @contextmanager
 def readable_errors(what: str) -> Iterator[None]:
-    """Turn boto3's errors about `what` into one sentence with a mend.
+    """Turn boto3's errors about `what` into one sentence that says how to correct it.
 
     Raises
     ------

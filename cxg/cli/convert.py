@@ -236,7 +236,7 @@ def _signals() -> Iterator[None]:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(each) != signal.SIG_IGN:
                 before[each] = signal.signal(each, stop)
-    except ValueError:  # not the main thread: whoever runs us handles signals
+    except ValueError:  # not the main thread: the caller handles signals
         pass
     try:
         yield

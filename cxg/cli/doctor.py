@@ -25,7 +25,7 @@ from cxg.cli.outcome import FAILED, OK, SKIPPED, WARNING, Check, as_json, as_tex
 from cxg.cli.rewritten_objects import find_rewritten
 from cxg.config import Config, load
 from cxg.config.runtime import Runtime
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.errors import ConfigError, CxgError, one_line
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.notes import Loss
@@ -120,7 +120,7 @@ def check_datasets(prepared: Prepared, runtime: Runtime, aws: Aws) -> Iterator[C
         return
     config, path, setting = prepared.config, prepared.path, prepared.data.setting
     storage = Storage(config, runtime, dataset_mb=memory.plan(runtime).dataset_mb)
-    root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleDataset(storage, path)
+    root = Dataroot(storage, path) if config.multi_dataset.dataroot else SingleRoot(storage, path)
     try:
         names = root.names()
     except CxgError as error:
@@ -141,7 +141,7 @@ def check_datasets(prepared: Prepared, runtime: Runtime, aws: Aws) -> Iterator[C
         yield _guarded("objects", lambda: check_objects(uris, prepared.region, s3))
 
 
-def check_dataset(storage: Storage, root: Dataroot | SingleDataset, name: str) -> Check:
+def check_dataset(storage: Storage, root: Dataroot | SingleRoot, name: str) -> Check:
     """Open one dataset and read a little of each part of it.
 
     Raises

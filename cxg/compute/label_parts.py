@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IndexArray = NDArray[np.int64]
-# So many cells of a set tell nearly as well as all of them which column fits it; the best few are looked at in full.
+# A sample of this many cells finds the columns that fit a set best; the best few are then compared in full.
 _SAMPLE, _BEST = 8_192, 3
 
 
@@ -23,7 +23,7 @@ class LabelledCells:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class LabelParts:
     """A set of cells, taken apart.
 
     Attributes
@@ -45,7 +45,7 @@ class Parts:
 
 def take_apart(
     cells: IndexArray, columns: Sequence[LabelledCells], label_cost: float, *, only_whole: bool = False
-) -> Parts:
+) -> LabelParts:
     """Find the column and the labels that leave least to read.
 
     Parameters
@@ -60,7 +60,7 @@ def take_apart(
     sample = cells[:: max(1, len(cells) // _SAMPLE)]
     share = len(sample) / max(1, len(cells))
     guesses = [_cost(_overlap(column, sample) / share, column.counts, label_cost) for column in columns]
-    best, least = Parts(0, nothing, cells, nothing), float(len(cells))
+    best, least = LabelParts(0, nothing, cells, nothing), float(len(cells))
     for position in np.argsort(guesses, kind="stable")[:_BEST].tolist():
         column = columns[position]
         inside = _overlap(column, cells)
@@ -88,7 +88,7 @@ def _cost(inside: NDArray[Any], counts: IndexArray, label_cost: float) -> float:
     return float(inside.sum() - saved[saved > 0].sum())
 
 
-def _parts(cells: IndexArray, column: LabelledCells, position: int, labels: IndexArray, n_surplus: int) -> Parts:
+def _parts(cells: IndexArray, column: LabelledCells, position: int, labels: IndexArray, n_surplus: int) -> LabelParts:
     chosen = np.zeros(len(column.counts), np.bool_)
     chosen[labels] = True
     missing, surplus = cells[~chosen[column.codes[cells]]], np.zeros(0, np.int64)
@@ -96,4 +96,4 @@ def _parts(cells: IndexArray, column: LabelledCells, position: int, labels: Inde
         others = chosen[column.codes]
         others[cells] = False
         surplus = np.flatnonzero(others)
-    return Parts(position, labels, missing, surplus)
+    return LabelParts(position, labels, missing, surplus)

@@ -106,8 +106,8 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Text:
-    """Text that passes `check`, which returns what is wrong with it, or None; `clean` puts it in its one form.
+class String:
+    """String that passes `check`, which returns what is wrong with it, or None; `clean` puts it in its one form.
 
     A secret's text never appears in a complaint, nor does an address that may hold a user and password.
     """
@@ -151,7 +151,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class SwitchOrText:
+class SwitchOrString:
     """True, false, or a text that passes `check`; null counts as false."""
 
     what: str
@@ -169,6 +169,6 @@ class SwitchOrText:
         if is_tagged(node, "bool"):
             return Switch().read(node, name, complain)
         if is_tagged(node, "str"):
-            return Text(self.what, self.check, null=False).read(node, name, complain)
+            return String(self.what, self.check, null=False).read(node, name, complain)
         complain(node, wrong(node, name, self.expected))
         return None

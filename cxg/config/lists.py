@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from cxg.config.checks import CSP_DIRECTIVES, check_csp_source, check_integrity
-from cxg.config.kinds import Switch, Text
+from cxg.config.kinds import Switch, String
 from cxg.config.nodes import Complain, is_tagged, items, nearest, pairs, wrong
 
 
@@ -27,7 +27,7 @@ class Names:
     def read(self, node: yaml.Node, name: str, complain: Complain) -> tuple[str, ...]:
         """Read a list; an empty value is an empty list."""
         texts: list[str] = []
-        entry = Text("text", self.check, null=False)
+        entry = String("text", self.check, null=False)
         for position, item in enumerate(items(node, name, self.expected, complain), start=1):
             text = entry.read(item, f"{name}, entry {position},", complain)
             if text is not None and text in texts:
@@ -61,15 +61,15 @@ class Scripts:
             if isinstance(item, yaml.MappingNode):
                 scripts.append(self._attributes(item, where, complain))
             else:
-                src = Text("a URL or an entry with the key src", self.check, null=False).read(item, where, complain)
+                src = String("a URL or an entry with the key src", self.check, null=False).read(item, where, complain)
                 scripts.append(Script(src or ""))
         return tuple(scripts)
 
     def _attributes(self, node: yaml.MappingNode, where: str, complain: Complain) -> Script:
         kinds = {
-            "src": Text("a URL", self.check, null=False),
-            "integrity": Text("a hash such as sha384-...", check_integrity),
-            "crossorigin": Text("anonymous or use-credentials", _check_crossorigin),
+            "src": String("a URL", self.check, null=False),
+            "integrity": String("a hash such as sha384-...", check_integrity),
+            "crossorigin": String("anonymous or use-credentials", _check_crossorigin),
         }
         given: dict[str, str | None] = {}
         for key, value, _line in pairs(node, where, complain):

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cxg.config import checks
-from cxg.config.kinds import Kind, Number, Switch, SwitchOrText, Text, Whole
+from cxg.config.kinds import Kind, Number, Switch, SwitchOrString, String, Whole
 from cxg.config.lists import Directives, Names, Script, Scripts, Settings
 
 
 def _key(default: object, kind: Kind, doc: str) -> Any:
     """Make the field of a dataclass for one key of the file."""
     # A repr shows no secrets, access keys or passwords of an address.
-    secret = isinstance(kind, Text) and (kind.secret or kind.check is checks.check_url)
+    secret = isinstance(kind, String) and (kind.secret or kind.check is checks.check_url)
     shown = not secret and not isinstance(kind, Settings)
     metadata = {"kind": kind, "doc": doc}
     if isinstance(default, dict):
@@ -39,7 +39,7 @@ class Server:
     )
     host: str = _key(
         "127.0.0.1",
-        Text("a host name or address", checks.check_host, null=False),
+        String("a host name or address", checks.check_host, null=False),
         "Address to listen on. 127.0.0.1 is this machine alone, 0.0.0.0 every network it is in.",
     )
     port: int = _key(5005, Whole(1, 65535, null=True, null_value=5005), "Port to listen on. Null means the default.")
@@ -58,12 +58,12 @@ class Server:
     open_browser: bool = _key(False, Switch(), "Open a web browser when the server has started (`cxg launch` only).")
     about_legal_tos: str | None = _key(
         None,
-        Text("a link", checks.check_link),
+        String("a link", checks.check_link),
         "Terms of service, linked in the menu: a URL, or a path here such as /static/cellxgene/deploy/tos.html.",
     )
     about_legal_privacy: str | None = _key(
         None,
-        Text("a link", checks.check_link),
+        String("a link", checks.check_link),
         "Privacy policy, linked in the menu: a URL, or a path here such as /static/cellxgene/deploy/privacy.html.",
     )
     force_https: bool = _key(
@@ -81,7 +81,7 @@ class Server:
     )
     flask_secret_key: str | None = _key(
         None,
-        Text("a text", secret=True),
+        String("a text", secret=True),
         "Key that signs session cookies. This server sets none; a plugin may. Better kept out of the file: set "
         "CXG_SECRET_KEY or CXG_AWS_SECRET_NAME, which win over this key.",
     )
@@ -137,18 +137,18 @@ class MultiDataset:
 
     dataroot: str | None = _key(
         None,
-        Text("a path, an s3:// URI or a lustre:// URI", checks.check_dataroot),
+        String("a path, an s3:// URI or a lustre:// URI", checks.check_dataroot),
         "Folder that holds the datasets: a path, s3://bucket/prefix, or lustre://<dns name>@tcp:/<mountname>. Every "
         "CXG directly inside it is served. Not together with single_dataset.datapath.",
     )
     base_url: str = _key(
         "d",
-        Text("a path such as d", checks.check_base_url, null=False, clean=lambda text: text.strip("/")),
+        String("a path such as d", checks.check_base_url, null=False, clean=lambda text: text.strip("/")),
         "Path in front of the datasets: with d, a dataset is at /d/<dataset>/. It may have parts, as in site/data.",
     )
     index: bool | str = _key(
         True,
-        SwitchOrText("a URL", checks.check_link),
+        SwitchOrString("a URL", checks.check_link),
         "The start page /. True: a list of the datasets. False or null: 404. A URL, or a path here: a redirect to it. "
         "(The servers of 2020 had false as default; their files, which name the key, keep their meaning.)",
     )
@@ -161,12 +161,12 @@ class SingleDataset:
 
     datapath: str | None = _key(
         None,
-        Text("a path, an s3:// URI or a lustre:// URI", checks.check_datapath),
+        String("a path, an s3:// URI or a lustre:// URI", checks.check_datapath),
         "The CXG to serve at /: a path or s3://bucket/prefix/name.cxg. Not together with multi_dataset.dataroot.",
     )
-    title: str | None = _key(None, Text(), "Title to show in place of the one stored in the CXG.")
+    title: str | None = _key(None, String(), "Title to show in place of the one stored in the CXG.")
     about: str | None = _key(
-        None, Text("a link", checks.check_link), "Link about the dataset, in place of the one stored in the CXG."
+        None, String("a link", checks.check_link), "Link about the dataset, in place of the one stored in the CXG."
     )
 
 
@@ -201,7 +201,7 @@ class S3Locator:
 
     region_name: bool | str = _key(
         True,
-        SwitchOrText("a region name", checks.check_region),
+        SwitchOrString("a region name", checks.check_region),
         "Region of the bucket. True: found from the bucket. False or null: left to the environment. Or its name, such "
         "as us-east-1.",
     )
@@ -210,7 +210,7 @@ class S3Locator:
     )
     endpoint_url: str | None = _key(
         None,
-        Text("a URL", checks.check_url),
+        String("a URL", checks.check_url),
         "Address of an S3-compatible store that is not AWS, such as http://minio:9000.",
     )
 

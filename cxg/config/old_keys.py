@@ -1,7 +1,7 @@
 """Keys of other cellxgene files, and the answer to them.
 
 Two groups. *Retired*: keys of the 2020 files that mean nothing here; they are accepted, with a
-warning when they ask for something. *Later*: the `server.app` / `dataset` layout that came after
+warning when they ask for something. *LaterLayout*: the `server.app` / `dataset` layout that came after
 2020 and the one of single-cell-explorer; they are errors that name the key to use instead.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from cxg.config.kinds import Kind, Number, Switch, Text, Whole
+from cxg.config.kinds import Kind, Number, Switch, String, Whole
 from cxg.config.lists import Names
 
 Path = tuple[str, ...]
@@ -47,19 +47,19 @@ _OFF = ("false", "no", "off", "False")
 
 RETIRED: dict[str, Retired] = {
     "user_annotations.enable": Retired(Switch(), _OFF, _READ_ONLY),
-    "user_annotations.type": Retired(Text(), ("local_file_csv",), _READ_ONLY),
-    "user_annotations.local_file_csv.directory": Retired(Text(), (), _READ_ONLY),
-    "user_annotations.local_file_csv.file": Retired(Text(), (), _READ_ONLY),
+    "user_annotations.type": Retired(String(), ("local_file_csv",), _READ_ONLY),
+    "user_annotations.local_file_csv.directory": Retired(String(), (), _READ_ONLY),
+    "user_annotations.local_file_csv.file": Retired(String(), (), _READ_ONLY),
     "user_annotations.ontology.enable": Retired(Switch(), _OFF, _READ_ONLY),
-    "user_annotations.ontology.obo_location": Retired(Text(), (), _READ_ONLY),
+    "user_annotations.ontology.obo_location": Retired(String(), (), _READ_ONLY),
     "embeddings.enable_reembedding": Retired(
         Switch(), _OFF, "re-embedding is always off: embeddings are computed before conversion"
     ),
     "multi_dataset.allowed_matrix_types": Retired(
         Names("matrix types"), ("cxg",), "the server reads CXGs only; other kinds are never listed"
     ),
-    "single_dataset.obs_names": Retired(Text(), (), _AT_CONVERSION.format(option="--obs-names")),
-    "single_dataset.var_names": Retired(Text(), (), _AT_CONVERSION.format(option="--var-names")),
+    "single_dataset.obs_names": Retired(String(), (), _AT_CONVERSION.format(option="--obs-names")),
+    "single_dataset.var_names": Retired(String(), (), _AT_CONVERSION.format(option="--var-names")),
     "diffexp.alg_cxg.max_workers": Retired(Whole(1), ("64",), _NO_WORKERS),
     "diffexp.alg_cxg.cpu_multiplier": Retired(Number(0, above=True), ("4",), _NO_WORKERS),
     "diffexp.alg_cxg.target_workunit": Retired(Whole(1), ("16_000_000", "16000000"), _NO_WORKERS),
@@ -91,7 +91,7 @@ def is_retired_section(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Later:
+class LaterLayout:
     """Answer to a key of a later layout: the key to use, or why there is none."""
 
     key: str | None
@@ -119,7 +119,7 @@ _RENAMED: dict[Path, str] = {
 }
 
 
-def later_layout(path: Path, is_key: Callable[[Path], bool]) -> Later | None:
+def later_layout(path: Path, is_key: Callable[[Path], bool]) -> LaterLayout | None:
     """Find what to write in place of a key of a later layout.
 
     Parameters
@@ -136,14 +136,14 @@ def later_layout(path: Path, is_key: Callable[[Path], bool]) -> Later | None:
     path = ("dataset", *path[1:]) if path[0] == "default_dataset" else path
     for length in range(len(path), 0, -1):
         if path[:length] in _GONE:
-            return Later(None, _GONE[path[:length]])
+            return LaterLayout(None, _GONE[path[:length]])
     if path in _RENAMED:
-        return Later(_RENAMED[path])
+        return LaterLayout(_RENAMED[path])
     candidate = _candidate(path)
     name = ".".join(candidate)
     if name in RETIRED:
-        return Later(None, RETIRED[name].why)
-    return Later(name) if candidate and is_key(candidate) else None
+        return LaterLayout(None, RETIRED[name].why)
+    return LaterLayout(name) if candidate and is_key(candidate) else None
 
 
 def is_later_section(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from cxg.config.environment import ENVIRONMENT
-from cxg.config.kinds import Kind, Text
+from cxg.config.kinds import Kind, String
 from cxg.config.lists import Names
 from cxg.config.model import Config
 from cxg.config.nodes import describe_found, is_tagged, pairs
@@ -226,7 +226,7 @@ def _node_of(text: str, kind: Kind) -> yaml.Node:
 
 def _tag_of(text: str, kind: Kind) -> str:
     """Return the YAML type of a variable's text: as a file would have it, but text where text is wanted."""
-    if isinstance(kind, Text):
+    if isinstance(kind, String):
         return "tag:yaml.org,2002:str"
     return str(yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
 

@@ -113,7 +113,7 @@ def numbered(rows: Text) -> tuple[Text, int]:
     return out, changed
 
 
-def read_text(dataset: Any) -> tuple[Text, int]:
+def read_text_dataset(dataset: Any) -> tuple[Text, int]:
     """Read a one-dimensional HDF5 text dataset in slices.
 
     Returns the column and the number of rows that were not valid UTF-8, in which the bad
@@ -126,9 +126,9 @@ def read_text(dataset: Any) -> tuple[Text, int]:
         for first in range(0, len(dataset), SLICE_ROWS):
             part = [_as_bytes(row) for row in dataset[first : first + SLICE_ROWS].tolist()]
             if not _is_utf8(b"\n".join(part)):
-                mended = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
-                bad += sum(a != b for a, b in zip(part, mended, strict=True))
-                part = mended
+                corrected = [row.decode("utf-8", "replace").encode("utf-8") for row in part]
+                bad += sum(a != b for a, b in zip(part, corrected, strict=True))
+                part = corrected
             yield part
 
     text = concatenate(slices())

@@ -110,7 +110,7 @@ class Catalog:
             try:
                 yield entry.dataset
             except DatasetInvalid:
-                # Files that went away with the whole dataroot are no damage.
+                # Files that went away with the whole dataroot do not mean damage.
                 with suppress(DatasetNotFound):
                     self.root.dataset_uri(name)
                 raise

@@ -142,7 +142,7 @@ class Dataroot:
         return any(os.path.exists(f"{self.uri}/{name}/{mark}") for mark in _MARKS)  # noqa: PTH110
 
 
-class SingleDataset:
+class SingleRoot:
     """A root that holds one dataset, served under the empty name."""
 
     def __init__(self, storage: Storage, uri: str) -> None:

@@ -22,7 +22,7 @@ Look = tuple[float, str, Listing]
 
 
 class Root(Protocol):
-    """Where names lead: `cxg.datasets.dataroot.Dataroot` or `cxg.datasets.dataroot.SingleDataset`."""
+    """Where names lead: `cxg.datasets.dataroot.Dataroot` or `cxg.datasets.dataroot.SingleRoot`."""
 
     uri: str
 

@@ -91,7 +91,7 @@ class DecodedCache:
     def find(self, dataset: Dataset, axis: str) -> DecodedMatrix | None:
         """Return the decoded cells ("obs") or genes ("var") of an open dataset, or None where there are none yet.
 
-        What reads them may raise CopyDamaged; whoever calls it then reads the CXG, and tells `replace`.
+        Reading them may raise CopyDamaged; the caller then reads the CXG and calls `replace`.
         """
         found: DecodedMatrix | None = self._open(DecodedMatrix, dataset, axis)
         return found

@@ -22,11 +22,11 @@ from cxg.format.matrix.sparse import SparseBlock
 from cxg.storage.checksums import CopyDamaged, Stamp
 
 Pause = Callable[[], bool]
-# From a decoded copy as many values at a time as are added up in a few milliseconds.
+# Values read at a time from a decoded copy: they are added up in a few milliseconds.
 _SLICE_VALUES = 250_000
-# From the CXG so many cells at first, then as many as have about so many values.
+# Cells in the first block from the CXG, fewest cells in a block, and values that later blocks aim at.
 _FIRST_CELLS, _FEWEST_CELLS, _PIECE_VALUES = 1024, 128, 1 << 20
-# As many where somebody else is kept waiting by each piece; to read all takes half as long again.
+# The same where each block keeps another visitor waiting; reading everything then takes half as long again.
 _SMALL_PIECE_VALUES = 1 << 17
 
 

@@ -28,7 +28,7 @@ ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.floa
 
 # Values in one piece: small enough to stay in the processor's cache while they are added up.
 PIECE_VALUES = 1 << 20
-# Lines are decoded in groups of about this many values, and of no more lines than could have so many.
+# Lines are decoded in groups of about the first number of values; a group has no more lines than could hold the second.
 _BUILD_VALUES, MOST_BUILD_VALUES = 1 << 19, 1 << 23
 _OTHER: dict[str, np.dtype[Any]] = {"other.u2": np.dtype("<u2"), "other.u4": np.dtype("<u4")}
 _VALUE, _VALUE_DTYPE = "value.f4", np.dtype("<f4")

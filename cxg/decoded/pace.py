@@ -39,11 +39,11 @@ class Pace:
     delay_s : float
         Time between the first visit of a dataset and its decoding.
     again_after_s : float
-        A copy that another dataset pushed out is made again after so long, not at every request.
+        Shortest time after which a copy that another dataset pushed out is made again.
     touch_s : float
         How often the use of a copy is noted.
     quiet_s, patience_s : float
-        Decoding pauses for so long after a visit, but no longer than so much in one go, since threads of one process
+        Decoding pauses for `quiet_s` after a visit, at most `patience_s` in one go, since the threads of a process
         share one interpreter.
     tick_s : float
         How often a pause looks whether the process ends.

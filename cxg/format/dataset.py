@@ -29,10 +29,10 @@ from cxg.format.matrix import query as reading
 from cxg.format.matrix.dense import DenseBlock
 from cxg.format.matrix.extremes import extremes
 from cxg.format.matrix.handles import Handle, value_name
-from cxg.format.matrix.label_sums import LabelSums, read_columns
+from cxg.format.matrix.label_sums import LabelSums, read_summed_columns
 from cxg.format.matrix.sparse import Sparse, SparseBlock
 from cxg.format.matrix.totals import Totals, read_totals
-from cxg.format.memory_size import needed_bytes, require_room, text_bytes
+from cxg.format.memory_size import needed_bytes, require_room, text_columns_bytes
 from cxg.format.metadata import read_metadata
 from cxg.format.positions import Positions
 from cxg.format.selection import quoted
@@ -231,7 +231,7 @@ class Dataset:
             raise DatasetInvalid(f"{X_LABEL_SUMS} cannot be read because {self._label_files.problem}.")
         array = self._parts.open(X_LABEL_SUMS)
         try:
-            columns, log1p = read_columns(array, self.n_obs, self.n_var)
+            columns, log1p = read_summed_columns(array, self.n_obs, self.n_var)
         finally:
             reading.close(array)
         # Of values, as of X, only those that were there when the dataset was opened.
@@ -324,7 +324,7 @@ class Dataset:
                 self._matrix.close()
 
     def _needed_bytes(self) -> int:
-        texts = sum(map(text_bytes, (self.obs.meta, self.var.meta, self._parts.group)))
+        texts = sum(map(text_columns_bytes, (self.obs.meta, self.var.meta, self._parts.group)))
         return needed_bytes(self.n_obs, self.n_var, len(self._parts.embeddings), texts)
 
     def _inspect_x(self) -> tuple[str | None, str | None]:

@@ -9,7 +9,7 @@ from cxg.errors import DatasetTooLarge
 from cxg.memory_bounds import CELL_BYTES, GENE_BYTES, MB, METADATA_TIMES, OPEN_ARRAY_BYTES
 
 
-def text_bytes(meta: Mapping[str, Any]) -> int:
+def text_columns_bytes(meta: Mapping[str, Any]) -> int:
     """Return the length of the texts in the metadata of an array."""
     return sum(len(value) for value in meta.values() if isinstance(value, str | bytes))
 

@@ -20,7 +20,7 @@ from cxg.format.annotations import Annotations
 from cxg.format.layout import EMB, GROUP_METADATA, OBS, SCHEMA_KEY, VAR, X_COLUMNS, X_ROWS, X_TOTALS
 from cxg.format.local_array import LocalArray, open_nearby
 from cxg.format.matrix import query as reading
-from cxg.format.memory_size import needed_bytes, require_room, text_bytes
+from cxg.format.memory_size import needed_bytes, require_room, text_columns_bytes
 from cxg.format.notes import Loss
 from cxg.format.structure import (
     array_files,
@@ -143,7 +143,7 @@ class SmallArrays:
         array = self.open(part)
         try:
             with translated(f"the metadata of {part}"):
-                texts = text_bytes(reading.read_meta(array))
+                texts = text_columns_bytes(reading.read_meta(array))
             # Before any of it is parsed, or anything as long as the axis is made.
             rows = int(array.schema.shape[0])
             sizes = {"n_obs": rows} if part == OBS else {"n_var": rows}
@@ -195,7 +195,7 @@ class SmallArrays:
         try:
             with translated(GROUP_METADATA):
                 found = reading.read_meta(array)
-            require_room(needed_bytes(texts=text_bytes(found)), self._storage.dataset_bytes)
+            require_room(needed_bytes(texts=text_columns_bytes(found)), self._storage.dataset_bytes)
             if not found:
                 self.warnings.append(Loss(f"{GROUP_METADATA} is empty, so there is no title, no link, no colours."))
             return found

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cxg.format.layout import EMB, GROUP_MARKER, MEMBERS, OBS, VAR
-from cxg.storage.listing import Entry, Listing
+from cxg.storage.listing import FileEntry, Listing
 
 NEVER_WRITTEN = "it was never written"
 _OLD_SCHEMA = "__array_schema.tdb"
@@ -48,20 +48,20 @@ class ArrayLayout:
 
     Attributes
     ----------
-    opening : tuple of Entry
+    opening : tuple of FileEntry
         What TileDB reads when it opens the array and before it reads values.
     """
 
     name: str
-    opening: tuple[Entry, ...]
-    _data: tuple[Entry, ...]
+    opening: tuple[FileEntry, ...]
+    _data: tuple[FileEntry, ...]
 
     @property
-    def files(self) -> tuple[Entry, ...]:
+    def files(self) -> tuple[FileEntry, ...]:
         """Return the paths of all files."""
         return (*self.opening, *self._data)
 
-    def data(self, attributes: Iterable[int]) -> list[Entry]:
+    def data(self, attributes: Iterable[int]) -> list[FileEntry]:
         """Return the files with the values of some attributes, by their numbers in the schema."""
         wanted = {f"a{number}{kind}.tdb" for number in attributes for kind in ("", "_var", "_validity")}
         return [entry for entry in self._data if entry.path.rsplit("/", 1)[1] in wanted]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from cxg.config import Config
 from cxg.config.runtime import Runtime
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.errors import CxgError, DatasetInvalid, DatasetNotFound
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.format.notes import Loss
@@ -64,7 +64,7 @@ class FirstLook:
     def _look(self) -> None:
         storage = Storage(self._config, self._runtime, dataset_mb=plan(self._runtime).dataset_mb)
         dataroot, datapath = self._config.multi_dataset.dataroot, str(self._config.single_dataset.datapath)
-        root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, datapath)
+        root = Dataroot(storage, dataroot) if dataroot else SingleRoot(storage, datapath)
         try:
             names = root.names()
         except CxgError:  # told by those who ask whether the dataroot can be listed

@@ -45,8 +45,8 @@ def server_environment(env: Mapping[str, str], prepared: Prepared, plan: MemoryP
     # One thread for numpy's own linear algebra (which is not used), and few arenas for all threads of a
     # worker: both otherwise take memory for each thread.
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    # Of freed memory the GNU C library keeps some for the next answer: to have pages mapped anew takes longer than to
-    # fill them. Pieces from the first size on are given back at once, others when so much is free.
+    # The GNU C library keeps some freed memory for the next answer, because mapping pages anew takes longer than
+    # filling them. Blocks of the first size or more are given back at once, others when the second amount is free.
     quiet |= {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 20)}
     shares = {
         "CXG_MEMORY_MB": str(plan.total_mb),

@@ -45,7 +45,7 @@ class Mounted:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MountRequest:
     """A file system that a dataroot asks for.
 
     Attributes
@@ -78,7 +78,7 @@ class S3Options:
     unsigned: bool = False
 
 
-def wanted_mount(uri: str, setting: str, s3_mount: str) -> Wanted | None:
+def wanted_mount(uri: str, setting: str, s3_mount: str) -> MountRequest | None:
     """Tell what mount a dataroot asks for; None for a plain path, or S3 that is read directly.
 
     Parameters
@@ -99,13 +99,13 @@ def wanted_mount(uri: str, setting: str, s3_mount: str) -> Wanted | None:
         folder = (parts["folder"] or "").strip("/") if parts else ""
         if parts is None or ".." in folder.split("/"):
             raise ConfigError(f"{setting} is {uri}; write it as lustre://<dns name>@tcp:/<mountname>[/folder].")
-        return Wanted(uri, setting, f"{parts['server']}:/{parts['name']}", folder, "lustre")
+        return MountRequest(uri, setting, f"{parts['server']}:/{parts['name']}", folder, "lustre")
     if s3_mount not in ("1", "true"):
         return None
     if not uri.startswith("s3://"):
         raise ConfigError(f"CXG_S3_MOUNT is set, but {setting} is {uri}; it must be an s3:// URI to be mounted.")
     bucket, prefix = split_s3(uri)
-    return Wanted(uri, setting, f"{bucket}/{prefix}".rstrip("/"), "", "s3")
+    return MountRequest(uri, setting, f"{bucket}/{prefix}".rstrip("/"), "", "s3")
 
 
 def read_mounts(text: str | None = None) -> tuple[Mounted, ...]:
@@ -125,7 +125,7 @@ def mount_at(point: str, mounts: Sequence[Mounted]) -> Mounted | None:
 
 
 def ensure_mounted(
-    wanted: Wanted,
+    wanted: MountRequest,
     point: str,
     options: S3Options,
     env: Mapping[str, str],
@@ -176,7 +176,7 @@ def ensure_mounted(
     return f"{point}/{wanted.folder}".rstrip("/")
 
 
-def verify(wanted: Wanted, present: Mounted) -> str:
+def verify(wanted: MountRequest, present: Mounted) -> str:
     """Check that what the host bound in is what the dataroot asks for; returns the folder left to add.
 
     Raises
@@ -204,7 +204,9 @@ def verify(wanted: Wanted, present: Mounted) -> str:
     return wanted.folder[len(bound) :].strip("/")
 
 
-def mount_command(wanted: Wanted, point: str, options: S3Options, which: Which) -> tuple[list[str], dict[str, str]]:
+def mount_command(
+    wanted: MountRequest, point: str, options: S3Options, which: Which
+) -> tuple[list[str], dict[str, str]]:
     """Return the command that mounts read-only, and the variables it needs besides the process's own.
 
     Raises
@@ -254,13 +256,15 @@ _BY_HOST = "mount it on the host and bind it to {}"
 _BOUND_TOO_EARLY = "mount it on the host first, then start the container."
 
 
-def _reach(wanted: Wanted) -> str:
+def _reach(wanted: MountRequest) -> str:
     if wanted.kind == "lustre":
         return "open TCP 988 and 1018-1023 between this instance and the file system in their security groups"
     return "check the network, the region and the endpoint"
 
 
-def _failure(wanted: Wanted, point: str, command: Sequence[str], finished: subprocess.CompletedProcess[str]) -> str:
+def _failure(
+    wanted: MountRequest, point: str, command: Sequence[str], finished: subprocess.CompletedProcess[str]
+) -> str:
     said = (
         redacted(" ".join((finished.stderr or finished.stdout or "").split()))[:300]
         or f"exit code {finished.returncode}"
@@ -268,16 +272,16 @@ def _failure(wanted: Wanted, point: str, command: Sequence[str], finished: subpr
     lowered = said.lower()
     by_host = _BY_HOST.format(point)
     if wanted.kind == "lustre" and "unknown filesystem type" in lowered:
-        mend = f"install the Lustre client, or {by_host}"
+        remedy = f"install the Lustre client, or {by_host}"
     elif "mount not ready" in lowered or "fusermount" in lowered:
-        mend = f"install the package fuse3 and give the container /dev/fuse and CAP_SYS_ADMIN, or {by_host}"
+        remedy = f"install the package fuse3 and give the container /dev/fuse and CAP_SYS_ADMIN, or {by_host}"
     elif "permitted" in lowered or "permission" in lowered or "superuser" in lowered or "must be root" in lowered:
-        mend = f"run the container as root with CAP_SYS_ADMIN and /dev/fuse, or {by_host}"
+        remedy = f"run the container as root with CAP_SYS_ADMIN and /dev/fuse, or {by_host}"
     elif "invalid argument" in lowered and wanted.kind == "lustre":
-        mend = "check the mount name: it is LustreConfiguration.MountName of the file system"
+        remedy = "check the mount name: it is LustreConfiguration.MountName of the file system"
     else:
-        mend = _reach(wanted)
-    return f"{wanted.setting} {wanted.uri}: {command[0]} failed ({said}); {mend}."
+        remedy = _reach(wanted)
+    return f"{wanted.setting} {wanted.uri}: {command[0]} failed ({said}); {remedy}."
 
 
 def _run(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -148,9 +148,9 @@ def check_folder(path: str, setting: str, timeout_s: float = _LIST_S) -> None:
             f"{setting} {path}: no answer within {timeout_s:.0f} s; check the file system it is on."
         )
     if problems:
-        mend = {
+        remedy = {
             FileNotFoundError: "create it, or bind it into the container",
             NotADirectoryError: "name the folder that holds the datasets",
             PermissionError: f"make it readable for user {os.geteuid()}",
         }.get(type(problems[0]), "check the file system it is on")
-        raise ConfigError(f"{setting} {path} cannot be listed ({problems[0].strerror}); {mend}.")
+        raise ConfigError(f"{setting} {path} cannot be listed ({problems[0].strerror}); {remedy}.")

@@ -32,7 +32,7 @@ _MB = 1 << 20
 # https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts; other systems have none.
 MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-# Whoever changes what is kept inside, or how, counts this up: the folders of both releases stand side by side.
+# Increase this when the content or its form changes: then the folders of both releases exist side by side.
 _LAYOUT = 1
 OWN_NAME = f"cellxgene-eb-copies-{_LAYOUT}"
 # Backup programs know this file and leave its folder out: https://bford.info/cachedir/
@@ -133,7 +133,7 @@ def cache_folder(runtime: Runtime) -> CacheFolder | None:
     Raises
     ------
     ConfigError
-        `CXG_CACHE_MB` is no number.
+        `CXG_CACHE_MB` is not a number.
     """
     asked_mb = runtime.cache_mb
     if asked_mb == 0:

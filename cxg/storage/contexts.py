@@ -1,4 +1,4 @@
-"""TileDB contexts, replaced after so much use.
+"""TileDB contexts, replaced after a bounded number of uses.
 
 A TileDB context notes statistics of every query and every open array, and keeps them until it ends
 (measured with TileDB-Py 0.36.1: 12.5 kB for a query, 3 kB for an array, whether statistics are
@@ -38,7 +38,7 @@ class Contexts:
     Attributes
     ----------
     most_uses : int
-        After so many they are replaced.
+        Uses after which the contexts are replaced.
     """
 
     def __init__(self, settings: Mapping[str, Mapping[str, str]]) -> None:
@@ -56,7 +56,7 @@ class Contexts:
 
     @property
     def uses(self) -> int:
-        """Tell how often those of now were used."""
+        """Tell how often the current contexts were used."""
         return self._uses
 
     @property
@@ -67,12 +67,12 @@ class Contexts:
     def on_replaced(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever new contexts take over, so that it lets go of arrays of old ones.
 
-        It is called by whoever used the last of the old ones, and must return at once.
+        The thread that made the last use of the old contexts calls it, so it must return at once.
         """
         self._listeners.append(listener)
 
     def allow(self, uses: int) -> None:
-        """Let the contexts of now serve for so many uses more: those that opening datasets anew with them took.
+        """Let the current contexts serve for more uses: as many as it took to open datasets anew with them.
 
         Otherwise many open datasets would wear new contexts out by themselves, without end.
         """

@@ -18,7 +18,7 @@ _AWAY = re.compile(
     r"ExpiredToken|NoSuchBucket|transport endpoint|stale file|input/output error",
     re.IGNORECASE,
 )
-# Paths in such texts are chosen by people: a dataset called network.cxg is no trouble with the network.
+# Paths in such texts are chosen by people: a dataset called network.cxg does not mean trouble with the network.
 _PATHS = re.compile(r"'[^'\n]*'|URI [^\n]*\.tdb|[^\s'\"]*/[^\s'\"]*")
 _TOO_LITTLE = re.compile(r"memory budget|one (tile|slab) with current", re.IGNORECASE)
 # TileDB wraps failed allocations.

@@ -24,7 +24,7 @@ _ODD = -1
 
 
 @dataclass(frozen=True, order=True)
-class Entry:
+class FileEntry:
     """One file: its path below the listed folder, size in bytes, and two stamps.
 
     The stamp is the modification time in nanoseconds on a file system and 0 on S3, where
@@ -45,7 +45,7 @@ class Listing:
     `odd` are the paths of pipes, sockets and devices; reading one of them may never end.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[FileEntry, ...]
     truncated: bool = False
     odd: tuple[str, ...] = ()
 
@@ -111,11 +111,11 @@ def list_folder(path: str) -> Listing:
 
 def from_pairs(pairs: Iterable[tuple[str, int]]) -> Listing:
     """Make a listing from `(path, size)` pairs, as an object store gives them."""
-    return _collect(Entry(path, size) for path, size in pairs)
+    return _collect(FileEntry(path, size) for path, size in pairs)
 
 
-def _collect(entries: Iterable[Entry]) -> Listing:
-    kept: list[Entry] = []
+def _collect(entries: Iterable[FileEntry]) -> Listing:
+    kept: list[FileEntry] = []
     odd: list[str] = []
     is_truncated = False
     for entry in entries:
@@ -129,7 +129,7 @@ def _collect(entries: Iterable[Entry]) -> Listing:
     return Listing(tuple(sorted(kept)), is_truncated, tuple(sorted(odd)))
 
 
-def _walk(path: str, prefix: str) -> Iterator[Entry]:
+def _walk(path: str, prefix: str) -> Iterator[FileEntry]:
     with os.scandir(path) as items:
         for item in items:
             try:
@@ -139,7 +139,7 @@ def _walk(path: str, prefix: str) -> Iterator[Entry]:
                     status = item.stat()
                     is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
                     size = status.st_size if is_plain else _ODD
-                    yield Entry(prefix + item.name, size, status.st_mtime_ns, status.st_ctime_ns)
+                    yield FileEntry(prefix + item.name, size, status.st_mtime_ns, status.st_ctime_ns)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise

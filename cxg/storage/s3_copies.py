@@ -6,7 +6,7 @@ there are, so they can all be fetched at once, and TileDB opens the copies. Valu
 column are copied when they are first asked for.
 
 An object of a CXG is never rewritten under its name (see `docs/cxg.md`), so copies are kept below the
-identity of the dataset they came from, and are as good as the originals. They are made
+identity of the dataset they came from, and have the same bytes as the originals. They are made
 under another name and then renamed.
 
 `s3-<identity>/files` holds them under their paths in the dataset; each line of `s3-<identity>/sums`
@@ -33,7 +33,7 @@ from isal.isal_zlib import crc32
 
 from cxg.storage.cache_folder import S3_PREFIX, S3_SHARE, CacheFolder, changed_s, folder_bytes, remove
 from cxg.storage.checksums import CopyDamaged, Stamp, open_regular, stamp_of
-from cxg.storage.listing import Entry
+from cxg.storage.listing import FileEntry
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _THREADS = 32
 _TOUCH_S = 60.0
 # What was used so lately may be open in some process.
 _IN_USE_S = 900.0
-# After a failure of the local disk files are read in place for so long.
+# Time for which files are read in place after a failure of the local disk.
 _REST_S = 60.0
 _TELL_S = 60.0
 _DAMAGED = "Copies of files of %s are damaged and fetched again, among them %s: %s."
@@ -103,7 +103,7 @@ class Copies:
         if self._cache.is_ready():
             remove(path)
 
-    def start(self, uri: str, base: Path, entry: Entry) -> Future[None]:
+    def start(self, uri: str, base: Path, entry: FileEntry) -> Future[None]:
         """Begin to fetch an object, or join those who wait for it already."""
         target = base / _FILES / entry.path
         with self._lock:
@@ -117,7 +117,7 @@ class Copies:
         # No lock: called in `start` too, when the fetch is done before its callback is added.
         self._running.pop(target, None)
 
-    def _copy(self, uri: str, base: Path, target: Path, entry: Entry) -> None:
+    def _copy(self, uri: str, base: Path, target: Path, entry: FileEntry) -> None:
         if target.exists():
             return
         if not self._cache.is_ready():
@@ -181,7 +181,7 @@ class DatasetCopies:
         self._sound: dict[str, Stamp] = {}
         self._damaged: dict[str, Stamp] = {}
 
-    def have(self, entries: Iterable[Entry]) -> bool:
+    def have(self, entries: Iterable[FileEntry]) -> bool:
         """Fetch what is missing of some files, all at once; False when there is no room for it.
 
         Raises
@@ -210,12 +210,12 @@ class DatasetCopies:
         """Fetch nothing for a while, since the local disk failed."""
         self._failed_s = self._clock()
 
-    def doubt(self, entries: Iterable[Entry]) -> None:
+    def doubt(self, entries: Iterable[FileEntry]) -> None:
         """Have some copies compared with their checksums once more, since TileDB could not read them."""
         for entry in entries:
             self._sound.pop(entry.path, None)
 
-    def _is_known(self, entry: Entry) -> bool:
+    def _is_known(self, entry: FileEntry) -> bool:
         """Whether a copy was compared before, and nobody has written to it since."""
         known = self._sound.get(entry.path)
         try:
@@ -223,7 +223,7 @@ class DatasetCopies:
         except OSError:
             return False
 
-    def _without_sound(self, entries: Iterable[Entry]) -> list[Entry]:
+    def _without_sound(self, entries: Iterable[FileEntry]) -> list[FileEntry]:
         """Those that are not there, or damaged, which are removed."""
         missing = []
         for entry in entries:
@@ -247,7 +247,7 @@ class DatasetCopies:
                 self._copies.discard(path)
         return missing
 
-    def _tell(self, entry: Entry, damage: CopyDamaged) -> None:
+    def _tell(self, entry: FileEntry, damage: CopyDamaged) -> None:
         """Log it, but of many files that are damaged at once only the first."""
         with self._lock:
             before, self._told_s = self._told_s, self._clock()
@@ -279,7 +279,7 @@ def _sum(path: Path) -> int:
     return total
 
 
-def _note_sum(path: Path, entry: Entry, total: int) -> None:
+def _note_sum(path: Path, entry: FileEntry, total: int) -> None:
     """Append a line; other processes do so too, and the last one counts."""
     line = json.dumps([entry.path, entry.size, total]) + "\n"
     try:

@@ -43,7 +43,7 @@ def about(uri: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """The times after which a call counts as slow or as hanging, in seconds, and the clock for them.
 
     Attributes
@@ -51,13 +51,13 @@ class Limits:
     slow_s, limit_s : float
         A file system call is slow after the first time, and counts as hanging after the second.
     s3_times : int
-        S3 gets so many times longer: its requests time out by themselves, each after 10 seconds and some tries
+        Factor for calls to S3, whose requests time out by themselves, each after 10 seconds and some tries
         (`cxg.storage.settings.tiledb_settings`).
     try_again_s, times : float, int
-        While a call about a dataset hangs, one more is made after this time, the next after so many times as long,
-        and so on.
+        While a call about a dataset hangs, one more is made after the first time; each further one waits `times` as
+        long as the one before.
     most_stuck, open_again_s : int, float
-        While so many calls of the process hang, nothing is opened, except for one try after this time.
+        While this many calls of the process hang, nothing is opened, except for one try after the second time.
     tick_s : float
         Time between two looks of a waiting thread.
     clock : callable
@@ -80,7 +80,7 @@ class Limits:
         return self.slow_s * times, self.limit_s * times
 
 
-USUAL_LIMITS = Limits()
+USUAL_LIMITS = CallLimits()
 
 
 @dataclass(slots=True)
@@ -99,10 +99,10 @@ class Stalls:
     ----------
     most_slow : int
         Threads that may wait for slow calls at a time.
-    limits : Limits
+    limits : CallLimits
     """
 
-    def __init__(self, limits: Limits = USUAL_LIMITS) -> None:
+    def __init__(self, limits: CallLimits = USUAL_LIMITS) -> None:
         self.limits = limits
         self.most_slow = _MOST_SLOW
         self._lock = threading.Lock()

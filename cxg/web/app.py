@@ -16,7 +16,7 @@ from cxg import __version__, memory, plugins
 from cxg.config import Config
 from cxg.config.runtime import NO_VARIABLES, Runtime
 from cxg.datasets.catalog import Catalog
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.datasets.opening import USUAL_TIMES, Root, Times
 from cxg.decoded.cache import DecodedCache
 from cxg.errors import ConfigError
@@ -71,7 +71,7 @@ def create_app(
         No dataset is configured, the web client is missing, a plugin cannot be loaded.
     """
     site = _make_services(config, plan or memory.plan(runtime), runtime, times)
-    base_url = "" if isinstance(site.catalog.root, SingleDataset) else config.multi_dataset.base_url
+    base_url = "" if isinstance(site.catalog.root, SingleRoot) else config.multi_dataset.base_url
     hooks = plugins.load(_folder("CXG_PLUGINS_DIR", runtime.plugins_dir))
     scripts = _folder("CXG_INLINE_SCRIPTS_DIR", runtime.inline_scripts_dir)
     client = load_client(client_dir or default_folder(runtime), config, scripts)
@@ -81,7 +81,7 @@ def create_app(
     app.secret_key = runtime.secret_key or config.server.flask_secret_key
     # Our own routes read bodies by `cxg.web.limits.bodies`; this is for those of plugins.
     app.config["MAX_CONTENT_LENGTH"] = FILTER_BYTES
-    # "//" is not "/": a name that starts with a slash is no name, and a redirect would hide that.
+    # "//" is not "/": a name cannot begin with a slash, and a redirect would hide that.
     app.url_map.merge_slashes = False
     errors.register(app)
     # A plugin's header wins over ours of the same name.
@@ -102,8 +102,8 @@ def create_app(
         app.url_value_preprocessor(_name_the_single_dataset(app))
     hooks.attach(app)
     app.wsgi_app = ClientAddress(app.wsgi_app, config.server.trusted_proxies)  # type: ignore[method-assign]
-    # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme. Whoever tells
-    # scheme and prefix changes nothing but the answer to this one request, so anybody may.
+    # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme. Scheme and
+    # prefix change only the answer to this one request, so they are taken from anybody.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_host=0, x_prefix=1)  # type: ignore[method-assign]
     if not (
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
@@ -122,7 +122,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, ti
         raise ConfigError(
             "No data is configured: set multi_dataset.dataroot, or CXG_DATAROOT, to where the datasets are."
         )
-    root: Root = Dataroot(storage, dataroot) if dataroot else SingleDataset(storage, str(datapath))
+    root: Root = Dataroot(storage, dataroot) if dataroot else SingleRoot(storage, str(datapath))
     limits = config.multi_dataset.matrix_cache
     catalog = Catalog(storage, root, limits.max_datasets, limits.timelimit_s, times)
     caching = REVALIDATE if config.server.generate_cache_control_headers else NO_STORE
@@ -168,7 +168,7 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
         g.started_s = time.perf_counter()
         if config.server.force_https and not request.is_secure and not request.path.startswith("/health"):
             secure = redirect(request.url.replace("http://", "https://", 1), 301)
-            # Whoever asks names the host, so nobody else may be sent there.
+            # The client chose the host, so no cache may send somebody else there.
             secure.headers["Cache-Control"] = NO_STORE
             return secure
         return None

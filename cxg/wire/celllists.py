@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from cxg.errors import BadFilter, BodyTooLarge
 from cxg.format.selection import BoolArray, IntArray, index_rows
-from cxg.wire.filters import json_index, parse_json
+from cxg.wire.filters import json_index, parse_json_body
 
 Read = Callable[[int], bytes]
-"""Returns up to so many more bytes of a body; none at its end."""
+"""Returns at most the given number of further bytes of a body; none at its end."""
 
 # Lists that end within one piece are short.
 PIECE_BYTES = 64 << 10
@@ -138,7 +138,7 @@ class _Cells:
     def add(self, text: bytes) -> None:
         numbers, starts = _plain_items(text)
         if numbers is None:
-            items = json_index(parse_json(b"[" + text + b"]"))
+            items = json_index(parse_json_body(b"[" + text + b"]"))
             if not items:
                 raise BadFilter("The body is not JSON: a list of cells has a comma without a number.")
             pairs = [item for item in items if isinstance(item, tuple)]

@@ -10,7 +10,7 @@ from cxg.errors import BadFilter, LimitExceeded, NotOffered
 from cxg.format.columns import ColumnValues
 from cxg.format.selection import Filter, IntArray, index_rows, select
 from cxg.wire.celllists import OTHER_BYTES
-from cxg.wire.filters import parse_json, parse_json_filter
+from cxg.wire.filters import parse_json_body, parse_json_filter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +98,7 @@ def parse_diffexp(
     NotOffered
         The mode is ``varFilter``.
     """
-    obj = parse_json(body)
+    obj = parse_json_body(body)
     if not isinstance(obj, dict):
         raise BadFilter("The body must be a JSON object.")
     mode = obj.get("mode")

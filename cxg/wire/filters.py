@@ -14,7 +14,7 @@ from cxg.format.selection import Axis, Bounds, Filter, Wanted, quoted
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _PART = re.compile("[^&]+")
-# Most columns in one filter: each takes memory, and no dataset has so many.
+# Most columns in one filter: each takes memory, and no dataset has as many.
 _MOST_COLUMNS = 1000
 _ENTRY_KEYS = ("name", "values", "min", "max")
 _MOST_DIGITS = 1000
@@ -150,13 +150,13 @@ def parse_filter_body(body: bytes, axis: Axis) -> Filter:
     BadFilter
         The body is not JSON, or has another form.
     """
-    obj = parse_json(body)
+    obj = parse_json_body(body)
     if not isinstance(obj, dict) or "filter" not in obj:
         raise BadFilter("The body must be a JSON object with a 'filter'.")
     return parse_json_filter(obj["filter"], axis)
 
 
-def parse_json(body: bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+def parse_json_body(body: bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
     """Parse a JSON body; `parse_constant` is called for NaN and Infinity, which are refused without it.
 
     Raises

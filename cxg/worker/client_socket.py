@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import IO
 
 from cxg.worker.file_part import FilePart
-from cxg.worker.limits import Limits
-from cxg.worker.pace import Pace
+from cxg.worker.limits import ClientLimits
+from cxg.worker.pace import TransferPace
 
 _STEP_S = 0.1
 _MOST_PARTS = 16
@@ -39,7 +39,7 @@ class ClientSocket:
         Connections of the whole worker for which a thread waits.
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits, held: set[ClientSocket]) -> None:
+    def __init__(self, sock: socket.socket, limits: ClientLimits, held: set[ClientSocket]) -> None:
         self.raw, self._limits, self._held = sock, limits, held
         self.buffer = bytearray()
         self.ended = False  # the client sends no more
@@ -47,7 +47,7 @@ class ClientSocket:
         self.pending = self.sent = self.received = 0
         self.in_thread = False
         self.is_refusal = False  # the answer says that there were too many requests (429)
-        self.pace: Pace | None = None
+        self.pace: TransferPace | None = None
         self._out: deque[memoryview | FilePart] = deque()
         self._corked = self._draining = False
         self._paced = select.POLLIN
@@ -244,7 +244,7 @@ class ClientSocket:
         poller = select.poll()
         poller.register(self.raw, event)
         if self.pace is None or self._paced != event:
-            self.pace, self._paced = Pace(self._limits, time.monotonic(), moved()), event
+            self.pace, self._paced = TransferPace(self._limits, time.monotonic(), moved()), event
         pace = self.pace
         self._held.add(self)
         try:

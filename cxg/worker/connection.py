@@ -16,8 +16,8 @@ from gunicorn.http.errors import ChunkMissingTerminator, InvalidRequestLine, NoM
 from gunicorn.http.unreader import IterUnreader
 
 from cxg.worker.client_socket import ClientSocket
-from cxg.worker.limits import Limits
-from cxg.worker.pace import Pace
+from cxg.worker.limits import ClientLimits
+from cxg.worker.pace import TransferPace
 
 _HEADER_END = b"\r\n\r\n"
 # Searches for the end of a chunked body; each search decodes all of the body.
@@ -65,7 +65,7 @@ class Connection:
     is_http2 = False
 
     def __init__(
-        self, cfg: Any, sock: socket.socket, client: Any, server: Any, limits: Limits, held: set[ClientSocket]
+        self, cfg: Any, sock: socket.socket, client: Any, server: Any, limits: ClientLimits, held: set[ClientSocket]
     ) -> None:
         self.sock, self.client, self.server = ClientSocket(sock, limits, held), client, server
         self.address = str(client[0]) if isinstance(client, tuple) and client else ""  # shared on a UNIX socket
@@ -197,7 +197,7 @@ class Connection:
 
     def start_pace(self, now: float) -> None:
         """Start to measure how fast the body arrives or the answer leaves."""
-        self.sock.pace = Pace(self._limits, now, self._moved())
+        self.sock.pace = TransferPace(self._limits, now, self._moved())
 
     def observe(self, now: float) -> None:
         """Note how many bytes have moved by now."""

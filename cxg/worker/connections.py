@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 
 from cxg.worker.connection import Connection, State
-from cxg.worker.limits import Limits
+from cxg.worker.limits import ClientLimits
 
 _FEWEST = 8
 
@@ -20,7 +20,7 @@ class Connections:
         Connections that may be open at a time.
     """
 
-    def __init__(self, limits: Limits, most: int) -> None:
+    def __init__(self, limits: ClientLimits, most: int) -> None:
         self.all: set[Connection] = set()
         self.most = most
         self._limits = limits
@@ -68,7 +68,7 @@ class Connections:
         return found if found is not None and rates[found] < self._limits.pressed_rate else None
 
 
-def most_connections(wanted: int, limits: Limits) -> int:
+def most_connections(wanted: int, limits: ClientLimits) -> int:
     """Return how many connections may be open: `wanted`, or fewer if the process has too few descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

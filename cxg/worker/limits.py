@@ -8,7 +8,7 @@ from cxg.memory_bounds import RECEIVING_MB, SENDING_MB
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClientLimits:
     """Durations in seconds, amounts in bytes; constants, except that tests make them small.
 
     Attributes

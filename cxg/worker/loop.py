@@ -13,7 +13,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from cxg.worker.client_socket import ClientSocket
 from cxg.worker.connection import Connection, State
 from cxg.worker.connections import Connections, most_connections
-from cxg.worker.limits import Limits
+from cxg.worker.limits import ClientLimits
 from cxg.worker.receiving import Receiving
 from cxg.worker.sending import LingeringThreads, Sending
 from cxg.worker.threads import Threads
@@ -30,7 +30,7 @@ _RESERVED = (("/health/live",), ("/health", "/health/ready"))
 class Loop(ThreadWorker):  # type: ignore[misc]
     """Accepts, watches and closes connections; a subclass handles their bytes."""
 
-    limits = Limits()
+    limits = ClientLimits()
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -225,7 +225,7 @@ class Loop(ThreadWorker):  # type: ignore[misc]
         self._watch(conn, READ)
 
 
-def _set_options(listener: socket.socket, limits: Limits) -> None:
+def _set_options(listener: socket.socket, limits: ClientLimits) -> None:
     """Set options that accepted sockets inherit: answers leave at once, vanished peers are detected."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cxg.worker.limits import Limits
+from cxg.worker.limits import ClientLimits
 
 
 class _Window:
@@ -22,7 +22,7 @@ class _Window:
             self._since, self._total = now, total
 
 
-class Pace:
+class TransferPace:
     """The rate of one transfer, from byte counts noted now and then; infinite until the first window is over.
 
     Parameters
@@ -33,7 +33,7 @@ class Pace:
 
     __slots__ = ("_least_rate", "_long", "_recent")
 
-    def __init__(self, limits: Limits, now: float, total: int = 0) -> None:
+    def __init__(self, limits: ClientLimits, now: float, total: int = 0) -> None:
         self._recent = _Window(limits.recent_s, now, total)
         self._long = _Window(limits.stall_s, now, total)
         self._least_rate = limits.least_rate

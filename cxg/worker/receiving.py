@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cxg.worker.client_socket import ClientSocket
 from cxg.worker.connection import Connection, State
 from cxg.worker.connections import Connections
-from cxg.worker.limits import Limits
+from cxg.worker.limits import ClientLimits
 
 # The first bytes of a request are received even when memory is full.
 ALWAYS_BYTES = 4 << 10
@@ -27,7 +27,7 @@ class Receiving:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: ClientLimits,
         connections: Connections,
         held: set[ClientSocket],
         close: Callable[[Connection], None],

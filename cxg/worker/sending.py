@@ -8,7 +8,7 @@ from collections import Counter
 
 from cxg.worker.client_socket import ClientSocket
 from cxg.worker.connection import Connection
-from cxg.worker.limits import Limits
+from cxg.worker.limits import ClientLimits
 
 _STEP_S = 0.1
 _SMALL_BYTES = 64 << 10
@@ -52,7 +52,7 @@ class Sending:
         Threads that make answers; while more than half of them wait for room, a client has to be faster.
     """
 
-    def __init__(self, limits: Limits, threads: int) -> None:
+    def __init__(self, limits: ClientLimits, threads: int) -> None:
         self._limits, self._most_waiting = limits, threads // 2
         self._changed = threading.Condition()
         self._bodies: dict[Connection, tuple[int, int]] = {}

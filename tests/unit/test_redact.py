@@ -139,7 +139,7 @@ def test_what_a_mount_program_says_is_told_without_it(monkeypatch: pytest.Monkey
 
     said = "x" * 280 + " http://user:hushhushhushhushhush@minio failed"
     finished = subprocess.CompletedProcess(["rclone"], 1, stdout="", stderr=said)
-    wanted = mounts.Wanted("s3://bucket", "CXG_DATAROOT", "bucket", "", "s3")
+    wanted = mounts.MountRequest("s3://bucket", "CXG_DATAROOT", "bucket", "", "s3")
     assert "hush" not in mounts._failure(wanted, "/mnt", ["rclone"], finished)
 
 

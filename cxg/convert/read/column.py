@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.text import blanked, from_strings, read_text
+from cxg.convert.text import blanked, from_strings, read_text_dataset
 from cxg.errors import ConversionError
 from cxg.format.text import Text
 
@@ -116,7 +116,7 @@ def _check_part(item: Any, part: str, n: int) -> None:
 
 def _plain(name: str, item: Any) -> RawColumn:
     if is_text(item.dtype):
-        text, bad = read_text(item)
+        text, bad = read_text_dataset(item)
         return RawColumn(name, "text", text, bad_text=bad)
     if item.dtype.kind == "b":
         return RawColumn(name, "flag", item[:])
@@ -149,7 +149,7 @@ def _read_labels(item: Any) -> tuple[list[str], int]:
             raise Unreadable("its categories cannot be read")
         item = item["values"]
     if is_text(item.dtype):
-        text, bad = read_text(item)
+        text, bad = read_text_dataset(item)
         return text.strings(), bad
     return [str(value) for value in item[:]], 0
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cxg.convert.read.column import RawColumn, Unreadable, as_str, encoding_of
-from cxg.convert.read.matrix import open_matrix
+from cxg.convert.read.matrix import open_source
 from cxg.convert.read.table import Frame
 from cxg.convert.report import Report
 from cxg.errors import ConversionError
@@ -157,7 +157,7 @@ def _from_group(item: Any, n_obs: int, report: Report) -> NDArray[Any]:
         if not numbers or frame.n != n_obs:
             raise Unreadable("it is a table without a number for each cell")
         return np.column_stack(numbers)
-    source = open_matrix(item, item.name)
+    source = open_source(item, item.name)
     if source.shape[0] != n_obs or source.shape[1] > _MOST_SPARSE_COLUMNS:
         raise Unreadable(f"it is a sparse matrix of shape {source.shape}")
     made = sparse.csr_matrix if source.major == layout.OBS else sparse.csc_matrix

@@ -17,7 +17,7 @@ import numpy as np
 from cxg.convert.options import Options
 from cxg.convert.read.column import as_str
 from cxg.convert.read.filters import named_filters
-from cxg.convert.read.matrix import MatrixSource, open_matrix
+from cxg.convert.read.matrix import MatrixSource, open_source
 from cxg.convert.read.open_file import broken_link, open_file
 from cxg.convert.read.table import Frame, open_frame
 from cxg.errors import ConversionError
@@ -38,7 +38,7 @@ class H5ad:
         self.root = root
         where, item = _choose_matrix(root, options)
         self.matrix_name = where
-        self.matrix: MatrixSource = open_matrix(item, where)
+        self.matrix: MatrixSource = open_source(item, where)
         self.obs: Frame = open_frame(root, "obs", "obs")
         self.var: Frame = open_frame(root, _raw_key(root, "var") if options.raw else "var", "var")
         if self.matrix.shape != (self.obs.n, self.var.n):

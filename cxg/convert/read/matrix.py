@@ -131,7 +131,7 @@ class DenseSource:
             yield start, self._item[start:stop] if self._by_row else self._item[:, start:stop].T
 
 
-def open_matrix(item: Any, where: str) -> MatrixSource:
+def open_source(item: Any, where: str) -> MatrixSource:
     """Open X, a layer or raw.X.
 
     Raises

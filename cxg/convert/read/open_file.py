@@ -1,4 +1,4 @@
-"""From a path to an open HDF5 file that may be an AnnData one; what is none is told with the way out."""
+"""Open an HDF5 file that may be an AnnData one; of any other file, say what it is and how to convert it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxg.convert.read.column import RawColumn, Unreadable, as_str, categorical, encoding_of, is_text, read_column
 from cxg.convert.report import Report
-from cxg.convert.text import read_text
+from cxg.convert.text import read_text_dataset
 from cxg.errors import ConversionError
 
 
@@ -108,7 +108,7 @@ class Frame:
         if categories is not None and values.dtype.kind in "iu":
             return categorical(name, values, categories)
         if is_text(values.dtype):
-            text, bad = read_text(values)
+            text, bad = read_text_dataset(values)
             return RawColumn(name, "text", text, bad_text=bad)
         if values.dtype.kind not in "biuf":
             raise Unreadable(f"it holds values of type {values.dtype}, which a CXG cannot")

@@ -24,7 +24,7 @@ from cxg.format import layout
 from cxg.format.text import Text
 
 ROW_CAPACITY, COLUMN_CAPACITY = 16_384, 8_192
-# Whoever opens a sparse array keeps some 160 bytes for each of its tiles, 20 MB for as many, and the server bounds it.
+# TileDB keeps some 160 bytes for each tile of an open sparse array, 20 MB for this many; the server bounds that.
 MOST_TILES = 1 << 17
 FRAME_TILE = 65_536
 DENSE_TILE = (8192, 16)

@@ -100,7 +100,7 @@ def index_name(names: Iterable[str]) -> str:
 
 def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
     """Turn a column into its stored form."""
-    _note_mended(raw, axis, report)
+    _note_invalid_text(raw, axis, report)
     if raw.kind == "text":
         return _text(raw, name, axis)
     if raw.kind == "categorical":
@@ -113,11 +113,11 @@ def store(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
 
 def store_names(raw: RawColumn, name: str, axis: str, report: Report) -> StoredColumn:
     """Turn a column into names of rows: always text, missing ones empty."""
-    _note_mended(raw, axis, report)
+    _note_invalid_text(raw, axis, report)
     return StoredColumn(name, to_text(raw), {"type": "string"})
 
 
-def _note_mended(raw: RawColumn, axis: str, report: Report) -> None:
+def _note_invalid_text(raw: RawColumn, axis: str, report: Report) -> None:
     if raw.bad_text:
         text = f"{raw.bad_text} entries were not valid UTF-8; the bad bytes were replaced."
         report.warn("text_mended", f"{axis}/{raw.name}", text)

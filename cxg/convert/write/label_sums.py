@@ -80,7 +80,7 @@ def _partition(codes: NDArray[np.int16], n_labels: int) -> int | None:
     return hash(rank[inverse].tobytes())
 
 
-class LabelSums:
+class LabelSumsBuilder:
     """Sum and sum of squares of f(x) over the cells of each label, for each gene, in float64.
 
     Parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxg.convert.write import arrays
-from cxg.convert.write.label_sums import LabelColumn, LabelSums
+from cxg.convert.write.label_sums import LabelColumn, LabelSumsBuilder
 from cxg.convert.write.statistics import GeneTotals
 from cxg.format import layout
 
@@ -26,15 +26,15 @@ class StoredSums:
 
     def __init__(self, n_var: int, columns: Sequence[LabelColumn], log1p: bool | None) -> None:
         self._totals = GeneTotals(n_var, log1p)
-        self._labels = LabelSums(columns, n_var, (False, True) if log1p is None else (log1p,))
+        self._labels = LabelSumsBuilder(columns, n_var, (False, True) if log1p is None else (log1p,))
 
     def add(self, start: int, genes: Any, first_cell: int = 0) -> None:
-        """Take in consecutive genes; see `LabelSums.add`."""
+        """Take in consecutive genes; see `LabelSumsBuilder.add`."""
         self._totals.add(start, genes.indptr, genes.data)
         self._labels.add(start, genes, first_cell)
 
     def write(self, root: Path, log1p: bool, extremes: tuple[float, float], n_values: int, ctx: Any) -> None:
-        """Write the arrays `X_totals` and `X_label_sums` of a CXG; X has so many values."""
+        """Write the arrays `X_totals` and `X_label_sums` of a CXG whose X has `n_values` values."""
         sums, squares = self._totals.result(log1p)
         uri = str(root / layout.X_TOTALS)
         arrays.write_vectors(uri, {layout.TOTAL_SUM: sums, layout.TOTAL_SQUARES: squares}, ctx)

@@ -138,7 +138,7 @@ class Conversion:
         return out
 
     def _is_dense(self) -> bool:
-        """Whether so much of X is non-zero that the person wants one dense array."""
+        """Tell whether X is as dense as the option for one dense array asks."""
         if self._options.sparse_threshold >= 100:
             return False
         source = self._source.matrix

@@ -31,8 +31,8 @@ class Handle:
     sparse forms allow duplicates: then each fragment is opened apart, oldest first, so that
     what was written last can win.
 
-    Only the fragments that were listed with the dataset are read: an array that is opened after the
-    dataset was replaced is told, and never read beside the obs and var of the old one.
+    Only the fragments that were listed with the dataset are read: an array of a dataset that was
+    replaced meanwhile is never read beside the obs and var of the old one; opening it raises DatasetInvalid.
     """
 
     def __init__(self, storage: Storage, uri: str, files: ArrayFiles, *, rows: bool) -> None:

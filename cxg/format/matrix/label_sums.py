@@ -103,13 +103,13 @@ class LabelSums:
         self._handle.close()
 
 
-def read_columns(array: Any, n_obs: int, n_var: int) -> tuple[tuple[SummedColumn, ...], bool]:
-    """Look at the array `X_label_sums`, which is open: its columns, and whether its sums are of ln(1+x).
+def read_summed_columns(array: Any, n_obs: int, n_var: int) -> tuple[tuple[SummedColumn, ...], bool]:
+    """Read the head of the open array `X_label_sums`: its columns, and whether its sums are of ln(1+x).
 
     Raises
     ------
     DatasetInvalid
-        It is not sums over the labels of so many cells, for so many genes.
+        It does not hold sums over the labels of `n_obs` cells for `n_var` genes.
     StorageUnavailable
         The store did not answer.
     """

@@ -4,7 +4,7 @@
 * `X`, two-dimensional, sparse, sometimes beside `X_col_shift` (added to every cell);
 * `X`, two-dimensional, dense.
 
-The form is told by the arrays that are there, never by the version a file claims.
+The arrays that are there determine the form, never the version that a file claims.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class AnswerCache:
     cache_control : str
         Value of that header on every stored answer.
     room : callable
-        Entered with a number of bytes while an answer is made that takes about so many.
+        Entered with the estimated size in bytes while an answer is made.
     """
 
     def __init__(

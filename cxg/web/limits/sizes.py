@@ -71,7 +71,7 @@ def selection_bytes(opened: Dataset, wanted: Filter) -> int:
 
 
 def plan_columns(sizes: Sequence[ColumnSize], what: str, room_bytes: int, make: Callable[[], Answer]) -> Planned:
-    """Plan an answer of columns that are read one after the other.
+    """Plan an answer of columns that are read one by one.
 
     Raises
     ------

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 from cxg.errors import Busy
 
-# A newcomer without a place waits so long for one, if reads are so short that one will be free.
+# A newcomer without a place waits this long for one, if reads are so short that one will be free.
 PATIENCE_S = 1.0
-# A read gives way only to a share that had less time by more than this; a newcomer begins with so much less.
+# A read gives way only to a share whose used time is less by more than this; a newcomer begins this much below.
 _SLICE_S = 0.01
 # Most reads that have given way; their results so far stay in memory.
 _MOST_PAUSED = 2

@@ -18,7 +18,7 @@ from cxg.wire.celllists import OTHER_BYTES, cut_out_lists
 from cxg.wire.diffexp import DiffexpRequest, most_body_bytes, parse_diffexp
 
 IndexArray = NDArray[np.int64]
-# So many labels are added up in the time that a comparison may take.
+# Up to this many labels are added up within the time of a fast comparison.
 _FEW_LABELS = 8
 
 

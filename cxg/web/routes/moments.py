@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxg.compute.diffexp import Moments
-from cxg.compute.label_parts import LabelledCells, Parts, take_apart
+from cxg.compute.label_parts import LabelledCells, LabelParts, take_apart
 from cxg.decoded.expression import Expression, Pause
 from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.format.matrix.sparse import SparseBlock
@@ -20,7 +20,7 @@ IndexArray = NDArray[np.int64]
 # Adding up is done by as many threads as there are processors; below this many cells one is enough.
 _CELLS_FOR_THREADS = 2_000
 _MOST_THREADS = 4
-# The sums of a label are read in the time of so many cells: decoded ones, or those of a CXG.
+# Reading the sums of one label takes as long as reading this many cells: decoded cells, or cells of a CXG.
 _LABEL_COST_DECODED, _LABEL_COST = 16, 1
 
 
@@ -91,13 +91,13 @@ class SetReader:
                 total.add(other.result())
         return total
 
-    def _parts(self, cells: IndexArray, *, only_whole: bool = False) -> Parts | None:
+    def _parts(self, cells: IndexArray, *, only_whole: bool = False) -> LabelParts | None:
         if self._labels is None or not len(cells):
             return None
         cost = _LABEL_COST_DECODED if self._expression.rows_are_decoded else _LABEL_COST
         return take_apart(cells, self._columns, cost, only_whole=only_whole)
 
-    def _of_labels(self, parts: Parts) -> Moments | None:
+    def _of_labels(self, parts: LabelParts) -> Moments | None:
         """Moments of whole labels; None when their sums cannot be read."""
         if self._labels is None:
             return None

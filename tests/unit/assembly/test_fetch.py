@@ -23,7 +23,7 @@ def shelf(tmp_path, monkeypatch):
         archive.writestr(f"{info}/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return fetch.Pin("tinything", "1.0", hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.name)
+    return fetch.PinnedFile("tinything", "1.0", hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.name)
 
 
 def test_a_pinned_wheel_is_fetched_through_pip(shelf, tmp_path):
@@ -33,14 +33,14 @@ def test_a_pinned_wheel_is_fetched_through_pip(shelf, tmp_path):
 
 
 def test_another_hash_is_refused(shelf, tmp_path):
-    wrong = fetch.Pin(shelf.name, shelf.version, "0" * 64, shelf.filename)
+    wrong = fetch.PinnedFile(shelf.name, shelf.version, "0" * 64, shelf.filename)
     with pytest.raises(AssemblyError, match=r"could not get tinything 1\.0"):
         fetch.fetch_wheel(wrong, tmp_path / "out")
     assert not (tmp_path / "out" / shelf.filename).exists()
 
 
 def test_a_package_that_is_not_there_is_named(shelf, tmp_path):
-    missing = fetch.Pin("tinything", "2.0", shelf.sha256, shelf.filename)
+    missing = fetch.PinnedFile("tinything", "2.0", shelf.sha256, shelf.filename)
     with pytest.raises(AssemblyError, match=r"could not get tinything 2\.0: .*check the network"):
         fetch.fetch_wheel(missing, tmp_path / "out")
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cxg.convert.text import blanked, first_duplicate, from_strings, numbered, read_text
+from cxg.convert.text import blanked, first_duplicate, from_strings, numbered, read_text_dataset
 from tests.unit.convert.conftest import codes_of
 from tests.unit.convert.h5ads import make_h5ad, mark, read_array, write_array, write_categorical, write_nullable
 
@@ -280,7 +280,7 @@ def test_text_is_read_and_numbered_in_slices(tmp_path, monkeypatch):
     rows = ["a", "a", "a-1", "b", "a", "b", "c", "c", "c", "c-2"]
     with h5py.File(tmp_path / "in.h5", "w") as root:
         write_array(root, "t", np.array(rows, object))
-        text, bad = read_text(root["t"])
+        text, bad = read_text_dataset(root["t"])
     assert (text.strings(), bad) == (rows, 0)
     assert from_strings(iter(rows)).strings() == rows
     assert first_duplicate(text) == ("a", 5)

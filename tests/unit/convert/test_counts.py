@@ -8,7 +8,7 @@ from scipy import sparse, stats
 
 from cxg.config import default
 from cxg.datasets.catalog import Catalog
-from cxg.datasets.dataroot import SingleDataset
+from cxg.datasets.dataroot import SingleRoot
 from cxg.decoded.cache import DecodedCache
 from cxg.format.dataset import open_dataset
 from cxg.storage.storage import Storage
@@ -72,7 +72,7 @@ def test_the_comparison_of_z_scores_is_a_plain_t_test(tmp_path, converted, form,
         first, second = first[:-3], second[:-3]
     storage = Storage(default())
     dataset = open_dataset(storage, str(root), "out.cxg")
-    without_copies = DecodedCache(Catalog(storage, SingleDataset(storage, str(root)), 1), None)
+    without_copies = DecodedCache(Catalog(storage, SingleRoot(storage, str(root)), 1), None)
     found = json.loads(compare(dataset, without_copies.expression(dataset), first, second, 8, 0.0))
     dataset.close()
     genes = {gene: (difference, p) for side in found.values() for gene, difference, p, _ in side}

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from cxg.config import default, load
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.datasets.opening import Times
 from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import Dataset
@@ -146,7 +146,7 @@ def test_a_root_that_was_always_empty_is_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_a_single_dataset_that_went_away_is_no_missing_one(folder: Path, *, is_empty: bool) -> None:
-    root = SingleDataset(Storage(default()), str(folder / "a.cxg"))
+    root = SingleRoot(Storage(default()), str(folder / "a.cxg"))
     assert root.dataset_uri("") == str(folder / "a.cxg")
     (folder / "a.cxg").rename(folder / "elsewhere")
     if is_empty:

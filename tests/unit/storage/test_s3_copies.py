@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cxg.storage.cache_folder import MARKER, CacheFolder
-from cxg.storage.listing import Entry, Listing, list_folder
+from cxg.storage.listing import FileEntry, Listing, list_folder
 from cxg.storage.s3_copies import Copies
 from tests.background import Clock
 
@@ -126,7 +126,7 @@ def test_other_files_have_other_copies(source: Source, folder: Path) -> None:
 
 
 def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> None:
-    entry = Entry("obs/a0.tdb", 99)
+    entry = FileEntry("obs/a0.tdb", 99)
     copies = make(source, folder).of(str(source.root), Listing((entry,)).identity(""))
     with pytest.raises(OSError, match="another size"):
         copies.have([entry])
@@ -135,7 +135,7 @@ def test_an_object_of_another_size_is_no_copy(source: Source, folder: Path) -> N
 
 
 def test_a_failed_fetch_is_tried_again(source: Source, folder: Path) -> None:
-    entry = Entry("obs/new", 3)
+    entry = FileEntry("obs/new", 3)
     copies = make(source, folder).of(str(source.root), Listing((entry,)).identity(""))
     with pytest.raises(FileNotFoundError):
         copies.have([entry])
@@ -152,7 +152,7 @@ def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
 
 
 def test_a_failed_fetch_keeps_no_room(source: Source, folder: Path) -> None:
-    entry = Entry("obs/new", 200)
+    entry = FileEntry("obs/new", 200)
     copies = make(source, folder, 4 * 250).of(str(source.root), Listing((entry,)).identity(""))
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
@@ -202,7 +202,7 @@ def test_what_was_unused_for_longest_makes_room(source: Source, folder: Path) ->
 def test_an_object_of_an_odd_name_is_not_copied(source: Source, folder: Path, path: str) -> None:
     before = sorted(folder.parent.rglob("*"))
     copies = make(source, folder).of(str(source.root), source.listing.identity(""))
-    assert not copies.have([Entry(path, 3)])
+    assert not copies.have([FileEntry(path, 3)])
     assert (source.fetched, sorted(folder.parent.rglob("*"))) == ([], before)
 
 

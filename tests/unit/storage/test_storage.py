@@ -12,7 +12,7 @@ import tiledb
 
 from cxg.config import Config, default, load
 from cxg.config.runtime import AwsEnvironment
-from cxg.datasets.dataroot import Dataroot, SingleDataset, is_dataset_name
+from cxg.datasets.dataroot import Dataroot, SingleRoot, is_dataset_name
 from cxg.errors import ConfigError, DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.dataset import open_dataset
 from cxg.storage.faults import translated
@@ -151,14 +151,14 @@ def test_a_dataroot_that_is_not_there(tmp_path: Path, storage: Storage) -> None:
 
 def test_a_single_dataset(tmp_path: Path, storage: Storage) -> None:
     (tmp_path / "obs").mkdir()
-    single = SingleDataset(storage, f"{tmp_path}/")
+    single = SingleRoot(storage, f"{tmp_path}/")
     assert single.dataset_uri("") == str(tmp_path)
     assert single.names() == ("",)
     single.check()
     with pytest.raises(DatasetNotFound):
         single.dataset_uri("a.cxg")
     with pytest.raises(StorageUnavailable):
-        SingleDataset(storage, str(tmp_path / "nope")).check()
+        SingleRoot(storage, str(tmp_path / "nope")).check()
 
 
 def test_listing_nothing(tmp_path: Path, storage: Storage) -> None:

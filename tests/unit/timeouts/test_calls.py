@@ -15,14 +15,14 @@ from cxg import memory
 from cxg.config import load
 from cxg.errors import StorageUnavailable
 from cxg.timeouts import calls as module
-from cxg.timeouts.calls import Limits, Stalls, about
+from cxg.timeouts.calls import CallLimits, Stalls, about
 from cxg.web.app import create_app
 from tests.background import Clock
 from tests.served import stand_in_client
 
-SHORT = Limits(slow_s=0.05, limit_s=0.2)
+SHORT = CallLimits(slow_s=0.05, limit_s=0.2)
 # Slow soon, but never over.
-PATIENT = Limits(slow_s=0.05, limit_s=30.0)
+PATIENT = CallLimits(slow_s=0.05, limit_s=30.0)
 
 
 class Hanging:
@@ -158,7 +158,7 @@ class Watched:
 
 
 def test_waiting_for_a_lock_lasts_while_its_holder_works() -> None:
-    stalls, lock = Stalls(Limits(slow_s=0.01, limit_s=0.02)), Watched()
+    stalls, lock = Stalls(CallLimits(slow_s=0.01, limit_s=0.02)), Watched()
     with ThreadPoolExecutor(1) as pool:
         lock.acquire()
         waiter = pool.submit(stalls.acquire, lock, "a")

@@ -24,7 +24,7 @@ from cxg.cli.main import main as cxg
 from cxg.datasets.opening import Times
 from cxg.startup.gunicorn import gunicorn_command
 from cxg.storage import storage as storage_module
-from cxg.timeouts.calls import Limits, stalls
+from cxg.timeouts.calls import CallLimits, stalls
 from tests import cxgs
 from tests.served import serve, stand_in_client
 
@@ -65,7 +65,7 @@ PLACES = {
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stalls, "limits", Limits(slow_s=0.3, limit_s=1.0))
+    monkeypatch.setattr(stalls, "limits", CallLimits(slow_s=0.3, limit_s=1.0))
 
 
 @pytest.fixture
@@ -268,9 +268,9 @@ def test_a_hanging_dataroot_is_reported(client: FlaskClient, folder: Path, monke
 
 HANGS = """
 import os, sys, threading
-from cxg.timeouts.calls import Limits, stalls
+from cxg.timeouts.calls import CallLimits, stalls
 from cxg.storage import storage
-stalls.limits = Limits(slow_s=0.1, limit_s=1.0)
+stalls.limits = CallLimits(slow_s=0.1, limit_s=1.0)
 os.mkfifo(sys.argv[1])
 pipe, list_folder = sys.argv.pop(1), storage.list_folder
 storage.list_folder = lambda path: os.open(pipe, os.O_RDONLY) if "a.cxg" in path else list_folder(path)

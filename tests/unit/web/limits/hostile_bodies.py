@@ -7,7 +7,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from cxg.errors import BadFilter
-from cxg.wire.filters import parse_filter_body, parse_json, parse_var_query, query_values
+from cxg.wire.filters import parse_filter_body, parse_json_body, parse_var_query, query_values
 
 HOSTILE_JSON = {
     "deep": b"[" * 100_000,
@@ -53,7 +53,7 @@ BODIES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     **{name: (parse_filter, body) for name, body in HOSTILE_JSON.items()},
     **{name: (parse_query, body) for name, body in HOSTILE_QUERIES.items()},
     **{
-        f"many {item.decode()}": (parse_json, b"[" + (item + b",") * (100_000 // (len(item) + 1)) + item + b"]")
+        f"many {item.decode()}": (parse_json_body, b"[" + (item + b",") * (100_000 // (len(item) + 1)) + item + b"]")
         for item in JSON_SHAPES
     },
 }

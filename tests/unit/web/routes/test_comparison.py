@@ -14,7 +14,7 @@ from cxg.cli.convert import add_arguments, run
 from cxg.compute.diffexp import Moments
 from cxg.config import default
 from cxg.datasets.catalog import Catalog
-from cxg.datasets.dataroot import SingleDataset
+from cxg.datasets.dataroot import SingleRoot
 from cxg.decoded.cache import DecodedCache
 from cxg.format.dataset import open_dataset
 from cxg.storage.storage import Storage
@@ -89,7 +89,7 @@ class Opened:
     def __init__(self, path):
         storage = Storage(default())
         self.dataset = open_dataset(storage, str(path), path.name)
-        self.copies = DecodedCache(Catalog(storage, SingleDataset(storage, str(path)), 1), None)
+        self.copies = DecodedCache(Catalog(storage, SingleRoot(storage, str(path)), 1), None)
         self.expression = self.copies.expression(self.dataset)
         self.read = 0
         iter_rows = self.dataset.iter_X_rows
