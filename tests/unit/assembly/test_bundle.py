@@ -162,7 +162,7 @@ def test_the_sites_own_extensions_are_merged_and_never_hide_ours(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"image": "Not An Image"}, "is no image name"),
+        ({"image": "Not An Image"}, "is not a valid image name"),
         ({"image": "registry.example.org/cellxgene-eb"}, "has no tag"),
         ({"image": "localhost:5000/cellxgene-eb"}, "has no tag"),
         ({}, "either an image's name or the folder"),

@@ -49,8 +49,8 @@ BAD_LINES = {
     "humanize==4.*": "humanize==4.* is not exact; pin it as humanize==version",
     "humanize===4.1": "humanize===4.1 is not exact; pin it as humanize==version",
     "humanize==4.1,!=4.2": "humanize!=4.2,==4.1 is not exact; pin it as humanize==version",
-    "humanize = 4.1": "'humanize = 4.1' is no requirement; write name==version",
-    "humanize==four": "'humanize==four' is no requirement; write name==version",
+    "humanize = 4.1": "'humanize = 4.1' is not a valid requirement; write name==version",
+    "humanize==four": "'humanize==four' is not a valid requirement; write name==version",
     "humanize @ https://example.org/h.whl": "humanize comes from a URL; pin it as humanize==version",
     "https://example.org/h-1.whl": "'https://example.org/h-1.whl' is a URL; pin a published release as name==version",
     "git+https://example.org/h.git@v1": (

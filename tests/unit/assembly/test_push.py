@@ -29,8 +29,8 @@ def test_image_names_are_taken_apart(image, tag, expected):
         ("name:tag", "t", "names no registry"),
         ("user/name", "t", "names no registry"),
         ("registry.example.org/", "t", "names no registry"),
-        ("registry.example.org/name", "", "is no tag"),
-        ("registry.example.org/name", "a b", "a b is no tag"),
+        ("registry.example.org/name", "", "is not a valid tag"),
+        ("registry.example.org/name", "a b", "a b is not a valid tag"),
     ],
 )
 def test_other_names_are_refused(image, tag, message):
