@@ -60,6 +60,11 @@ ROW_BUFFER_BYTES, ROW_TILES_BYTES = 4 << 20, 32 << 20
 GENE_GROUP_VALUES = 4 << 20
 # Chosen: stored sums of labels that are read at a time, while no block of X is.
 LABEL_BLOCK_BYTES = 8 << 20
+# Chosen: codes of all cells (int16) while sums of labels are made in the background, as a scan by gene takes less than
+# one by cell; and what is kept of them (int8 where they fit) for the comparisons of a dataset.
+LABEL_CODES_BYTES, KEPT_CODES_BYTES = 20 << 20, 16 << 20
+# Chosen: sums that a copy on disk may hold.
+LABEL_SUMS_BYTES = 48 << 20
 # Measured: a scan of a large dataset takes 88 MB in all. That is one block of dense rows, or a scan of sparse rows,
 # and beside it the positions of cells and the sums of each gene.
 _BESIDE_A_BLOCK_MB = 24

@@ -16,6 +16,8 @@ from cxg.datasets.opening import USUAL_TIMES, Times
 from cxg.web.app import create_app
 
 NO_VARIABLES: Mapping[str, str] = {}
+# Decoding in the background would take processors from other tests.
+NOTHING_DECODED = {"CXG_CACHE_MB": "0"}
 PAGE = """<!doctype html><html><head><script>window.CELLXGENE = {};</script></head><body><div id="root"></div>
 {% for script in SCRIPTS %}<script src="{{ script.src }}"></script>{% endfor %}
 {% for script in INLINE_SCRIPTS %}<script>{% include script %}</script>{% endfor %}
@@ -50,7 +52,7 @@ def serve(
     sections["multi_dataset"] = {"dataroot": str(dataroot), **multi}  # type: ignore[dict-item]
     # JSON is YAML.
     app = create_app(
-        load(json.dumps(sections), {}).config, stand_in_client(client_dir), runtime=Runtime.of(environment), times=times
+        load(json.dumps(sections), {}).config, stand_in_client(client_dir), runtime=Runtime.of({**NOTHING_DECODED, **environment}), times=times
     )
     app.testing = False
     return app.test_client()

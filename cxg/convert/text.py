@@ -33,22 +33,6 @@ def concatenate(parts: Iterable[Sequence[bytes]]) -> Text:
     return Text(np.concatenate(buffers or [np.zeros(0, np.uint8)]), np.cumsum(steps, dtype=np.int64))
 
 
-def encode_labels(rows: Text, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
-    """Return codes and sorted labels of a text column, or None when it has more than `most` different rows."""
-    seen: dict[bytes, int] = {}
-    codes = np.empty(len(rows), dtype=np.int32)
-    for start in range(0, len(rows), SLICE_ROWS):
-        part = rows.part(start, start + SLICE_ROWS)
-        codes[start : start + len(part)] = [seen.setdefault(row, len(seen)) for row in part]
-        if len(seen) > most:
-            return None
-    labels = [row.decode("utf-8") for row in seen]
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    rank = np.empty(len(labels), dtype=np.int32)
-    rank[order] = np.arange(len(labels), dtype=np.int32)
-    return rank[codes] if labels else codes, [labels[i] for i in order]
-
-
 def blanked(rows: Text, gone: NDArray[np.bool_] | None) -> Text:
     """Return the rows with empty text where `gone` is true."""
     if gone is None or not gone.any():

@@ -1,7 +1,8 @@
 """Decoded copies of the datasets in use, on local disk, shared by all workers of a machine.
 
-One of X by cell, for differential expression, one by gene (`cxg.decoded.matrix`), and one of the
-columns of obs and the embeddings (`cxg.decoded.columns`). They are read instead of TileDB
+One of X by cell, for differential expression, one by gene (`cxg.decoded.matrix`), one of the
+columns of obs and the embeddings (`cxg.decoded.columns`), and where the CXG has no sums over the
+cells of each label, one of these (`cxg.decoded.label_sums`). They are read instead of TileDB
 once they are there. They are made in the background, one at a time, a few
 seconds after someone opens a dataset; until then, and wherever there is no room, TileDB is read.
 
@@ -26,11 +27,13 @@ from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
 from cxg.datasets.catalog import Catalog
-from cxg.decoded.columns import ColumnStore, write_columns
+from cxg.decoded.columns import ColumnStore
 from cxg.decoded.expression import Expression
-from cxg.decoded.labels import CheckedLabels, find_labels
-from cxg.decoded.matrix import DecodedMatrix, build
+from cxg.decoded.label_sums import CopiedLabelSums
+from cxg.decoded.labels import CheckedLabels, find_stored_labels, open_copied_labels
+from cxg.decoded.matrix import DecodedMatrix
 from cxg.decoded.pace import USUAL_PACE, Pace, ProcessEnds, Visits
+from cxg.decoded.writing import write_copy
 from cxg.errors import CxgError
 from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
@@ -109,11 +112,22 @@ class DecodedCache:
 
     def labels(self, dataset: Dataset) -> CheckedLabels | None:
         """Return the sums over the cells of each label of an open dataset, once their labels were compared with obs."""
-        find = partial(find_labels, dataset, partial(self.obs_column, dataset))
-        found: CheckedLabels | None = self._kept.find_or_make(
-            dataset, _LABELS, find, lambda labels: 0 if labels is None else labels.nbytes
+        read_column = partial(self.obs_column, dataset)
+        stored: CheckedLabels | None = self._kept.find_or_make(
+            dataset, _LABELS, partial(find_stored_labels, dataset, read_column), _held_bytes
         )
-        return found
+        if stored is not None:
+            return stored
+        copy: CopiedLabelSums | None = self._open(CopiedLabelSums, dataset, _LABELS)
+        if copy is None:
+            return None
+        on_damage = partial(self.replace, dataset, _LABELS, copy.stamp)
+        make = partial(open_copied_labels, copy, on_damage)
+        try:
+            return self._kept.find_or_make(dataset, (_LABELS, copy.stamp), make, _held_bytes)
+        except CopyDamaged as damage:
+            on_damage(damage)
+            return None
 
     def drop_labels(self, dataset: Dataset) -> None:
         """Use the sums of labels of an open dataset no more; they cannot be read."""
@@ -128,7 +142,7 @@ class DecodedCache:
         Parameters
         ----------
         what : str
-            "columns", "obs" or "var".
+            "columns", "labels", "obs" or "var".
         stamp : Stamp
             Stamp of the copy that was read.
         """
@@ -166,6 +180,8 @@ class DecodedCache:
         """
         with self._catalog.lease(name) as dataset:
             self._make_one(dataset, "columns")
+            if dataset.x_problem is None and self.labels(dataset) is None:
+                self._make_one(dataset, _LABELS)
             if dataset.sparse_expression() is not None:
                 for axis in ("obs", "var"):
                     self._make_one(dataset, axis)
@@ -216,7 +232,8 @@ class DecodedCache:
             self._cache.discard(target)
             with self._cache.unfinished() as unfinished:
                 copy = CopyWriter(unfinished)
-                if self._write(dataset, what, copy, self._cache.budget_bytes):
+                polite = partial(self._visits.politely, reading=self._reading)
+                if write_copy(copy, dataset, what, polite, self._cache.budget_bytes):
                     copy.finish(target.name)
                     self._cache.make_room(folder_bytes(unfinished))
                     unfinished.rename(target)
@@ -226,17 +243,6 @@ class DecodedCache:
         """Whether there is a copy that is not known to be damaged."""
         is_there = folder.is_dir() and not folder.is_symlink()
         return is_there and self._damaged.get(folder.name) != manifest_stamp(folder)
-
-    def _write(self, dataset: Dataset, what: str, copy: CopyWriter, budget_bytes: int) -> bool:
-        """Write a copy; False when it would take too much of the budget."""
-        if what == "columns":
-            return write_columns(copy, dataset, budget_bytes // 4)
-        matrix = dataset.sparse_expression()
-        if matrix is None:
-            return False
-        lengths = (dataset.n_obs, dataset.n_var) if what == "obs" else (dataset.n_var, dataset.n_obs)
-        read = self._visits.politely(partial(matrix.read_range, what), self._reading)
-        return build(copy, read, *lengths, budget_bytes * 3 // 8)
 
     def _load(self, dataset: Dataset, load: Callable[[ColumnStore], NDArray[Any] | None]) -> NDArray[Any] | None:
         """What a copy of columns gives; None where there is none, or no sound one."""
@@ -287,3 +293,7 @@ class DecodedCache:
 
 def _folder_name(dataset: Dataset, what: str) -> str:
     return f"{dataset.identity}-{what}"
+
+
+def _held_bytes(labels: CheckedLabels | None) -> int:
+    return 0 if labels is None else labels.nbytes

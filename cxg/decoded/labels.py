@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxg.decoded.label_sums import CopiedLabelSums
 from cxg.errors import DatasetInvalid, UnknownColumn
 from cxg.format.columns import ColumnValues
 from cxg.format.dataset import Dataset
-from cxg.format.matrix.label_sums import LabelSums, SummedColumn, codes_of
+from cxg.format.matrix.label_sums import codes_of
+from cxg.memory_bounds import KEPT_CODES_BYTES
+from cxg.storage.checksums import CopyDamaged
 
 log = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
+ReadColumn = Callable[[str], ColumnValues]
+OnDamage = Callable[[CopyDamaged], None]
+
+
+class Sums(Protocol):
+    """Sums over the cells of each label, in a CXG or beside the decoded copies."""
+
+    log1p: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes, in bytes."""
+
+    def add_up(self, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Return the sums and sums of squares over the cells of some labels, `rows` (sorted, unique): (n_var,) each."""
+
+
+class CodedColumn(NamedTuple):
+    """A column whose labels have sums: row of its first label, cells of each label, (n_obs,) codes of all cells."""
+
+    first: int
+    counts: NDArray[np.int64]
+    codes: NDArray[Any]
 
 
 class CheckedLabels:
@@ -25,13 +51,14 @@ class CheckedLabels:
     ----------
     log1p : bool
         Whether they are sums of ln(1+x), else of x.
-    columns : list of (codes of all cells, cells of each label)
+    columns : list of ((n_obs,) integer, (labels,) int64)
+        Codes of all cells, and number of cells of each label.
     """
 
-    def __init__(self, sums: LabelSums, columns: list[tuple[SummedColumn, NDArray[Any]]]) -> None:
-        self._sums, self._firsts = sums, [column.first for column, _ in columns]
+    def __init__(self, sums: Sums, columns: Sequence[CodedColumn], on_damage: OnDamage = lambda _: None) -> None:
+        self._sums, self._firsts, self._on_damage = sums, [column.first for column in columns], on_damage
         self.log1p = sums.log1p
-        self.columns = [(codes, column.counts) for column, codes in columns]
+        self.columns = [(column.codes, column.counts) for column in columns]
 
     @property
     def nbytes(self) -> int:
@@ -46,14 +73,19 @@ class CheckedLabels:
         DatasetInvalid, StorageUnavailable
             They cannot be read.
         """
-        return self._sums.add_up(self._firsts[column] + labels)
+        try:
+            return self._sums.add_up(self._firsts[column] + labels)
+        except CopyDamaged as damage:
+            self._on_damage(damage)
+            raise DatasetInvalid(f"The copy of the sums of labels is damaged: {damage}.") from damage
 
 
-def find_labels(dataset: Dataset, read_column: Callable[[str], ColumnValues]) -> CheckedLabels | None:
-    """Look for stored sums of labels; None where there are none, or none that belong to obs.
+def find_stored_labels(dataset: Dataset, read_column: ReadColumn) -> CheckedLabels | None:
+    """Look for sums of labels in the CXG; None where there are none, or none that belong to obs.
 
     Parameters
     ----------
+    dataset : Dataset
     read_column : callable
         Reads a column of obs.
 
@@ -69,8 +101,11 @@ def find_labels(dataset: Dataset, read_column: Callable[[str], ColumnValues]) ->
         return None
     if sums is None:
         return None
-    columns = []
+    columns, room_bytes = [], KEPT_CODES_BYTES
     for column in sums.columns:
+        dtype = np.min_scalar_type(-len(column.counts))
+        if dtype.itemsize * dataset.n_obs > room_bytes:
+            continue
         try:
             codes = codes_of(column, read_column(column.name))
         except (DatasetInvalid, UnknownColumn):
@@ -79,5 +114,29 @@ def find_labels(dataset: Dataset, read_column: Callable[[str], ColumnValues]) ->
             text = "The sums of labels of column %r of %s are of other cells, and not used."
             log.warning(text, column.name, dataset.name)
         else:
-            columns.append((column, codes))
+            columns.append(CodedColumn(column.first, column.counts, codes.astype(dtype, copy=False)))
+            room_bytes -= dtype.itemsize * dataset.n_obs
     return CheckedLabels(sums, columns) if columns else None
+
+
+def open_copied_labels(copy: CopiedLabelSums, on_damage: OnDamage) -> CheckedLabels:
+    """Read the codes of the columns of a copy, of as many as there is room for in memory.
+
+    Parameters
+    ----------
+    copy : CopiedLabelSums
+    on_damage : callable
+        Called when the sums turn out to be damaged later.
+
+    Raises
+    ------
+    CopyDamaged
+        The codes are damaged.
+    """
+    columns, first, room_bytes = [], 0, KEPT_CODES_BYTES
+    for position, counts in enumerate(copy.counts):
+        if (size := copy.codes_bytes(position)) <= room_bytes:
+            columns.append(CodedColumn(first, counts, copy.read_codes(position)))
+            room_bytes -= size
+        first += len(counts)
+    return CheckedLabels(copy, columns, on_damage)

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxg.decoded.items import ItemsFile
 from cxg.memory_bounds import OPEN_DECODED_BYTES
-from cxg.storage.checksums import CheckedFile, CopyWriter, Manifest, load_array, read_manifest
+from cxg.storage.checksums import CheckedFile, CopyWriter, load_array, read_manifest
 
 IndexArray = NDArray[np.int64]
 ReadRange = Callable[[int, int], tuple[IndexArray, NDArray[Any], NDArray[np.float32]]]
@@ -65,8 +66,8 @@ class DecodedMatrix:
         indptr.check_all()
         self._indptr: IndexArray = load_array(indptr)
         name = next(name for name in _OTHER if name in manifest.files)
-        self._other = _Items(folder, manifest, name, _OTHER[name])
-        self._value = _Items(folder, manifest, _VALUE, _VALUE_DTYPE)
+        self._other = ItemsFile(folder, manifest, name, _OTHER[name])
+        self._value = ItemsFile(folder, manifest, _VALUE, _VALUE_DTYPE)
         self._checked = np.zeros(len(self._indptr) - 1, np.bool_)
         self._held_bytes = self._indptr.nbytes + self._checked.nbytes + manifest.nbytes
 
@@ -117,35 +118,6 @@ class DecodedMatrix:
         first = lines[np.concatenate(([0], breaks))]
         last = lines[np.concatenate((breaks - 1, [len(lines) - 1]))]
         return self._indptr[first].tolist(), self._indptr[last + 1].tolist()
-
-
-class _Items(CheckedFile):
-    """A file of equal items.
-
-    It is read rather than mapped: mapping takes in pages around each place, which costs more than copying a line, and
-    counts as this process's memory.
-    """
-
-    def __init__(self, folder: Path, manifest: Manifest, name: str, dtype: np.dtype[Any]) -> None:
-        super().__init__(folder, manifest, name)
-        self._dtype = dtype
-
-    def check_items(self, starts: IndexArray, stops: IndexArray) -> None:
-        """Check the items from each start to its stop, some of each; raises as `check`."""
-        self.check(starts * self._dtype.itemsize, stops * self._dtype.itemsize)
-
-    def read(self, starts: list[int], stops: list[int]) -> NDArray[Any]:
-        """Read the items from each start to its stop, one run after the other; raises as `read_into`."""
-        size = self._dtype.itemsize
-        out = np.empty(sum(stops) - sum(starts), self._dtype)
-        room, at = out.view(np.uint8).data, 0
-        rooms = []
-        for start, stop in zip(starts, stops, strict=True):
-            end = at + (stop - start) * size
-            rooms.append(room[at:end])
-            at = end
-        self.read_into(rooms, [start * size for start in starts])
-        return out
 
 
 def read_columns(store: DecodedMatrix, genes: IndexArray, n_obs: int) -> NDArray[np.float32]:

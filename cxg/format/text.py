@@ -80,5 +80,21 @@ class Text:
         return [whole[a:b] for a, b in pairwise(ends.tolist())]
 
 
+def encode_labels(rows: Text, most: int) -> tuple[NDArray[np.int32], list[str]] | None:
+    """Return codes and sorted labels of a text column, or None when it has more than `most` different rows."""
+    seen: dict[bytes, int] = {}
+    codes = np.empty(len(rows), dtype=np.int32)
+    for start in range(0, len(rows), SLICE_ROWS):
+        part = rows.part(start, start + SLICE_ROWS)
+        codes[start : start + len(part)] = [seen.setdefault(row, len(seen)) for row in part]
+        if len(seen) > most:
+            return None
+    labels = [row.decode("utf-8", "replace") for row in seen]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    rank = np.empty(len(labels), dtype=np.int32)
+    rank[order] = np.arange(len(labels), dtype=np.int32)
+    return rank[codes] if labels else codes, [labels[i] for i in order]
+
+
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")

@@ -45,7 +45,7 @@ _NOT_OURS = f"what is called {OWN_NAME} in it has no {MARKER} of this program; r
 _LOCK, _UNFINISHED = "lock", "partial-"
 # Copies of files on S3 take a share of the room; decoded ones need more.
 S3_PREFIX, S3_SHARE = "s3-", 0.25
-_DECODED = re.compile(r"[0-9a-f]{32}-(columns|obs|var)")
+_DECODED = re.compile(r"[0-9a-f]{32}-(columns|labels|obs|var)")
 
 
 class CacheFolder:

@@ -85,13 +85,13 @@ class CopyWriter:
     """Writes one copy into an empty folder; it is a copy once `finish` was called. A full disk raises OSError."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._files: dict[str, tuple[int, NDArray[np.uint32]]] = {}
 
     @contextmanager
     def open(self, name: str) -> Iterator[SummedFile]:
         """Open a new file for writing; it is synced when closed."""
-        with (self._folder / name).open("wb") as raw:
+        with (self.folder / name).open("wb") as raw:
             file = SummedFile(raw)
             yield file
             raw.flush()
@@ -107,11 +107,11 @@ class CopyWriter:
         """Write the manifest of the copy that will be called `copy`."""
         head = {"copy": copy, "files": {name: size for name, (size, _) in self._files.items()}}
         data = json.dumps(head).encode() + b"\n" + b"".join(sums.tobytes() for _, sums in self._files.values())
-        with (self._folder / MANIFEST).open("wb") as file:
+        with (self.folder / MANIFEST).open("wb") as file:
             file.write(data + crc32(data).to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(self._folder)
+        sync_folder(self.folder)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,16 @@ class Services:
         return respond(self.with_dataset(name, read))
 
     def serve_kept(self, name: str, plan: Callable[[Dataset], Planned]) -> Response:
-        """Answer one of the `KEPT_ROUTES` as `serve` does; the middleware answers it from then on."""
-        return self.serve(name, plan, KEPT_ROUTES[split_path(request.path)[1]])
+        """Answer one of the `KEPT_ROUTES` as `serve` does; the middleware answers it from then on.
+
+        Whoever asks for data of a dataset has it decoded, also without having opened its page.
+        """
+
+        def plan_and_want(dataset: Dataset) -> Planned:
+            self.decoded.want(dataset)
+            return plan(dataset)
+
+        return self.serve(name, plan_and_want, KEPT_ROUTES[split_path(request.path)[1]])
 
     def version_of(self, dataset: Dataset) -> str:
         """Return the version of a dataset as addresses name it."""

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from cxg.convert.numbers import store_numbers
 from cxg.convert.read.column import RawColumn, to_text
 from cxg.convert.report import Report
-from cxg.convert.text import encode_labels, from_bytes, from_strings
+from cxg.convert.text import from_bytes, from_strings
 from cxg.format import layout
+from cxg.format.text import encode_labels
 
 MANY_CATEGORIES = 10_000
 """A categorical with more labels than this is probably an identifier; text with more never becomes one."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cxg.compute.label_sums import LabelColumn, LabelSums, LabelSumsBuilder, most_bytes
 from cxg.convert.write import arrays
-from cxg.convert.write.label_sums import LabelColumn, LabelSumsBuilder
 from cxg.convert.write.statistics import GeneTotals
 from cxg.format import layout
 
@@ -42,4 +43,21 @@ class StoredSums:
         low, high = extremes
         facts = {layout.TRANSFORM_KEY: transform, layout.MIN_KEY: low, layout.MAX_KEY: high}
         arrays.write_metadata(uri, facts, ctx)
-        self._labels.write(str(root / layout.X_LABEL_SUMS), log1p, n_values, ctx)
+        # Columns may have been chosen for an X that seemed larger.
+        found = self._labels.result(log1p, most_bytes(n_values))
+        if found.columns:
+            _write_labels(str(root / layout.X_LABEL_SUMS), found, transform, ctx)
+
+
+def _write_labels(uri: str, found: LabelSums, transform: str, ctx: Any) -> None:
+    columns = [
+        {
+            layout.LABELS_NAME: column.name,
+            layout.LABELS_COUNTS: column.counts.tolist(),
+            layout.LABELS_CHECKSUM: column.checksum,
+        }
+        for column in found.columns
+    ]
+    arrays.write_lines(uri, {layout.TOTAL_SUM: found.sums, layout.TOTAL_SQUARES: found.squares}, ctx)
+    listed = json.dumps(columns, ensure_ascii=False)
+    arrays.write_metadata(uri, {layout.TRANSFORM_KEY: transform, layout.LABELS_KEY: listed}, ctx)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from cxg.compute.label_sums import LabelColumn, choose_columns, most_bytes
 from cxg.convert.options import Options
 from cxg.convert.progress import Step
 from cxg.convert.read.column import to_text
@@ -19,7 +20,6 @@ from cxg.convert.report import Report
 from cxg.convert.write import arrays
 from cxg.convert.write.colors import category_colors
 from cxg.convert.write.gene_sets import gene_sets
-from cxg.convert.write.label_sums import LabelColumn, choose_columns
 from cxg.convert.write.review import review_matrix, review_names
 from cxg.convert.write.statistics import MatrixStats
 from cxg.convert.write.stored_sums import StoredSums
@@ -104,7 +104,7 @@ class Conversion:
                 arrays.write_metadata(str(root / frame.axis), metadata, ctx)
                 if frame.axis == layout.OBS:
                     self._label_columns = choose_columns(
-                        table.columns, table.n_labels, source.var.n, source.matrix.stored
+                        table.columns, table.n_labels, source.var.n, most_bytes(source.matrix.stored)
                     )
             del table
         report.facts["gene_sets"] = len(sets)

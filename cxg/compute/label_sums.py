@@ -1,23 +1,19 @@
-"""Sums per gene over the cells of each label of obs, gathered while X is written; the array `X_label_sums`."""
+"""Sums per gene over the cells of each label of obs, gathered while X is read once by gene."""
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxg.convert.write import arrays
-from cxg.format import layout
-
 # Bytes of two float64 sums for each label and gene. A CXG has about 4 bytes for each value of X.
 _ROW_BYTES = 2 * 8
 BYTES_PER_VALUE, LEAST_BYTES, _MOST_BYTES = 0.16, 4 << 20, 48 << 20
-_MOST_LABELS = 4096
+MOST_LABELS = 4096
 # Columns whose labels occur in no more combinations than these are added up together.
 MOST_COMBINATIONS = 256
 # Values and sums handled per call into numpy: they fit the cache.
@@ -32,6 +28,16 @@ class LabelColumn:
     codes: NDArray[np.int16]
     n_labels: int
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Return the number of cells of each label, (n_labels,)."""
+        return np.bincount(self.codes, minlength=self.n_labels)
+
+    @property
+    def checksum(self) -> int:
+        """Return the CRC-32 of the codes as little-endian int32."""
+        return zlib.crc32(self.codes.astype("<i4").tobytes())
+
 
 def most_bytes(n_values: int) -> int:
     """Return the most bytes for the sums of a matrix of so many values: 4 % of the CXG, from 4 MB to 48 MB."""
@@ -39,7 +45,7 @@ def most_bytes(n_values: int) -> int:
 
 
 def choose_columns(
-    columns: Mapping[str, Any], n_labels: Mapping[str, int], n_var: int, n_values: int
+    columns: Mapping[str, Any], n_labels: Mapping[str, int], n_var: int, room_bytes: int
 ) -> tuple[LabelColumn, ...]:
     """Choose the columns whose labels get sums: those with the fewest labels first, as long as they fit the bound.
 
@@ -51,10 +57,10 @@ def choose_columns(
         Attributes of obs, at least the categorical ones.
     n_labels : mapping of str to int
         How many labels each categorical column has.
-    n_values : int
-        Values that X has, or more.
+    room_bytes : int
+        Most bytes that the sums may take.
     """
-    room = min(_MOST_LABELS, most_bytes(n_values) // (_ROW_BYTES * n_var))
+    room = min(MOST_LABELS, room_bytes // (_ROW_BYTES * n_var))
     chosen: list[LabelColumn] = []
     seen: set[int] = set()
     for name in sorted(n_labels, key=lambda name: n_labels[name]):
@@ -78,6 +84,14 @@ def _partition(codes: NDArray[np.int16], n_labels: int) -> int | None:
     rank = np.empty(len(used), np.int16)
     rank[np.argsort(first)] = np.arange(len(used), dtype=np.int16)
     return hash(rank[inverse].tobytes())
+
+
+class LabelSums(NamedTuple):
+    """Sums over the cells of each label: (labels, n_var) sums and sums of squares, the labels column by column."""
+
+    columns: tuple[LabelColumn, ...]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
 
 
 class LabelSumsBuilder:
@@ -141,28 +155,30 @@ class LabelSumsBuilder:
                         group.add_to(sums[power, :, start : start + n], found)
                     numbers *= numbers
 
-    def write(self, uri: str, log1p: bool, n_values: int, ctx: Any) -> None:
-        """Write the array, unless there are no sums; of columns chosen for a larger X only those that fit."""
-        room = most_bytes(n_values) // (_ROW_BYTES * self._n_var)
-        kept, rows = [], 0
+    def result(self, log1p: bool, room_bytes: int) -> LabelSums:
+        """Return the sums so far, of the first columns whose sums fit `room_bytes`.
+
+        Parameters
+        ----------
+        log1p : bool
+            Which of the transforms.
+        """
+        room, kept, rows = room_bytes // (_ROW_BYTES * self._n_var), [], 0
         for column in self._columns:
             if rows + column.n_labels > room:
                 break
-            kept.append(
-                {
-                    layout.LABELS_NAME: column.name,
-                    layout.LABELS_COUNTS: np.bincount(column.codes, minlength=column.n_labels).tolist(),
-                    layout.LABELS_CHECKSUM: zlib.crc32(column.codes.astype("<i4").tobytes()),
-                }
-            )
+            kept.append(column)
             rows += column.n_labels
-        if not kept:
-            return
-        sums, squares = self._sums[log1p][:, :rows]
-        arrays.write_lines(uri, {layout.TOTAL_SUM: sums, layout.TOTAL_SQUARES: squares}, ctx)
-        transform = layout.TRANSFORM_LOG1P if log1p else layout.TRANSFORM_NONE
-        columns = json.dumps(kept, ensure_ascii=False)
-        arrays.write_metadata(uri, {layout.TRANSFORM_KEY: transform, layout.LABELS_KEY: columns}, ctx)
+        return LabelSums(tuple(kept), *self._sums[log1p][:, :rows]) if kept else LabelSums((), *_nothing(self._n_var))
+
+    def clear(self) -> None:
+        """Set all sums to zero, to go on with other genes."""
+        for sums in self._sums.values():
+            sums.fill(0)
+
+
+def _nothing(n_var: int) -> NDArray[np.float64]:
+    return np.zeros((2, 0, n_var))
 
 
 @dataclass(frozen=True)
