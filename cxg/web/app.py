@@ -30,6 +30,7 @@ from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.client import default_folder, load_client
+from cxg.web.expression.routes import expression_blueprint
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
 from cxg.web.limits.client_address import ClientAddress
@@ -90,6 +91,7 @@ def create_app(
     for blueprint, prefix in (
         (meta.routes, f"/{API}"),
         (data.routes, f"/{API}"),
+        (expression_blueprint(plain_policy(config)), ""),
         (pages.client_blueprint(client), ""),
     ):
         app.register_blueprint(blueprint, url_prefix=below + prefix or None)
@@ -182,7 +184,7 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
 
 def _name_the_single_dataset(app: Flask) -> Any:
     """Routes take the dataset's name; a single dataset has the empty one."""
-    mounted = frozenset({"meta", "data", "client"})
+    mounted = frozenset({"meta", "data", "expression", "client"})
 
     def fill_in(endpoint: str | None, values: dict[str, Any] | None) -> None:
         if endpoint and values is not None and endpoint.partition(".")[0] in mounted:
