@@ -115,6 +115,23 @@ class Presentation:
 
 
 @dataclass(frozen=True)
+class Visit:
+    """`visit`: what this server adds to the web client's page."""
+
+    links: bool = _key(
+        True,
+        Switch(),
+        "Let the address of a dataset's page carry what the visitor sees, and offer a button that copies it.",
+    )
+    take_away: bool = _key(
+        True, Switch(), "Offer buttons that save the picture, the selected cells and the table of a comparison."
+    )
+    messages: bool = _key(
+        True, Switch(), "Show the server's own sentence when a request fails, in place of the web client's message."
+    )
+
+
+@dataclass(frozen=True)
 class MatrixCache:
     """`multi_dataset.matrix_cache`: datasets held open."""
 
@@ -271,3 +288,4 @@ class Config:
     data_locator: DataLocator = field(default_factory=DataLocator, metadata={"doc": "How storage is reached."})
     adaptor: Adaptor = field(default_factory=Adaptor, metadata={"doc": "How datasets are read."})
     limits: Limits = field(default_factory=Limits, metadata={"doc": "What one request may ask for."})
+    visit: Visit = field(default_factory=Visit, metadata={"doc": "What this server adds to the web client's page."})
