@@ -94,6 +94,12 @@ class Server:
     server_timing_headers: bool = _key(
         False, Switch(), "Send a Server-Timing header, which a browser's network panel shows."
     )
+    embed_origins: tuple[str, ...] = _key(
+        (),
+        Names("origins such as https://portal.example", checks.check_origin),
+        "Other sites whose pages may show this one in a frame (`?embed=1` shows a plot alone) and read its data with "
+        "scripts. Empty: none.",
+    )
     csp_directives: Mapping[str, tuple[str, ...]] = _key(
         {},
         Directives(),
