@@ -60,7 +60,8 @@ async function goTo(view) {
   try {
     const missing = await applyView(current.store, view, current.baseLayout);
     if (missing.length) {
-      note.show(`This dataset does not have what the link names: ${missing.join(", ")}. The rest is shown.`, {
+      const source = hasView(new URLSearchParams(location.search)) ? "the link" : "its default view";
+      note.show(`This dataset does not have what ${source} names: ${missing.join(", ")}. The rest is shown.`, {
         kind: "error",
       });
     }
@@ -152,12 +153,18 @@ function leftOut() {
   const { graphSelection, annoMatrix, colors, genesets } = current.store.getState();
   const found = [];
   if (graphSelection.selection.mode !== "all") found.push("the cells in the lasso");
-  if (annoMatrix.nObs !== annoMatrix.schema.dataframe.nObs) found.push("the subset of cells");
+  if (isSubset(annoMatrix)) found.push("the subset of cells");
   if (annoMatrix.isClipped) found.push("the clipping");
   if (colors.colorMode === "color by geneset mean expression" && isMadeHere(genesets, colors.colorAccessor)) {
     found.push("the gene set of a comparison");
   }
   return found;
+}
+
+/** Whether the visitor put cells away; an embedding without some of the cells is a subset of its own. */
+function isSubset(annoMatrix) {
+  for (let view = annoMatrix; view?.isView; view = view.viewOf) if (view.userFlags?.isUserSubsetView) return true;
+  return false;
 }
 
 function isMadeHere({ genesets }, name) {

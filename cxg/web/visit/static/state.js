@@ -147,7 +147,11 @@ function unique(names) {
 
 /** Percent-encode a value, but for characters that are plain text in a query: `,` `:` `/` `!` and a blank as `+`. */
 function encode(value) {
-  return encodeURIComponent(value.toWellFormed?.() ?? value).replace(/%(?:2C|3A|2F)/g, decodeURIComponent).replace(/%20/g, "+");
+  return encodeURIComponent(value.toWellFormed?.() ?? value)
+    .replace(/%(?:2C|3A|2F)/g, decodeURIComponent)
+    .replace(/%20/g, "+")
+    // Programs that find links in a text end them at these.
+    .replace(/['()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 function decode(text) {

@@ -108,5 +108,17 @@ async function whenLoaded(store) {
     await until(store, () => seen.length >= choices, WAIT_FOR_LAYOUT_MS);
   }
   stop();
+  await whenDrawn();
   return store;
+}
+
+/** Wait until React has put the plot into the page, which is after the state says so. */
+function whenDrawn() {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.querySelector('[data-testid="layout-graph"]')) resolve();
+      else setTimeout(look, 50);
+    };
+    look();
+  });
 }
