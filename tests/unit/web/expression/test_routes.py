@@ -230,3 +230,9 @@ def test_a_single_dataset_has_the_page_too(root, written):
     table = app.test_client().get("/expression.csv?genes=gene0&by=label")
     assert table.headers["Content-Disposition"].startswith('attachment; filename="expression.csv"')
     assert read_table(table.data).notes["dataset"] == "a.cxg"
+
+
+def test_it_can_be_switched_off(root, written):
+    client = serve(root / "data", root / "client", visit={"take_away": False})
+    for what in ("expression", "expression.svg", "expression.csv"):
+        assert client.get(address(what)).status_code == 404
