@@ -82,10 +82,12 @@ def group_cells(column: Column, values: ColumnValues, most: int) -> Groups:
     used = np.flatnonzero(counts)
     if len(used) > most:
         raise _too_many(column.name, most)
-    places = np.full(len(labels) + 1, -1, np.int32)
+    places = np.full(len(labels), -1, np.int32)
     places[used] = np.arange(len(used))
-    inside = np.where((codes >= 0) & (codes < len(labels)), codes, len(labels))
-    return Groups(tuple(labels[k] for k in used.tolist()), counts[used], places[inside])
+    labelled = (codes >= 0) & (codes < len(labels))
+    found = np.full(len(codes), -1, np.int32)
+    found[labelled] = places[codes[labelled]]
+    return Groups(tuple(labels[k] for k in used.tolist()), counts[used], found)
 
 
 def _coded(column: Column, values: ColumnValues, most: int) -> tuple[list[str], NDArray[Any]]:

@@ -15,7 +15,7 @@ from cxg.web.downloads import attachment, origin, shown_title
 from cxg.web.expression.dot_plot import dot_plot
 from cxg.web.expression.groups import label_columns
 from cxg.web.expression.names import join_names, split_names
-from cxg.web.expression.table import Table, read_table, require_genes
+from cxg.web.expression.table import Table, read_table, require_numbers
 from cxg.web.services import current_services
 from cxg.web.start_page.page import render
 from cxg.web.start_page.routes import relative_root
@@ -105,7 +105,7 @@ def _asked_table(opened: Dataset) -> Table:
     if by is None:
         raise BadFilter("This dataset has no column of labels; name a column in 'by'.")
     table = read_table(opened, _asked_genes(), by)
-    require_genes(table)
+    require_numbers(table)
     return table
 
 

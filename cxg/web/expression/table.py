@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxg.compute.grouped import means_and_fractions
 from cxg.errors import BadFilter, LimitExceeded
 from cxg.format.dataset import Dataset
-from cxg.format.selection import Filter
+from cxg.format.selection import Filter, quoted
 from cxg.memory_bounds import CELL_BYTES, NUMBER_BYTES, POSITION_BYTES, TOGETHER_VALUES
 from cxg.web.answers.cache import IDENTITY, Answer, Planned
 from cxg.web.answers.kept import JSON
@@ -155,8 +155,8 @@ def _plan(opened: Dataset, positions: Sequence[int], by: str) -> Planned:
                 columns[gene] = means_and_fractions(groups.codes, groups.counts, values[:, k])
         return _encoded(groups, [columns[gene] for gene in positions])
 
-    labels = len(opened.obs.column(by).categories or ()) or most
-    return Planned(needed + _ENTRY_BYTES * len(positions) * min(labels, most), make)
+    labels = min(len(opened.obs.column(by).categories or ()) or most, most, n_obs)
+    return Planned(needed + _ENTRY_BYTES * len(positions) * labels, make)
 
 
 def _encoded(groups: Groups, columns: Sequence[tuple[FloatArray, FloatArray]]) -> Answer:
@@ -170,15 +170,17 @@ def _encoded(groups: Groups, columns: Sequence[tuple[FloatArray, FloatArray]]) -
     return Answer(json.dumps(numbers).encode("utf-8", "replace"), JSON)
 
 
-def require_genes(table: Table) -> None:
-    """Check that at least one of the requested genes is there.
+def require_numbers(table: Table) -> None:
+    """Check that there is a number to show.
 
     Raises
     ------
     BadFilter
-        None is, or none was named.
+        No gene was named, none of them is there, or no cell has a label.
     """
     if not table.genes and table.missing:
         raise BadFilter(f"The dataset has none of the genes {', '.join(table.missing)[:200]}; name others in 'genes'.")
     if not table.genes:
         raise BadFilter("Name genes, separated by commas, as in ?genes=CD3D,MS4A1&by=louvain.")
+    if not table.labels:
+        raise BadFilter(f"No cell has a label in column {quoted(table.by)}; name another column in 'by'.")

@@ -87,7 +87,7 @@ def comparison_csv(opened: Dataset, work: Admission, comparison: Comparison) -> 
     }
     with work.memory(column_objects_bytes(opened.n_var)):
         names = label_texts(opened.var.read(opened.var.index))
-        return write_table(notes, _HEADER, ((names[gene], *rest) for gene, *rest in comparison.rows()))
+        return write_table(notes, _HEADER, ((names[row[0]], *row[1:]) for row in comparison.rows()))
 
 
 def read_request(opened: Dataset, work: Admission, default_count: int) -> DiffexpRequest:
