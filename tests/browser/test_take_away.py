@@ -5,6 +5,7 @@ import io
 import json
 import re
 import urllib.request
+from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 import numpy as np
@@ -222,7 +223,7 @@ def test_from_the_client_to_expression_by_label(explorer, screenshots):
     page.get_by_role("button", name="Download", exact=True).click()
     link = page.get_by_role("link", name="Expression by label")
     assert link.get_attribute("href") == "expression?genes=CST3%2CCD79A&by=louvain"
-    page.goto(f"{page.url}{link.get_attribute('href')}")
+    page.goto(urljoin(page.url, link.get_attribute("href")))
     check_expression_page(page, ["CST3", "CD79A"])
     page.screenshot(path=screenshots / "expression.png", full_page=True)
 
@@ -254,7 +255,7 @@ def test_the_page_asks_and_answers(page, server, screenshots):
             assert {row["label"]: row["cells"] for row in rows}[B_CELLS] == "95"
         else:
             assert ElementTree.fromstring(body).tag == f"{SVG}svg"
-    page.get_by_role("link", name="pbmc68k", exact=False).first.click()
+    page.locator(".dataset a").click()
     Explorer(page).wait_drawn()
 
 
