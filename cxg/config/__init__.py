@@ -32,6 +32,7 @@ from cxg.config.model import (
     S3Locator,
     Server,
     SingleDataset,
+    Visit,
 )
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
@@ -52,6 +53,7 @@ __all__ = [
     "Script",
     "Server",
     "SingleDataset",
+    "Visit",
     "default",
     "default_yaml",
     "load",

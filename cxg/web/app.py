@@ -31,6 +31,8 @@ from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.answers.versioned import VersionedAddresses
 from cxg.web.client import default_folder, load_client
+from cxg.web.cross_origin import CrossOrigin
+from cxg.web.expression.routes import expression_blueprint
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
 from cxg.web.limits.client_address import ClientAddress
@@ -95,6 +97,7 @@ def create_app(
     for blueprint, prefix in (
         (meta.routes, f"/{API}"),
         (data.routes, f"/{API}"),
+        *([(expression_blueprint(plain_policy(config)), "")] if config.visit.take_away else []),
         (pages.client_blueprint(client), ""),
     ):
         app.register_blueprint(blueprint, url_prefix=below + prefix or None)
@@ -109,6 +112,8 @@ def create_app(
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
         app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+    if config.server.embed_origins:
+        app.wsgi_app = CrossOrigin(app.wsgi_app, config.server.embed_origins)  # type: ignore[method-assign]
     app.wsgi_app = VersionedAddresses(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
@@ -188,7 +193,7 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
 
 def _name_the_single_dataset(app: Flask) -> Any:
     """Routes take the dataset's name; a single dataset has the empty one."""
-    mounted = frozenset({"meta", "data", "client"})
+    mounted = frozenset({"meta", "data", "expression", "client"})
 
     def fill_in(endpoint: str | None, values: dict[str, Any] | None) -> None:
         if endpoint and values is not None and endpoint.partition(".")[0] in mounted:

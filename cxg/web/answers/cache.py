@@ -28,6 +28,7 @@ from cxg.timeouts.calls import stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
 from cxg.web.answers.versioned import version_of
+from cxg.web.headers import DATASET_VERSION
 
 GZIP, IDENTITY = "gzip", "identity"
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
@@ -164,14 +165,14 @@ class AnswerCache:
             if stored is None:
                 planned = (key[3] == IDENTITY and self._unpacked(key)) or plan()
                 with self._room(planned.size_bytes):
-                    stored = self._encode(key, files or key[0], planned.make(), cache_control or self._cache_control)
+                    stored = self._encode(key, files, planned.make(), cache_control or self._cache_control)
                 self._keep(key, stored)
         return stored
 
-    def _encode(self, key: Key, files: str, answer: Answer, cache_control: str) -> Stored:
-        _, path, query, encoding = key
+    def _encode(self, key: Key, files: str | None, answer: Answer, cache_control: str) -> Stored:
+        identity, path, query, encoding = key
         digest = blake2b(
-            f"{self.version}\0{files}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
+            f"{self.version}\0{files or identity}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
         )
         packed = _gzip(answer) if encoding != IDENTITY else None
         body = _joined(answer) if packed is None else packed
@@ -188,9 +189,11 @@ class AnswerCache:
         ]
         if is_packed:
             headers.append(("Content-Encoding", GZIP))
+        if files is not None:
+            headers.append((DATASET_VERSION, files))
         # A query may be longer than the answer to it.
         cost_bytes = len(body) + len(path) + len(query) + ANSWER_OVERHEAD_BYTES
-        return Stored(body, tuple(headers), etag, version_of(files, self.version), cost_bytes)
+        return Stored(body, tuple(headers), etag, version_of(files or identity, self.version), cost_bytes)
 
     def _unpacked(self, key: Key) -> Planned | None:
         """Plan to undo the compressed form, which is much cheaper than reading the dataset again."""

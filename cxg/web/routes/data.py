@@ -18,7 +18,8 @@ from cxg.format.text import Text
 from cxg.memory_bounds import GENE_GROUP_VALUES, PARSE_TIMES, SUMMARY_BYTES
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import BINARY, JSON
-from cxg.web.headers import NO_STORE
+from cxg.web.downloads import attachment, prefers_csv
+from cxg.web.headers import DATASET_VERSION, NO_STORE
 from cxg.web.limits.bodies import discard_body, read_filter_body
 from cxg.web.limits.client_address import client_share
 from cxg.web.limits.sizes import (
@@ -29,9 +30,10 @@ from cxg.web.limits.sizes import (
     plan_columns,
     selection_bytes,
 )
-from cxg.web.routes.comparison import compare, read_request, rows_bytes
+from cxg.web.routes.comparison import compare, comparison_csv, read_request, rows_bytes
 from cxg.web.routes.meta import offered_embeddings
 from cxg.web.services import current_services
+from cxg.wire.csv_table import CSV
 from cxg.wire.diffexp import DiffexpRequest
 from cxg.wire.fbs import ColumnData, encode_matrix
 from cxg.wire.filters import parse_filter_body, parse_var_query, query_values
@@ -155,8 +157,9 @@ def compare_cells(dataset: str) -> Response:
         discard_body()
         raise
     requested: list[DiffexpRequest] = []
+    as_table = prefers_csv()
 
-    def read(opened: Dataset) -> bytes:
+    def read(opened: Dataset) -> Response:
         # The dataset determines how long the body may be. It can be read only once, so a second call uses the result.
         if not requested:
             requested.append(read_request(opened, site.work, site.config.diffexp.top_n))
@@ -166,11 +169,15 @@ def compare_cells(dataset: str) -> Response:
         site.decoded.want(opened)
         with site.work.long_read(*share) as turn:
             expression = site.decoded.expression(opened)
-            return compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
+            found = compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
+        headers = {"Cache-Control": NO_STORE, DATASET_VERSION: opened.fingerprint}
+        if as_table:
+            headers["Content-Disposition"] = attachment(dataset, "comparison.csv")
+            return Response(comparison_csv(opened, site.work, found), content_type=CSV, headers=headers)
+        # The client compares the content type as a whole: no charset may follow.
+        return Response(found.json(), content_type=JSON, headers=headers)
 
-    answer = site.with_dataset(dataset, read)
-    # The client compares the content type as a whole: no charset may follow.
-    return Response(answer, content_type=JSON, headers={"Cache-Control": NO_STORE})
+    return site.with_dataset(dataset, read)
 
 
 def _layout(opened: Dataset, names: Sequence[str]) -> Answer:

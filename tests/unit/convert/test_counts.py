@@ -73,7 +73,7 @@ def test_the_comparison_of_z_scores_is_a_plain_t_test(tmp_path, converted, form,
     storage = Storage(default())
     dataset = open_dataset(storage, str(root), "out.cxg")
     without_copies = DecodedCache(Catalog(storage, SingleRoot(storage, str(root)), 1), None)
-    found = json.loads(compare(dataset, without_copies.expression(dataset), first, second, 8, 0.0))
+    found = json.loads(compare(dataset, without_copies.expression(dataset), first, second, 8, 0.0).json())
     dataset.close()
     genes = {gene: (difference, p) for side in found.values() for gene, difference, p, _ in side}
     truth = stats.ttest_ind(x[first].astype(float), x[second].astype(float), equal_var=False)

@@ -107,7 +107,7 @@ class Opened:
         return SetReader(self.dataset.n_var, self.expression, self.dataset.looks_like_counts, lambda: False)
 
     def compare(self, first, second):
-        return json.loads(compare(self.dataset, self.expression, first, second, GENES, 0.0))
+        return json.loads(compare(self.dataset, self.expression, first, second, GENES, 0.0).json())
 
 
 def label(code, codes=CLUSTER):
