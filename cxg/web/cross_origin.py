@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cxg.web.headers import DATASET_VERSION
-
 WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _VARY = ("Vary", "Origin")
-_EXPOSED = ("Access-Control-Expose-Headers", f"ETag, {DATASET_VERSION}")
+_EXPOSED = ("Access-Control-Expose-Headers", "ETag")
 
 
 class CrossOrigin:

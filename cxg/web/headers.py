@@ -14,8 +14,6 @@ from cxg.config import Config
 REVALIDATE = "public, no-cache"
 NO_STORE = "no-store"
 IMMUTABLE = "public, max-age=31536000, immutable"
-# Tells a page that its dataset was replaced since: the fingerprint of the files that the answer was made from.
-DATASET_VERSION = "Dataset-Version"
 
 _POLICY: Mapping[str, tuple[str, ...]] = {
     "default-src": ("'self'",),

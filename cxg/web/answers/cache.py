@@ -28,7 +28,6 @@ from cxg.timeouts.calls import stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
 from cxg.web.answers.versioned import version_of
-from cxg.web.headers import DATASET_VERSION
 
 GZIP, IDENTITY = "gzip", "identity"
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
@@ -189,8 +188,6 @@ class AnswerCache:
         ]
         if is_packed:
             headers.append(("Content-Encoding", GZIP))
-        if files is not None:
-            headers.append((DATASET_VERSION, files))
         # A query may be longer than the answer to it.
         cost_bytes = len(body) + len(path) + len(query) + ANSWER_OVERHEAD_BYTES
         return Stored(body, tuple(headers), etag, version_of(files or identity, self.version), cost_bytes)

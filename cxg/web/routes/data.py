@@ -19,7 +19,7 @@ from cxg.memory_bounds import GENE_GROUP_VALUES, PARSE_TIMES, SUMMARY_BYTES
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import BINARY, JSON
 from cxg.web.downloads import attachment, prefers_csv
-from cxg.web.headers import DATASET_VERSION, NO_STORE
+from cxg.web.headers import NO_STORE
 from cxg.web.limits.bodies import discard_body, read_filter_body
 from cxg.web.limits.client_address import client_share
 from cxg.web.limits.sizes import (
@@ -170,7 +170,7 @@ def compare_cells(dataset: str) -> Response:
         with site.work.long_read(*share) as turn:
             expression = site.decoded.expression(opened)
             found = compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
-        headers = {"Cache-Control": NO_STORE, DATASET_VERSION: opened.fingerprint}
+        headers = {"Cache-Control": NO_STORE}
         if as_table:
             headers["Content-Disposition"] = attachment(dataset, "comparison.csv")
             return Response(comparison_csv(opened, site.work, found), content_type=CSV, headers=headers)

@@ -39,7 +39,9 @@ def client_blueprint(client: Client) -> Blueprint:
                     return gallery.error_page(404, "This dataset cannot be shown", problem)
                 current_services().catalog.prefetch(opened)
                 current_services().decoded.want(opened)
-                data = page_data(opened, current_services().config, client.version)
+                data = page_data(
+                    opened, current_services().config, client.version, current_services().version_of(opened)
+                )
         except DatasetInvalid as error:
             errors.log_failure(error)
             return gallery.error_page(404, "This dataset cannot be opened", str(error))

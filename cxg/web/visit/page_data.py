@@ -8,12 +8,13 @@ from typing import Any
 
 from cxg.config import Config, SingleDataset
 from cxg.format.dataset import Dataset
+from cxg.web.answers.versioned import versioned_api
 
 BLOCK_ID = "cxg-visit"
 _ROOT = b'<div id="root"></div>'
 
 
-def page_data(opened: Dataset, config: Config, client_version: str | None) -> dict[str, Any]:
+def page_data(opened: Dataset, config: Config, client_version: str | None, version: str) -> dict[str, Any]:
     """Collect what the modules need to know before they ask the API.
 
     Parameters
@@ -22,11 +23,14 @@ def page_data(opened: Dataset, config: Config, client_version: str | None) -> di
     config : Config
     client_version : str or None
         None for a build of the client that the modules do not know.
+    version : str
+        Version of the dataset, as addresses of its API name it.
 
     Returns
     -------
     dict
-        `dataset` (name in the URL), `title`, `version` (of its files), `client`, `view` (the default view, with the
+        `dataset` (name in the URL), `title`, `version` (of its files), `api` (address of the API of this version,
+        relative to the page), `client`, `view` (the default view, with the
         names of a link's parameters), `about` (relative address of the dataset's page, or None) and `features`
         (switches of the configuration).
     """
@@ -36,6 +40,7 @@ def page_data(opened: Dataset, config: Config, client_version: str | None) -> di
         "dataset": opened.name,
         "title": single.title or opened.title,
         "version": opened.fingerprint,
+        "api": versioned_api(version),
         "client": client_version,
         "view": {},
         "about": None,

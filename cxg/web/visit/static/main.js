@@ -8,7 +8,7 @@ import * as links from "./links.js";
 import * as messages from "./messages.js";
 import * as note from "./note.js";
 import { hasView } from "./state.js";
-import { page, parameters } from "./page.js";
+import { page, parameters, useVersion } from "./page.js";
 import * as takeAway from "./take_away.js";
 
 // [switch of the configuration, or null for a part that is always there; module with a function `start`].
@@ -38,5 +38,6 @@ function tellUnknownClient() {
   if (hasView(parameters)) note.show(`${sentence} The page shows its usual first view.`);
 }
 
+useVersion();
 if (page.client) startParts();
 else tellUnknownClient();

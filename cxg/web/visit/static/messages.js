@@ -1,11 +1,10 @@
 // Shows the server's own sentence when a request fails, in place of the client's "Unexpected HTTP response".
 
 import * as note from "./note.js";
-import { page } from "./page.js";
 
-const VERSION_HEADER = "Dataset-Version";
 const CLIENT_SENTENCE = /^Unexpected (differential expression )?HTTP (response|error)/;
 const WATCH_MS = 5_000;
+// The address of the data names the version that the page was made for; the dataset was replaced since.
 const GONE = 410;
 
 let observer = null;
@@ -40,10 +39,8 @@ function isOurs(input) {
 }
 
 async function look(answer) {
-  const version = answer.headers.get(VERSION_HEADER);
-  if (answer.status === GONE || (version && page.version && version !== page.version)) tellReplaced();
-  if (answer.ok || answer.status === 304 || answer.status === GONE) return;
-  tell((await sentenceOf(answer)) ?? `The server answered with status ${answer.status}. Try again soon.`);
+  if (answer.status === GONE) tellReplaced();
+  else if (!answer.ok && answer.status !== 304) tell((await sentenceOf(answer)) ?? `The server answered with status ${answer.status}. Try again soon.`);
 }
 
 async function sentenceOf(answer) {

@@ -2,8 +2,14 @@
 
 const block = document.getElementById("cxg-visit");
 
-/** Facts of the page, see `page_data.py`: dataset, title, version, client, view, about, features. */
+/** Facts of the page, see `page_data.py`: dataset, title, version, api, client, view, about, features. */
 export const page = block ? JSON.parse(block.textContent) : { client: null, view: {}, features: {} };
+
+/** Have the client ask for the data of the version that this page was made for, which browsers keep for good. */
+export function useVersion() {
+  const api = window.CELLXGENE?.API;
+  if (api && page.api) api.prefix = new URL(page.api, location.origin + location.pathname).href;
+}
 
 /** Parameters of the address when the page was opened. */
 export const parameters = new URLSearchParams(location.search);
