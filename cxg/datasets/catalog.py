@@ -29,7 +29,7 @@ from cxg.errors import CxgError, DatasetError, DatasetInvalid, DatasetNotFound, 
 from cxg.format.dataset import Dataset
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import about, stalls
+from cxg.timeouts.calls import about, timed_calls
 from cxg.timeouts.keyed_locks import KeyedLocks
 
 _MAX_FAILURES = 512
@@ -84,7 +84,7 @@ class Catalog:
         known = self._names
         if known is not None and self._clock() - known[0] < self._times.names_s:
             return known[1]
-        with stalls.hold(self._names_lock, self.root.uri):
+        with timed_calls.hold(self._names_lock, self.root.uri):
             if self._names is None or self._clock() - self._names[0] >= self._times.names_s:
                 self._names = (self._clock(), self.root.names())
             return self._names[1]
@@ -174,14 +174,14 @@ class Catalog:
                 if not wait:
                     return entry
                 try:
-                    stalls.acquire(holder.lock, self.root.uri)
+                    timed_calls.acquire(holder.lock, self.root.uri)
                 except StorageUnavailable:
                     return entry
             # Whoever held the lock before may have replaced it.
             self._release(entry)
         else:
             self._raise_recent_failure(name)
-            stalls.acquire(holder.lock, self.root.uri)
+            timed_calls.acquire(holder.lock, self.root.uri)
         try:
             entry = self._count(name)
             if entry is None:

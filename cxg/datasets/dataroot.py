@@ -14,7 +14,7 @@ from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.storage.faults import is_storage_fault
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 RESERVED_NAMES = frozenset({"static", "health", "api"})
 _MARKS = frozenset({"obs", "__tiledb_group.tdb"})
@@ -47,7 +47,7 @@ class Dataroot:
             raise DatasetNotFound(_NOT_HERE)
         if is_s3(self.uri):
             return f"{self.uri}/{name}"
-        return stalls.call(f"{self.uri}/{name}", partial(self._folder, name), opens=True)
+        return timed_calls.call(f"{self.uri}/{name}", partial(self._folder, name), opens=True)
 
     def _folder(self, name: str) -> str:
         try:
@@ -74,7 +74,7 @@ class Dataroot:
         StorageUnavailable
             The dataroot cannot be listed.
         """
-        return stalls.call(self.uri, self._names)
+        return timed_calls.call(self.uri, self._names)
 
     def check(self) -> None:
         """List the dataroot once.
@@ -84,7 +84,7 @@ class Dataroot:
         StorageUnavailable
             It cannot be listed.
         """
-        stalls.call(self.uri, self._check)
+        timed_calls.call(self.uri, self._check)
 
     def _check(self) -> None:
         self.storage.children(self.uri)

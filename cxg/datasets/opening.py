@@ -13,7 +13,7 @@ from cxg.errors import DatasetInvalid, StorageUnavailable
 from cxg.format.dataset import Dataset, open_dataset
 from cxg.storage.listing import Listing, is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import about, stalls
+from cxg.timeouts.calls import about, timed_calls
 
 _OPEN_TRIES = 3
 
@@ -110,7 +110,7 @@ class Opener:
         """
         open_now = partial(self._open_now, name)
         with about(self.about(name)):
-            return stalls.call(self._root.uri, open_now, opens=True, discard=lambda opened: opened[0].close())
+            return timed_calls.call(self._root.uri, open_now, opens=True, discard=lambda opened: opened[0].close())
 
     def look(self, name: str, known: str) -> Look:
         """List the files of a dataset whose fingerprint was `known`.
@@ -121,7 +121,7 @@ class Opener:
             It is not there; the store did not answer, or the root is away.
         """
         with about(self.about(name)):
-            return stalls.call(self._root.uri, partial(self._look_now, name, known))
+            return timed_calls.call(self._root.uri, partial(self._look_now, name, known))
 
     def _look_now(self, name: str, known: str) -> Look:
         began_s, uri = self._clock(), self._root.dataset_uri(name)

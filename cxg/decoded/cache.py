@@ -83,7 +83,7 @@ class DecodedCache:
         # What works off the wishes now.
         self._worker: object | None = None
 
-    def visited(self) -> None:
+    def note_activity(self) -> None:
         """Note that a visitor of this process waits for an answer: decoding pauses for a moment."""
         self._visits.note()
 
@@ -155,9 +155,9 @@ class DecodedCache:
         self._kept.drop(self, name)
         if before != stamp:
             log.warning("A decoded copy of %s (%s) is damaged and made again: %s.", dataset.name, what, damage)
-        self.want(dataset)
+        self.request(dataset)
 
-    def want(self, dataset: Dataset) -> None:
+    def request(self, dataset: Dataset) -> None:
         """Have a dataset decoded soon, unless it is or cannot be."""
         if self._cache is None:
             return

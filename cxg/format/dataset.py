@@ -41,7 +41,7 @@ from cxg.format.structure import array_files, has_array, has_traces, odd_files
 from cxg.storage.faults import translated
 from cxg.storage.listing import Listing, is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 _X_FILES = {
     "Xr": frozenset({"a0.tdb", "a1.tdb", "d0.tdb"}),
@@ -278,7 +278,7 @@ class Dataset:
         """
         if self.x_problem is not None:
             raise DatasetInvalid(self.x_problem)
-        with stalls.hold(self._lock, self.uri):
+        with timed_calls.hold(self._lock, self.uri):
             if self._matrix is None:
                 self._matrix = matrix.open_matrix(self._storage, self.uri, self._files, self.n_obs, self.n_var)
             return self._matrix

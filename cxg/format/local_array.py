@@ -19,7 +19,7 @@ from cxg.storage.cut_files import CutFile
 from cxg.storage.faults import is_storage_fault
 from cxg.storage.s3_copies import DatasetCopies
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 # A column or array larger than this is read in place: TileDB may need a part of it only.
 MOST_BYTES = 64 << 20
@@ -96,7 +96,7 @@ class LocalArray:
         return read(self._in_place())
 
     def _in_place(self) -> Any:
-        with stalls.hold(self._lock, self._uri):
+        with timed_calls.hold(self._lock, self._uri):
             if self._far is None:
                 self._far = self._storage.open_array(self._uri, self._storage.column_ctx, self._what)
             return self._far
@@ -128,7 +128,7 @@ def read_from(array: Any, attrs: Sequence[str], read: Callable[[Any], T]) -> T:
 
 def _have(copies: DatasetCopies, entries: Sequence[Any]) -> bool:
     try:
-        return copies.have(entries)
+        return copies.fetch(entries)
     except (tiledb.TileDBError, OSError) as error:
         if is_storage_fault(error):
             raise

@@ -81,7 +81,7 @@ class Copies:
         self._running: dict[Path, Future[None]] = {}
         self._used_bytes: int | None = None
 
-    def of(self, uri: str, identity: str) -> DatasetCopies:
+    def for_dataset(self, uri: str, identity: str) -> DatasetCopies:
         """Return the copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
         base = self._folder / f"{S3_PREFIX}{identity}"
         if not base.exists():
@@ -181,7 +181,7 @@ class DatasetCopies:
         self._sound: dict[str, Stamp] = {}
         self._damaged: dict[str, Stamp] = {}
 
-    def have(self, entries: Iterable[FileEntry]) -> bool:
+    def fetch(self, entries: Iterable[FileEntry]) -> bool:
         """Fetch what is missing of some files, all at once; False when there is no room for it.
 
         Raises

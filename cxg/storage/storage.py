@@ -40,7 +40,7 @@ from cxg.storage.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_fo
 from cxg.storage.objects import Objects
 from cxg.storage.s3_copies import Copies, DatasetCopies
 from cxg.storage.settings import tiledb_settings
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 _OPENING_BYTES = 256 << 20
 # Small read batches suit one gene; see section 4.1 of the format notes in docs/cxg.md.
@@ -133,7 +133,7 @@ class Storage:
             return None
         with self._lock:
             copies = self._made_copies
-        return None if copies is None else copies.of(uri, self.identity(uri, listing))
+        return None if copies is None else copies.for_dataset(uri, self.identity(uri, listing))
 
     def identity(self, uri: str, listing: Listing) -> str:
         """Return 32 hex digits for what is kept of the dataset at `uri`, as long as it has the files of `listing`.
@@ -151,7 +151,7 @@ class Storage:
         StorageUnavailable
             The store did not answer.
         """
-        return stalls.call(uri, partial(self._listing, uri), opens=True)
+        return timed_calls.call(uri, partial(self._listing, uri), opens=True)
 
     def _listing(self, uri: str) -> Listing:
         if not is_s3(uri):
@@ -176,7 +176,7 @@ class Storage:
         StorageUnavailable
             The store did not answer, or the folder is not there.
         """
-        return stalls.call(uri, partial(self._children, uri), opens=True)
+        return timed_calls.call(uri, partial(self._children, uri), opens=True)
 
     def _children(self, uri: str) -> tuple[str, ...]:
         if not is_s3(uri):
@@ -220,7 +220,7 @@ class Storage:
                 raise
 
         ctx.note_use()
-        return stalls.call(uri, open_now, opens=True, discard=lambda array: array.close())
+        return timed_calls.call(uri, open_now, opens=True, discard=lambda array: array.close())
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:

@@ -92,7 +92,7 @@ class _Trouble:
     is_well: bool = False
 
 
-class Stalls:
+class TimedCalls:
     """Makes the calls of one process that may hang; safe to share between threads. The first call starts a thread.
 
     Attributes
@@ -287,5 +287,5 @@ class Stalls:
             return self._pools[nice]
 
 
-stalls = Stalls()
+timed_calls = TimedCalls()
 """The instance of this process, shared by all code that reads files."""

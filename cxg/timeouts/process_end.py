@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 _exit_codes = [0]
 
@@ -25,7 +25,7 @@ def note_exit_code(code: int) -> int:
 
 
 def _leave() -> None:
-    if stalls.stuck:
+    if timed_calls.stuck:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

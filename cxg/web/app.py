@@ -24,7 +24,7 @@ from cxg.memory_bounds import FILTER_BYTES, MB
 from cxg.redact import redacted
 from cxg.storage.cache_folder import cache_folder
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 from cxg.web import errors
 from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
@@ -119,7 +119,7 @@ def create_app(
 
 
 def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, times: Times) -> Services:
-    stalls.most_slow = max(1, plan.threads // 2)
+    timed_calls.most_slow = max(1, plan.threads // 2)
     cache_on_disk = cache_folder(runtime)
     storage = Storage(config, runtime, cache_on_disk, plan.open_mb, plan.dataset_mb)
     dataroot, datapath = config.multi_dataset.dataroot, config.single_dataset.datapath

@@ -83,7 +83,7 @@ class Services:
         """
 
         def plan_and_want(dataset: Dataset) -> Planned:
-            self.decoded.want(dataset)
+            self.decoded.request(dataset)
             return plan(dataset)
 
         return self.serve(name, plan_and_want, KEPT_ROUTES[split_path(request.path)[1]])
@@ -101,7 +101,7 @@ class Services:
             The lease or `read` failed, also the second time if there was one; or the address of the request names
             a version of other files.
         """
-        self.decoded.visited()
+        self.decoded.note_activity()
         with self.catalog.lease(name) as dataset:
             # Every worker that gets a request prefetches, not only the one that served the page.
             self.catalog.prefetch(dataset)

@@ -26,7 +26,7 @@ from cxg.format.structure import NEVER_WRITTEN, array_files, arrays_below, has_t
 from cxg.storage.faults import translated
 from cxg.storage.listing import Listing, is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 _X_NAMES = (layout.X_ROWS, layout.X_COLUMNS, layout.X)
 _KNOWN = frozenset(
@@ -182,7 +182,7 @@ def _check_matrix(storage: Storage, dataset: Dataset, arrays: list[str], out: In
 
 def _check_generations(uri: str, name: str, storage: Storage, sparse: bool, out: Inspection) -> bool:
     with translated(name):
-        fragments = stalls.call(uri, lambda: tiledb.array_fragments(uri, ctx=storage.column_ctx))
+        fragments = timed_calls.call(uri, lambda: tiledb.array_fragments(uri, ctx=storage.column_ctx))
         domains = [fragment.nonempty_domain for fragment in fragments]
         if sparse:
             out.facts["non_zeros"] = sum(int(fragment.cell_num) for fragment in fragments)

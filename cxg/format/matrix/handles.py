@@ -16,7 +16,7 @@ from cxg.format.structure import ArrayFiles
 from cxg.memory_bounds import OPEN_ARRAY_BYTES, TILE_INFO_TIMES
 from cxg.storage.faults import translated
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 # An array of more fragments than this was written in pieces, not over and over.
 _MOST_GENERATIONS = 16
@@ -60,7 +60,7 @@ class Handle:
     def _open(self, span: tuple[int, int]) -> Any:
         # A fragment opened apart takes its share of what the whole array would.
         held_bytes = self._held_bytes if span == self._span else self._held_bytes // len(self._times)
-        with stalls.hold(self._lock, self._uri):
+        with timed_calls.hold(self._lock, self._uri):
             return self._storage.open_objects.find_or_make(self, span, partial(self._open_now, span), held_bytes)
 
     def _open_now(self, span: tuple[int, int]) -> Any:
@@ -68,7 +68,7 @@ class Handle:
         ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
         array = self._storage.open_array(self._uri, ctx, "the expression matrix", span)
         with translated("the expression matrix"):
-            is_empty = stalls.call(self._uri, array.nonempty_domain) is None
+            is_empty = timed_calls.call(self._uri, array.nonempty_domain) is None
         if is_empty:
             raise DatasetInvalid("The expression matrix is not the one that was here when this dataset was opened.")
         return array

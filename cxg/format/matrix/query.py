@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tiledb.main import PyQuery
 
 from cxg.storage.contexts import note_use
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 ROW_MAJOR, COLUMN_MAJOR, UNORDERED = 0, 1, 3
 """How the results are to be ordered; the last is for sparse arrays."""
@@ -57,7 +57,7 @@ def read(
         query.submit()
         return _results(query)
 
-    return stalls.call(array.uri, read_now)
+    return timed_calls.call(array.uri, read_now)
 
 
 def read_blocks(
@@ -77,7 +77,7 @@ def read_blocks(
         return _results(query)
 
     while True:
-        yield stalls.call(array.uri, read_next)
+        yield timed_calls.call(array.uri, read_next)
         if not query.is_incomplete:
             return
 
@@ -104,7 +104,7 @@ def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.
         data, offsets, *_ = query.results()[name]
         return data.view(np.uint8), np.append(offsets[: last - first + 1].astype(np.int64), len(data))
 
-    return stalls.call(array.uri, read_now)
+    return timed_calls.call(array.uri, read_now)
 
 
 def read_extremes(array: Any, name: str) -> tuple[float, float]:
@@ -122,7 +122,7 @@ def read_extremes(array: Any, name: str) -> tuple[float, float]:
         found = array.query(attrs=[name]).agg({name: ["min", "max"]})[:]
         return float(found["min"]), float(found["max"])
 
-    return stalls.call(array.uri, read_now)
+    return timed_calls.call(array.uri, read_now)
 
 
 def check_files(array: Any, names: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ def read_meta(array: Any) -> dict[str, Any]:
     tiledb.TileDBError
         It cannot be read.
     """
-    return stalls.call(array.uri, lambda: dict(array.meta))
+    return timed_calls.call(array.uri, lambda: dict(array.meta))
 
 
 def close(array: Any) -> None:
@@ -156,7 +156,7 @@ def close(array: Any) -> None:
 
     Then it closes when the last who knows it lets go of it.
     """
-    if not stalls.stuck:
+    if not timed_calls.stuck:
         array.close()
 
 

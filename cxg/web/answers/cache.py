@@ -24,7 +24,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from cxg.memory_bounds import ANSWER_OVERHEAD_BYTES
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
 from cxg.web.answers.versioned import version_of
@@ -159,7 +159,7 @@ class AnswerCache:
         if stored is not None:
             return stored
         holder = self._making.of(key)
-        with stalls.hold(holder.lock, key[0]):
+        with timed_calls.hold(holder.lock, key[0]):
             stored = self.find(key)
             if stored is None:
                 planned = (key[3] == IDENTITY and self._unpacked(key)) or plan()

@@ -166,7 +166,7 @@ def compare_cells(dataset: str) -> Response:
         wanted = requested[0]
         with site.work.memory(rows_bytes(wanted, opened.n_obs)):
             sets = wanted.rows(opened.n_obs, opened.obs.read, site.config.limits.diffexp_cellcount_max)
-        site.decoded.want(opened)
+        site.decoded.request(opened)
         with site.work.long_read(*share) as turn:
             expression = site.decoded.expression(opened)
             found = compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)

@@ -38,7 +38,7 @@ def client_blueprint(client: Client) -> Blueprint:
                 if problem is not None:
                     return gallery.error_page(404, "This dataset cannot be shown", problem)
                 current_services().catalog.prefetch(opened)
-                current_services().decoded.want(opened)
+                current_services().decoded.request(opened)
                 data = page_data(
                     opened, current_services().config, client.version, current_services().version_of(opened)
                 )

@@ -12,7 +12,7 @@ from cxg.format.columns import Labels
 from cxg.format.dataset import Dataset
 from cxg.format.sampling import sample_embedding
 from cxg.memory_bounds import PICTURES_BYTES
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 from cxg.web.start_page.summaries import color_column, picture_version, shown_embedding
 
 _DRAWING_AT_ONCE = 2
@@ -43,7 +43,7 @@ class Pictures:
         DatasetInvalid, StorageUnavailable
             The embedding or the column cannot be read.
         """
-        with stalls.hold(self._drawing):
+        with timed_calls.hold(self._drawing):
             key = dataset.name, picture_version(dataset.fingerprint)
             png = self.kept(*key)
             if png is None:

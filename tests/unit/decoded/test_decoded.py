@@ -84,7 +84,7 @@ def test_asking_for_it_starts_the_work(catalog: Catalog, own: Path) -> None:
 
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=Pace(delay_s=0.0, start=start))
     with catalog.lease("a.cxg") as dataset:
-        cache.want(dataset)
+        cache.request(dataset)
         assert ended.wait(30)
         assert decodes(own, dataset)
 
@@ -100,7 +100,7 @@ def test_it_begins_a_while_after_the_visit(catalog: Catalog, own: Path) -> None:
     pace = Pace(delay_s=2.0, clock=clock, sleep=sleep, start=background)
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
     with catalog.lease("a.cxg") as dataset:
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         assert sum(waited) == pytest.approx(2.0)
         assert decodes(own, dataset)
@@ -111,15 +111,15 @@ def test_a_copy_that_is_gone_is_wanted_again_later(catalog: Catalog, own: Path) 
     pace = Pace(delay_s=0.0, again_after_s=600.0, clock=clock, start=background)
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
     with catalog.lease("a.cxg") as dataset:
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         shutil.rmtree(own / f"{dataset.identity}-columns")
         clock.now += 599
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         assert not decodes(own, dataset)
         clock.now += 2
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         assert decodes(own, dataset)
 
@@ -136,11 +136,11 @@ def test_an_unforeseen_fault_does_not_end_decoding(catalog: Catalog, own: Path) 
     pace = Pace(delay_s=0.0, start=background)
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20), reading, pace)
     with catalog.lease("a.cxg") as dataset:
-        cache.want(dataset)
+        cache.request(dataset)
     with pytest.raises(ZeroDivisionError):
         background.run()
     with catalog.lease("b.cxg") as dataset:
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         assert decodes(own, dataset)
 
@@ -152,7 +152,7 @@ def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, cap
     cache = DecodedCache(catalog, CacheFolder(own / "lock" / "missing", 1 << 20), pace=pace)
     for round_ in range(1, 4):
         with catalog.lease("a.cxg") as dataset:
-            cache.want(dataset)
+            cache.request(dataset)
         assert background.started == round_
         background.run()
         clock.now += pace.again_after_s + 1
@@ -344,11 +344,11 @@ def test_one_process_at_a_time(catalog: Catalog, own: Path) -> None:
     with catalog.lease("a.cxg") as dataset:
         with CacheFolder(own, 1).locked() as held:
             assert held
-            cache.want(dataset)
+            cache.request(dataset)
             background.run()
             assert cache.find(dataset, "obs") is None
         # That one may have been busy with another dataset, so it may be asked for again.
-        cache.want(dataset)
+        cache.request(dataset)
         background.run()
         assert cache.find(dataset, "obs") is not None
     with CacheFolder(own, 1).locked(), catalog.lease("b.cxg") as dataset:
@@ -405,9 +405,9 @@ def sleep(seconds):
 # Somebody visits all the time, and has all the time there is.
 pace = Pace(delay_s=0.0, quiet_s=1e9, patience_s=1e9, sleep=sleep)
 cache = DecodedCache(catalog, CacheFolder(pathlib.Path({str(tmp_path / "own")!r}), 1 << 20), pace=pace)
-cache.visited()
+cache.note_activity()
 with catalog.lease("a.cxg") as dataset:
-    cache.want(dataset)
+    cache.request(dataset)
 assert waits.wait(30)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

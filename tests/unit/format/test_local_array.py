@@ -33,7 +33,7 @@ class Case:
         self.fault: Exception | None = None
         self.listing = list_folder(str(self.truth.path))
         copies = Copies(self.fetch, CacheFolder(tmp_path / "cache", room))
-        self.copies: DatasetCopies = copies.of(str(self.truth.path), self.listing.identity(""))
+        self.copies: DatasetCopies = copies.for_dataset(str(self.truth.path), self.listing.identity(""))
 
     def fetch(self, uri: str, target: Path) -> None:
         if self.fault is not None:

@@ -24,7 +24,7 @@ from cxg.cli.main import main as cxg
 from cxg.datasets.opening import Times
 from cxg.startup.gunicorn import gunicorn_command
 from cxg.storage import storage as storage_module
-from cxg.timeouts.calls import CallLimits, stalls
+from cxg.timeouts.calls import CallLimits, timed_calls
 from tests import cxgs
 from tests.served import serve, stand_in_client
 
@@ -65,7 +65,7 @@ PLACES = {
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stalls, "limits", CallLimits(slow_s=0.3, limit_s=1.0))
+    monkeypatch.setattr(timed_calls, "limits", CallLimits(slow_s=0.3, limit_s=1.0))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(folder: Path, tmp_path: Path) -> Iterator[FlaskClient]:
     yield serve(folder, tmp_path / "client", times=Times(failure_s=0.0))
-    left = stalls.stuck
+    left = timed_calls.stuck
     for pipe in folder.rglob("*"):
         if left and pipe.is_fifo():
             let_go(pipe)
@@ -99,7 +99,7 @@ def make_pipe(dataset: Path, place: str) -> Path:
 def let_go(pipe: Path) -> None:
     """End all that wait for a pipe: they find it empty."""
     until = time.monotonic() + 10
-    while stalls.stuck and time.monotonic() < until:
+    while timed_calls.stuck and time.monotonic() < until:
         with contextlib.suppress(OSError):
             os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         time.sleep(0.005)
@@ -116,7 +116,7 @@ def test_a_pipe_in_a_dataset_is_never_opened(client: FlaskClient, folder: Path, 
     assert set(statuses.values()) <= {200, 400, 404}
     assert compare(client, "a.cxg") == gene
     assert client.get("/").status_code == 200
-    assert not stalls.stuck
+    assert not timed_calls.stuck
     if 400 in (gene, layout):
         assert "not a regular file" in client.get(f"/d/a.cxg/{GENE}2").text
 
@@ -131,7 +131,7 @@ def test_the_commands_do_not_open_a_pipe_either(folder: Path, place: str, capsys
     assert code == (0 if found["ok"] else 1)
     if PLACES[place][0] == 400:
         assert "not a regular file" in json.dumps(found["findings"])
-    assert not stalls.stuck
+    assert not timed_calls.stuck
 
 
 def test_links_to_pipes_and_devices_are_not_opened_either(client: FlaskClient, folder: Path, tmp_path: Path) -> None:
@@ -199,13 +199,13 @@ def test_a_hanging_dataset_is_reported_and_others_are_answered(
         for one in asked:
             check_503(*one.result())
     check_503(*ask(1))
-    assert 1 <= stalls.stuck <= 12
+    assert 1 <= timed_calls.stuck <= 12
     assert client.get("/d/a.cxg/api/v0.2/schema").status_code == 200
     assert client.get("/d/a.cxg/api/v0.2/annotations/var").status_code == 503
     # What a call that hangs reads must not be closed under it, or the process ends when it comes back.
     app.extensions["cxg"].catalog.close()
     let_go(pipe)
-    assert not stalls.stuck
+    assert not timed_calls.stuck
     assert client.get("/d/a.cxg/api/v0.2/annotations/var").status_code == 200
 
 
@@ -227,10 +227,10 @@ def test_a_dataset_that_hangs_while_it_is_opened(
         for one in asked:
             check_503(one.result().status_code, one.result().headers)
     assert "b.cxg" in page
-    assert stalls.stuck <= 2
+    assert timed_calls.stuck <= 2
     assert "not answered" in client.get("/d/a.cxg/").text
     go.set()
-    while stalls.stuck:
+    while timed_calls.stuck:
         time.sleep(0.001)
     assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
 
@@ -245,7 +245,7 @@ def test_an_open_dataset_is_served_after_its_files_cannot_be_listed(
         client.application.extensions["cxg"].catalog.recheck("a.cxg")
         assert client.get(f"/d/a.cxg/{GENE}1").status_code == 200
     go.set()
-    while stalls.stuck:
+    while timed_calls.stuck:
         time.sleep(0.001)
 
 
@@ -262,15 +262,15 @@ def test_a_hanging_dataroot_is_reported(client: FlaskClient, folder: Path, monke
     assert client.get("/health/live").status_code == 200
     assert client.get("/health").status_code == 503
     go.set()
-    while stalls.stuck:
+    while timed_calls.stuck:
         time.sleep(0.001)
 
 
 HANGS = """
 import os, sys, threading
-from cxg.timeouts.calls import CallLimits, stalls
+from cxg.timeouts.calls import CallLimits, timed_calls
 from cxg.storage import storage
-stalls.limits = CallLimits(slow_s=0.1, limit_s=1.0)
+timed_calls.limits = CallLimits(slow_s=0.1, limit_s=1.0)
 os.mkfifo(sys.argv[1])
 pipe, list_folder = sys.argv.pop(1), storage.list_folder
 storage.list_folder = lambda path: os.open(pipe, os.O_RDONLY) if "a.cxg" in path else list_folder(path)

@@ -178,7 +178,7 @@ def test_datasets_that_look_alike_are_both_decoded(folder: Path, twins) -> None:
     server = Server(folder)
     for name in twins:
         with server.catalog.lease(name) as dataset:
-            server.decoded.want(dataset)
+            server.decoded.request(dataset)
     server.background.run()
     for name in twins:
         with server.catalog.lease(name) as dataset:
@@ -499,7 +499,7 @@ def test_a_copy_that_is_damaged_again_is_not_made_at_once(damaged: Damaged, monk
     server = damaged.server
     monkeypatch.setattr(server.decoded, "want", partial(DecodedCache.want, server.decoded))
     with server.catalog.lease("a.cxg") as dataset:
-        server.decoded.want(dataset)
+        server.decoded.request(dataset)
     server.background.run()
     for expected in (2, 2, 2):
         zeros(damaged.copies["var"] / "value.f4")
