@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_mounted(data: Data, _: S3Access, runtime: Runtime) -> str:
     """Path of a dataroot that is a mounted file system; the doctor mounts nothing itself."""
-    wanted = mounts.wanted_mount(data.uri, data.setting, runtime.s3_mount)
+    wanted = mounts.requested_mount(data.uri, data.setting, runtime.s3_mount)
     if wanted is None:
         return data.uri
     point = runtime.mount_point or mounts.DEFAULT_MOUNT_POINT

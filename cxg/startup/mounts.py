@@ -78,7 +78,7 @@ class S3Options:
     unsigned: bool = False
 
 
-def wanted_mount(uri: str, setting: str, s3_mount: str) -> MountRequest | None:
+def requested_mount(uri: str, setting: str, s3_mount: str) -> MountRequest | None:
     """Tell what mount a dataroot asks for; None for a plain path, or S3 that is read directly.
 
     Parameters

@@ -82,11 +82,11 @@ class Services:
         Whoever asks for data of a dataset has it decoded, also without having opened its page.
         """
 
-        def plan_and_want(dataset: Dataset) -> Planned:
+        def plan_and_decode(dataset: Dataset) -> Planned:
             self.decoded.request(dataset)
             return plan(dataset)
 
-        return self.serve(name, plan_and_want, KEPT_ROUTES[split_path(request.path)[1]])
+        return self.serve(name, plan_and_decode, KEPT_ROUTES[split_path(request.path)[1]])
 
     def version_of(self, dataset: Dataset) -> str:
         """Return the version of a dataset as addresses name it."""

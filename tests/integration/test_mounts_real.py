@@ -14,7 +14,7 @@ import requests
 from cxg.config import default
 from cxg.errors import DatasetInvalid
 from cxg.format.dataset import open_dataset
-from cxg.startup.mounts import FUSE_CLIENTS, S3Options, ensure_mounted, mount_at, read_mounts, wanted_mount
+from cxg.startup.mounts import FUSE_CLIENTS, S3Options, ensure_mounted, mount_at, read_mounts, requested_mount
 from cxg.storage.storage import Storage
 from tests.integration import minio
 from tests.integration.conftest import answers, wait_until
@@ -68,7 +68,7 @@ def installed():
 
 @pytest.mark.parametrize("client", installed())
 def test_a_bucket_is_mounted_read_only_and_datasets_read_from_it(client, store, point, dataroot):
-    wanted = wanted_mount(f"s3://{BUCKET}/{PREFIX}", "CXG_DATAROOT", "1")
+    wanted = requested_mount(f"s3://{BUCKET}/{PREFIX}", "CXG_DATAROOT", "1")
     assert wanted is not None
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **store.environment()}
 

@@ -355,11 +355,11 @@ def test_one_process_at_a_time(catalog: Catalog, own: Path) -> None:
         for what in COPIES:
             (own / f"{dataset.identity}-{what}").mkdir()
         other = DecodedCache(catalog, CacheFolder(own, 1 << 20), pace=pace)
-        other.want(dataset)
+        other.request(dataset)
         background.run()
         # It is there, so nothing is asked for again.
         started = background.started
-        other.want(dataset)
+        other.request(dataset)
         assert background.started == started
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cxg.errors import ConfigError, StorageUnavailable
 from cxg.startup import mounts
-from cxg.startup.mounts import Mounted, S3Options, ensure_mounted, mount_command, read_mounts, wanted_mount
+from cxg.startup.mounts import Mounted, S3Options, ensure_mounted, mount_command, read_mounts, requested_mount
 
 FSX = "lustre://fs-0a1.fsx.us-east-1.amazonaws.com@tcp:/abcdefgh"
 POINT = "/mnt/cxg"
@@ -33,11 +33,11 @@ class Recorder:
 
 
 def lustre(folder="", setting="CXG_DATAROOT"):
-    return wanted_mount(FSX + folder, setting, "")
+    return requested_mount(FSX + folder, setting, "")
 
 
 def bucket(uri="s3://data/a/b"):
-    return wanted_mount(uri, "CXG_DATAROOT", "1")
+    return requested_mount(uri, "CXG_DATAROOT", "1")
 
 
 def after(kind, source, root="/", before=()):
@@ -48,8 +48,8 @@ def after(kind, source, root="/", before=()):
 
 @pytest.mark.parametrize("uri", ["/data", "s3://data/a", "data"])
 def test_plain_dataroots_ask_for_no_mount(uri):
-    assert wanted_mount(uri, "CXG_DATAROOT", "") is None
-    assert wanted_mount(uri, "CXG_DATAROOT", "0") is None
+    assert requested_mount(uri, "CXG_DATAROOT", "") is None
+    assert requested_mount(uri, "CXG_DATAROOT", "0") is None
 
 
 def test_lustre_uri_is_taken_apart():
@@ -63,14 +63,14 @@ def test_lustre_uri_is_taken_apart():
 )
 def test_other_lustre_uris_are_refused_with_the_form_to_use(uri):
     with pytest.raises(ConfigError, match=r"CXG_DATAROOT is .* write it as lustre://"):
-        wanted_mount(uri, "CXG_DATAROOT", "")
+        requested_mount(uri, "CXG_DATAROOT", "")
 
 
 def test_s3_mount_needs_an_s3_dataroot():
     with pytest.raises(ConfigError, match=r"CXG_S3_MOUNT is set, but multi_dataset.dataroot is /data"):
-        wanted_mount("/data", "multi_dataset.dataroot", "1")
+        requested_mount("/data", "multi_dataset.dataroot", "1")
     with pytest.raises(ConfigError, match=r"CXG_S3_MOUNT is 'maybe'"):
-        wanted_mount("s3://data/x", "CXG_DATAROOT", "maybe")
+        requested_mount("s3://data/x", "CXG_DATAROOT", "maybe")
 
 
 def test_mountinfo_is_read():
