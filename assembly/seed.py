@@ -28,7 +28,7 @@ SAMPLES = {
 def main() -> int:
     """Make the bucket, convert what is missing, check the result; the exit code of the first command that fails.
 
-    What the check says of single datasets does not count as a failure: the server waits for this to succeed, and serves the others.
+    A damaged dataset does not count as a failure: the server waits for this to succeed, and serves the others.
     """
     dataroot = os.environ["CXG_DATAROOT"].rstrip("/")
     bucket, _, prefix = dataroot.removeprefix("s3://").partition("/")

@@ -52,7 +52,10 @@ def serve(
     sections["multi_dataset"] = {"dataroot": str(dataroot), **multi}  # type: ignore[dict-item]
     # JSON is YAML.
     app = create_app(
-        load(json.dumps(sections), {}).config, stand_in_client(client_dir), runtime=Runtime.of({**NOTHING_DECODED, **environment}), times=times
+        load(json.dumps(sections), {}).config,
+        stand_in_client(client_dir),
+        runtime=Runtime.of({**NOTHING_DECODED, **environment}),
+        times=times,
     )
     app.testing = False
     return app.test_client()

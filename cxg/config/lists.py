@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from cxg.config.checks import CSP_DIRECTIVES, check_csp_source, check_integrity
-from cxg.config.kinds import Switch, String
+from cxg.config.kinds import String, Switch
 from cxg.config.nodes import Complain, is_tagged, items, nearest, pairs, wrong
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cxg.config import checks
-from cxg.config.kinds import Kind, Number, Switch, SwitchOrString, String, Whole
+from cxg.config.kinds import Kind, Number, String, Switch, SwitchOrString, Whole
 from cxg.config.lists import Directives, Names, Script, Scripts, Settings
 
 

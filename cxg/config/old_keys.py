@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from cxg.config.kinds import Kind, Number, Switch, String, Whole
+from cxg.config.kinds import Kind, Number, String, Switch, Whole
 from cxg.config.lists import Names
 
 Path = tuple[str, ...]

@@ -58,9 +58,7 @@ def _of_file(path: Path, names: Mapping[str, str], report: Report) -> list[GeneS
     for one in found:
         absent |= {gene["gene_symbol"]: None for gene in one["genes"] if gene["gene_symbol"] not in names}
         one["genes"] = [
-            {**gene, "gene_symbol": names[gene["gene_symbol"]]}
-            for gene in one["genes"]
-            if gene["gene_symbol"] in names
+            {**gene, "gene_symbol": names[gene["gene_symbol"]]} for gene in one["genes"] if gene["gene_symbol"] in names
         ]
     if absent:
         examples = ", ".join(list(absent)[:5]) + (", ..." if len(absent) > 5 else "")

@@ -9,8 +9,8 @@ import pytest
 from scipy import sparse
 
 from cxg.cli.main import main
-from cxg.convert.read import matrix
 from cxg.compute import label_sums
+from cxg.convert.read import matrix
 from tests.unit.convert.h5ads import make_h5ad, read_array, write_categorical, write_nullable
 from tests.unit.convert.test_roundtrip import SHAPE, SOURCES, expected, random_matrix
 

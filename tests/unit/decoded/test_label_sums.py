@@ -85,7 +85,9 @@ def test_columns_of_codes_and_of_text_have_sums(tmp_path: Path, kind: str) -> No
     assert labels is not None
     expected = text_codes(np.array(site.truth.obs["label"].values, object))
     partitions = [np.unique(codes, return_inverse=True)[1] for codes, _ in labels.columns]
-    assert any(len(set(zip(expected.tolist(), found.tolist(), strict=True))) == expected.max() + 1 for found in partitions)
+    assert any(
+        len(set(zip(expected.tolist(), found.tolist(), strict=True))) == expected.max() + 1 for found in partitions
+    )
 
 
 def test_sums_that_the_cxg_stores_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,4 +173,3 @@ def test_few_sums_are_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert labels is not None
     assert sum(codes.nbytes for codes, _ in labels.columns) <= 400
     check(site, labels)
-

@@ -93,7 +93,9 @@ def test_a_name_that_is_not_utf8(folder: Path) -> None:
 
 def test_too_many_files_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "MAX_ENTRIES", 3)
-    assert from_pairs([("c", 1), ("a", 1), ("b", 1)]) == Listing((FileEntry("a", 1), FileEntry("b", 1), FileEntry("c", 1)))
+    assert from_pairs([("c", 1), ("a", 1), ("b", 1)]) == Listing(
+        (FileEntry("a", 1), FileEntry("b", 1), FileEntry("c", 1))
+    )
     cut = from_pairs((str(i), 1) for i in range(10**9))
     assert cut.truncated
     assert len(cut.entries) == 3
