@@ -135,6 +135,11 @@ class Visit:
         "Offer buttons that save the picture, the selected cells and the table of a comparison, and the page of "
         "expression by label.",
     )
+    markers: bool = _key(
+        True,
+        Switch(),
+        "Offer a button that lists the marker genes of the labels as gene sets, for datasets without gene sets.",
+    )
     messages: bool = _key(
         True, Switch(), "Show the server's own sentence when a request fails, in place of the web client's message."
     )

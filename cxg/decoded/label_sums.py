@@ -3,7 +3,7 @@
 Other converters write no `X_label_sums`. X is then read once by gene, and the sums are written here,
 for columns of obs with few labels. With them a comparison of labels reads no expression.
 
-Folder: `columns.json`, the number of cells of each label of each column; `codes-<number>.npy`, the
+Folder: `columns.json`, the columns with their labels and the cells of each; `codes-<number>.npy`, the
 code of each cell in that column; `sums.f8`, for each label (n_var) little-endian float64 sums, then
 sums of squares. Beside them is the manifest of `cxg.storage.checksums`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from cxg.compute.label_sums import MOST_LABELS, LabelColumn, LabelSumsBuilder, c
 from cxg.decoded.items import ItemsFile
 from cxg.decoded.matrix import ReadRange
 from cxg.format.annotations import Annotations
-from cxg.format.columns import Column, Labels
+from cxg.format.columns import Column, Label, Labels
 from cxg.format.dataset import Dataset
 from cxg.format.text import Text, encode_labels
 from cxg.memory_bounds import LABEL_BLOCK_BYTES, LABEL_CODES_BYTES, LABEL_SUMS_BYTES, OPEN_DECODED_BYTES
@@ -63,7 +63,7 @@ def write_label_sums(copy: CopyWriter, dataset: Dataset, read_range: ReadRange, 
     DatasetInvalid, StorageUnavailable
         A column or X cannot be read.
     """
-    columns = _columns(dataset, min(LABEL_SUMS_BYTES, most_bytes))
+    columns, labels = _columns(dataset, min(LABEL_SUMS_BYTES, most_bytes))
     if not columns:
         return False
     n_rows, n_var = sum(column.n_labels for column in columns), dataset.n_var
@@ -85,7 +85,11 @@ def write_label_sums(copy: CopyWriter, dataset: Dataset, read_range: ReadRange, 
     for number, column in enumerate(columns):
         dtype = np.min_scalar_type(-column.n_labels)
         copy.save(_codes_file(number), column.codes.astype(dtype))
-    head = {"log1p": log1p, "n_var": n_var, "counts": [column.counts.tolist() for column in columns]}
+    head = {
+        "log1p": log1p,
+        "n_var": n_var,
+        "columns": [[column.name, labels[column.name], column.counts.tolist()] for column in columns],
+    }
     with copy.open(_HEAD) as file:
         file.write(json.dumps(head).encode())
     return True
@@ -107,30 +111,31 @@ def _slices(read_range: ReadRange, n_var: int) -> Iterator[tuple[int, _Genes]]:
         step = min(_MOST_GENES, max(1, int(_BUILD_VALUES * start / max(1, values))))
 
 
-def _columns(dataset: Dataset, room_bytes: int) -> tuple[LabelColumn, ...]:
-    """Choose the columns of obs whose labels get sums."""
-    n_labels, codes, room_codes = {}, {}, LABEL_CODES_BYTES
+def _columns(dataset: Dataset, room_bytes: int) -> tuple[tuple[LabelColumn, ...], dict[str, Sequence[Label]]]:
+    """Choose the columns of obs whose labels get sums; also the labels of all columns that could have been chosen."""
+    labels, codes, room_codes = {}, {}, LABEL_CODES_BYTES
     for column in dataset.obs.columns:
         found = _encoded(dataset.obs, column) if 2 * dataset.n_obs <= room_codes else None
         if found is not None:
-            codes[column.name], n_labels[column.name] = found
+            codes[column.name], labels[column.name] = found
             room_codes -= 2 * dataset.n_obs
-    return choose_columns(codes, n_labels, dataset.n_var, room_bytes)
+    n_labels = {name: len(found) for name, found in labels.items()}
+    return choose_columns(codes, n_labels, dataset.n_var, room_bytes), labels
 
 
-def _encoded(obs: Annotations, column: Column) -> tuple[NDArray[np.int16], int] | None:
-    """Codes of a column of labels, and how many labels it has; None where it has none, or too many."""
+def _encoded(obs: Annotations, column: Column) -> tuple[NDArray[np.int16], Sequence[Label]] | None:
+    """Codes of a column of labels, and its labels; None where it has none, or too many."""
     if obs.is_coded(column.name):
         if column.categories is None or not 1 < len(column.categories) <= MOST_LABELS:
             return None
         values = obs.read(column.name)
-        return (values.codes.astype(np.int16), len(values.categories)) if isinstance(values, Labels) else None
+        return (values.codes.astype(np.int16), values.categories) if isinstance(values, Labels) else None
     text_bytes = obs.text_bytes(column.name)
     if column.name == obs.index or text_bytes is None or text_bytes > _MOST_TEXT_BYTES:
         return None
     values = obs.read(column.name)
     found = encode_labels(values, min(MOST_LABELS, obs.n // 4)) if isinstance(values, Text) else None
-    return None if found is None else (found[0].astype(np.int16), len(found[1]))
+    return None if found is None else (found[0].astype(np.int16), found[1])
 
 
 class CopiedLabelSums:
@@ -147,8 +152,8 @@ class CopiedLabelSums:
     ----------
     stamp : Stamp
         Tells this copy from one that is made later.
-    counts : tuple of (labels,) int64
-        Number of cells of each label, for each column.
+    columns : tuple of (str, tuple of labels, (labels,) int64)
+        Name of each column, its labels, and the number of cells of each.
     log1p : bool
         Whether they are sums of ln(1+x), else of x.
 
@@ -169,14 +174,16 @@ class CopiedLabelSums:
         head.read_into([memoryview(data)], [0])
         found = json.loads(data)
         self.log1p, self._n_var = bool(found["log1p"]), int(found["n_var"])
-        self.counts = tuple(np.array(counts, np.int64) for counts in found["counts"])
+        self.columns = tuple(
+            (str(name), tuple(labels), np.array(counts, np.int64)) for name, labels, counts in found["columns"]
+        )
         self._folder, self._manifest = folder, manifest
         self._sums = ItemsFile(folder, manifest, _SUMS, _SUM_DTYPE)
 
     @property
     def nbytes(self) -> int:
         """Return the memory that it takes, in bytes."""
-        return sum(counts.nbytes for counts in self.counts)
+        return sum(counts.nbytes for _, _, counts in self.columns)
 
     def held_bytes(self) -> int:
         """Return the memory that it takes while it is open, in bytes, with a share for its file."""

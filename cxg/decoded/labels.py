@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxg.decoded.label_sums import CopiedLabelSums
 from cxg.errors import DatasetInvalid, UnknownColumn
-from cxg.format.columns import ColumnValues
+from cxg.format.columns import ColumnValues, Label
 from cxg.format.dataset import Dataset
 from cxg.format.matrix.label_sums import codes_of
 from cxg.memory_bounds import KEPT_CODES_BYTES
@@ -37,8 +37,23 @@ class Sums(Protocol):
 
 
 class CodedColumn(NamedTuple):
-    """A column whose labels have sums: row of its first label, cells of each label, (n_obs,) codes of all cells."""
+    """A column of obs whose labels have sums.
 
+    Attributes
+    ----------
+    name : str
+    labels : tuple of labels
+        Texts, or whatever the CXG holds, in the order of the codes.
+    first : int
+        Row of its first label among the sums; the others follow.
+    counts : (labels,) int64
+        Number of cells of each label.
+    codes : (n_obs,) integer
+        Code of each cell.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
     first: int
     counts: NDArray[np.int64]
     codes: NDArray[Any]
@@ -51,19 +66,17 @@ class CheckedLabels:
     ----------
     log1p : bool
         Whether they are sums of ln(1+x), else of x.
-    columns : list of ((n_obs,) integer, (labels,) int64)
-        Codes of all cells, and number of cells of each label.
+    columns : tuple of CodedColumn
     """
 
     def __init__(self, sums: Sums, columns: Sequence[CodedColumn], on_damage: OnDamage = lambda _: None) -> None:
-        self._sums, self._firsts, self._on_damage = sums, [column.first for column in columns], on_damage
-        self.log1p = sums.log1p
-        self.columns = [(column.codes, column.counts) for column in columns]
+        self._sums, self._on_damage = sums, on_damage
+        self.log1p, self.columns = sums.log1p, tuple(columns)
 
     @property
     def nbytes(self) -> int:
         """Return the memory that it takes, in bytes."""
-        return self._sums.nbytes + sum(codes.nbytes for codes, _ in self.columns)
+        return self._sums.nbytes + sum(column.codes.nbytes for column in self.columns)
 
     def add_up(self, column: int, labels: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """Return the sums and sums of squares over the cells of some labels (sorted) of the column at a position.
@@ -74,7 +87,7 @@ class CheckedLabels:
             They cannot be read.
         """
         try:
-            return self._sums.add_up(self._firsts[column] + labels)
+            return self._sums.add_up(self.columns[column].first + labels)
         except CopyDamaged as damage:
             self._on_damage(damage)
             raise DatasetInvalid(f"The copy of the sums of labels is damaged: {damage}.") from damage
@@ -114,7 +127,9 @@ def find_stored_labels(dataset: Dataset, read_column: ReadColumn) -> CheckedLabe
             text = "The sums of labels of column %r of %s are of other cells, and not used."
             log.warning(text, column.name, dataset.name)
         else:
-            columns.append(CodedColumn(column.first, column.counts, codes.astype(dtype, copy=False)))
+            labels = dataset.obs.column(column.name).categories or ()
+            narrow = codes.astype(dtype, copy=False)
+            columns.append(CodedColumn(column.name, labels, column.first, column.counts, narrow))
             room_bytes -= dtype.itemsize * dataset.n_obs
     return CheckedLabels(sums, columns) if columns else None
 
@@ -134,9 +149,9 @@ def open_copied_labels(copy: CopiedLabelSums, on_damage: OnDamage) -> CheckedLab
         The codes are damaged.
     """
     columns, first, room_bytes = [], 0, KEPT_CODES_BYTES
-    for position, counts in enumerate(copy.counts):
+    for position, (name, labels, counts) in enumerate(copy.columns):
         if (size := copy.codes_bytes(position)) <= room_bytes:
-            columns.append(CodedColumn(first, counts, copy.read_codes(position)))
+            columns.append(CodedColumn(name, labels, first, counts, copy.read_codes(position)))
             room_bytes -= size
         first += len(counts)
     return CheckedLabels(copy, columns, on_damage)

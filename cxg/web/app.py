@@ -37,7 +37,7 @@ from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
 from cxg.web.limits.client_address import ClientAddress
 from cxg.web.readiness import Readiness
-from cxg.web.routes import data, meta, pages
+from cxg.web.routes import data, markers, meta, pages
 from cxg.web.services import Services
 from cxg.web.start_page import routes as gallery
 
@@ -97,6 +97,7 @@ def create_app(
     for blueprint, prefix in (
         (meta.routes, f"/{API}"),
         (data.routes, f"/{API}"),
+        (markers.routes, f"/{API}"),
         *([(expression_blueprint(plain_policy(config)), "")] if config.visit.take_away else []),
         (pages.client_blueprint(client), ""),
     ):
@@ -193,7 +194,7 @@ def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str
 
 def _name_the_single_dataset(app: Flask) -> Any:
     """Routes take the dataset's name; a single dataset has the empty one."""
-    mounted = frozenset({"meta", "data", "expression", "client"})
+    mounted = frozenset({"meta", "data", "markers", "expression", "client"})
 
     def fill_in(endpoint: str | None, values: dict[str, Any] | None) -> None:
         if endpoint and values is not None and endpoint.partition(".")[0] in mounted:

@@ -44,7 +44,12 @@ def page_data(opened: Dataset, config: Config, client_version: str | None, versi
         "client": client_version,
         "view": {},
         "about": None,
-        "features": {"links": visit.links, "take_away": visit.take_away, "messages": visit.messages},
+        "features": {
+            "links": visit.links,
+            "take_away": visit.take_away,
+            "markers": visit.markers,
+            "messages": visit.messages,
+        },
     }
 
 

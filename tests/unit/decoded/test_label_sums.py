@@ -51,7 +51,8 @@ def check(site: Site, labels: CheckedLabels) -> None:
     """Compare the sums of every label with X added up directly."""
     x = site.truth.X.astype(np.float64)
     x = np.log1p(x) if site.log1p() else x
-    for position, (codes, counts) in enumerate(labels.columns):
+    for position, (_, names, _, counts, codes) in enumerate(labels.columns):
+        assert len(names) == len(counts)
         assert np.array_equal(np.bincount(codes, minlength=len(counts)), counts)
         for label in range(len(counts)):
             total, squares = labels.add_up(position, np.array([label]))
@@ -84,7 +85,7 @@ def test_columns_of_codes_and_of_text_have_sums(tmp_path: Path, kind: str) -> No
     labels = site.labels()
     assert labels is not None
     expected = text_codes(np.array(site.truth.obs["label"].values, object))
-    partitions = [np.unique(codes, return_inverse=True)[1] for codes, _ in labels.columns]
+    partitions = [np.unique(codes, return_inverse=True)[1] for *_, codes in labels.columns]
     assert any(
         len(set(zip(expected.tolist(), found.tolist(), strict=True))) == expected.max() + 1 for found in partitions
     )
@@ -118,7 +119,7 @@ def test_a_damaged_copy_is_not_used_and_made_again(tmp_path: Path, name: str, ho
     labels = site.labels()
     if labels is not None:  # the sums are compared with their checksums when they are read
         with pytest.raises(DatasetInvalid, match="The copy of the sums of labels is damaged"):
-            labels.add_up(0, np.arange(len(labels.columns[0][1])))
+            labels.add_up(0, np.arange(len(labels.columns[0].counts)))
     assert site.labels() is None
     site.decoded.make("a.cxg")
     labels = site.labels()
@@ -171,5 +172,5 @@ def test_few_sums_are_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cxg.decoded.labels.KEPT_CODES_BYTES", 400)
     labels = site.labels()
     assert labels is not None
-    assert sum(codes.nbytes for codes, _ in labels.columns) <= 400
+    assert sum(codes.nbytes for *_, codes in labels.columns) <= 400
     check(site, labels)

@@ -5,6 +5,7 @@
 
 import * as embed from "./embed.js";
 import * as links from "./links.js";
+import * as markers from "./markers.js";
 import * as messages from "./messages.js";
 import * as note from "./note.js";
 import { hasView } from "./state.js";
@@ -17,6 +18,7 @@ const PARTS = [
   [null, embed],
   ["links", links],
   ["take_away", takeAway],
+  ["markers", markers],
 ];
 
 function startParts() {

@@ -6,6 +6,7 @@
 //   labels    whether labels are drawn on the plot
 //   layout    name of the embedding; null for the dataset's own first one
 //   select    list of {name, labels, isComplement} or {name, range: [min, max]}
+//   markers   column whose labels' marker genes are listed as gene sets; null for none
 //   genesets  names of the gene sets that are open
 //   scatter   the two genes of the scatterplot, or an empty list
 //   zoom      [x, y, scale] of the plot, or null
@@ -13,7 +14,7 @@
 // Names are separated by commas, and a column from its labels by a colon. A backslash before a comma, a colon, an
 // exclamation mark or a backslash takes away that meaning. The address is percent-encoded once more, as any address.
 
-export const NAMES = ["gene", "color", "labels", "layout", "select", "genesets", "scatter", "zoom"];
+export const NAMES = ["gene", "color", "labels", "layout", "select", "markers", "genesets", "scatter", "zoom"];
 
 const SPECIAL = /[\\,:!]/g;
 const DIGITS = 4;
@@ -33,6 +34,7 @@ export function parseView(parameters) {
     labels: ["1", "true", "yes"].includes(parameters.get("labels")),
     layout: parameters.get("layout") || null,
     select: parameters.getAll("select").filter(Boolean).map(parseSelection),
+    markers: parameters.get("markers") || null,
     genesets: unique(parameters.getAll("genesets").flatMap(splitNames)),
     scatter: parameters.getAll("scatter").flatMap(splitNames).slice(0, 2),
     zoom: parseZoom(parameters.get("zoom")),
@@ -58,6 +60,7 @@ export function writeView(view) {
   if (view.labels) parts.push(["labels", "1"]);
   if (view.layout) parts.push(["layout", view.layout]);
   for (const selection of view.select) parts.push(["select", writeSelection(selection)]);
+  if (view.markers) parts.push(["markers", view.markers]);
   if (view.genesets.length) parts.push(["genesets", joinNames(view.genesets)]);
   if (view.scatter.length) parts.push(["scatter", joinNames(view.scatter)]);
   if (view.zoom) parts.push(["zoom", view.zoom.map((number) => short(number)).join(",")]);

@@ -1,5 +1,6 @@
 // Reads the view that the client shows, and brings the client into a view.
 
+import { loadMarkers, loadedColumn } from "./markers.js";
 import { columnOf, isCategorical, makeResolver, quote } from "./names.js";
 import { applyZoom, readZoom } from "./plot.js";
 import { applySelections, readSelections } from "./selections.js";
@@ -21,6 +22,7 @@ export function readView(store, baseLayout) {
     labels: Boolean(colors.colorMode === BY_LABEL && centroidLabels.showLabels),
     layout: layoutChoice.current === baseLayout ? null : layoutChoice.current,
     select: readSelections(state),
+    markers: loadedColumn(),
     genesets: [...state.genesets.genesets.keys()].filter((name) => isOpen(genesetElement(name))),
     scatter: scatter.every(Boolean) ? scatter : [],
     zoom: readZoom(),
@@ -37,6 +39,7 @@ export function readView(store, baseLayout) {
  */
 export async function applyView(store, view, baseLayout) {
   const missing = [];
+  await applyMarkers({ store, view, missing });
   const names = await makeResolver(store, view);
   const steps = [applyLayout, applyGenes, applyColor, applySelections, applyScatter, applyGenesets, applyZoom];
   for (const step of steps) {
@@ -123,6 +126,16 @@ function applyScatter({ store, view, names, missing }) {
   }
   if (x !== scatterplotXXaccessor) store.dispatch({ type: "set scatterplot x", data: x });
   if (y !== scatterplotYYaccessor) store.dispatch({ type: "set scatterplot y", data: y });
+}
+
+/** List markers, before names of gene sets are looked up; what is listed once stays. */
+async function applyMarkers({ store, view, missing }) {
+  if (!view.markers || view.markers === loadedColumn()) return;
+  try {
+    await loadMarkers(store, view.markers);
+  } catch {
+    missing.push(`markers of ${quote(view.markers)}`);
+  }
 }
 
 function applyGenesets({ store, view, names, missing }) {

@@ -47,14 +47,19 @@ def test_a_page_says_what_its_dataset_is(client: FlaskClient) -> None:
     answer = client.get(f"/d/b.cxg/{data['api']}v0.2/schema")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, IMMUTABLE)
     assert data["api"].startswith(f"api/{data['version'][:16]}-")
-    assert data["features"] == {"links": True, "take_away": True, "messages": True}
+    assert data["features"] == {"links": True, "take_away": True, "markers": True, "messages": True}
     # The stand-in of the tests is not the pinned client.
     assert data["client"] is None
 
 
 def test_features_can_be_switched_off(top: Path) -> None:
     client = serve(top / "data", top / "client", visit={"links": False, "messages": False})
-    assert block(client.get("/d/a.cxg/").data)["features"] == {"links": False, "take_away": True, "messages": False}
+    assert block(client.get("/d/a.cxg/").data)["features"] == {
+        "links": False,
+        "take_away": True,
+        "markers": True,
+        "messages": False,
+    }
 
 
 def test_the_block_is_before_the_root_and_changes_the_etag_of_the_page(client: FlaskClient) -> None:
