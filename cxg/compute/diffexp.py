@@ -6,6 +6,7 @@ blocks of any size. Method and answer are those of cellxgene 1.3.0, computed in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +153,11 @@ class Moments:
         with np.errstate(all="ignore"):
             spread = self.total_squares - self.total * (self.total / np.float64(self.n))
         return bool(((spread >= _KEPT_SHARE * whole.total_squares) | (self.total_squares == 0)).all())
+
+    def means(self, genes: Sequence[int]) -> FloatArray:
+        """Compute the means of some genes, (k,) float64; one that is not finite is 0."""
+        with np.errstate(all="ignore"):
+            return _finite_or_zero(self.total[list(genes)] / np.float64(self.n))
 
     def mean_and_variance(self) -> tuple[FloatArray, FloatArray]:
         """Compute mean and variance of each gene.

@@ -153,7 +153,7 @@ def compare(
         pair = (sets.moments(set1), sets.moments(set2))
     found = diffexp(*pair, top_n, lfc_cutoff)
     genes = [entry[0] for entry in (*found.positive, *found.negative)]
-    means1, means2 = (moments.mean_and_variance()[0][genes] for moments in pair)
+    means1, means2 = (moments.means(genes) for moments in pair)
     return Comparison(found, means1, means2, (len(set1), len(set2)), log1p)
 
 
