@@ -40,7 +40,7 @@ sample: env  ## a small real dataset into build/sample
 integration: $(VENV)/.integration  ## tests that need Docker
 	@$(BIN)/python -m pytest -q -m integration $(ARGS)
 
-browser: $(VENV)/.integration client sample  ## tests that need Chromium
+browser: $(VENV)/.integration client sample  ## tests that need Chromium and Firefox
 	@$(BIN)/python -m pytest -q -m browser $(ARGS)
 
 soak: $(VENV)/.integration  ## visitors, hostile clients and disturbed files for MINUTES=30, every answer judged (Linux)
