@@ -12,7 +12,8 @@ import itertools
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 _SCHEMAS, _META, _FRAGMENTS, _COMMITS = "__schema", "__meta", "__fragments", "__commits"
 _OLD_SCHEMA, _ABOUT_FRAGMENT = "__array_schema.tdb", "__fragment_metadata.tdb"
@@ -25,6 +26,8 @@ _KINDS = ("", "_var", "_validity")
 _DIMENSION = re.compile(r"d\d+\.tdb")
 # From this format on the footer names the schema.
 _NAMED_FORMAT = 10
+# A footer has some 90 bytes for each attribute: this much is read at once, and no more than that is believed.
+_USUAL_FOOTER, _MOST_FOOTER = 4 << 10, 1 << 20
 
 
 class CutFile(OSError):
@@ -35,8 +38,15 @@ class CutFile(OSError):
         self.path = path
 
 
+def _local_size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  (a Path for each takes longer)
+    except FileNotFoundError:
+        return -1
+
+
 class DataFiles:
-    """Files with the values of an open array on this machine, and how long each must be at least.
+    """Files with the values of an open array, and how long each must be at least.
 
     Parameters
     ----------
@@ -44,10 +54,14 @@ class DataFiles:
         Stem of the file names of each attribute, by its name.
     least : mapping of str to int
         Least sizes in bytes, by path.
+    size_of : callable
+        Returns the size that a file has now, or -1; by default that of a file of this machine.
     """
 
-    def __init__(self, fields: Mapping[str, str], least: Mapping[str, int]) -> None:
-        self.least = least
+    def __init__(
+        self, fields: Mapping[str, str], least: Mapping[str, int], size_of: Callable[[str], int] = _local_size
+    ) -> None:
+        self.least, self._size_of = least, size_of
         # Every read of a sparse array looks at coordinates.
         self._always = [(path, size) for path, size in least.items() if "/a" not in path[path.rindex("/") :]]
         self._of: dict[str, list[tuple[str, int]]] = {}
@@ -64,16 +78,60 @@ class DataFiles:
             A file is shorter, or missing.
         """
         for path, size in itertools.chain(self._always, *(self._of.get(name, ()) for name in names)):
-            try:
-                found = os.stat(path).st_size  # noqa: PTH116  (a Path for each takes longer)
-            except FileNotFoundError:
-                found = -1
-            if found < size:
+            if self._size_of(path) < size:
                 raise CutFile(path)
 
 
-def check_files(folder: str) -> dict[str, int]:
-    """Check the schema, metadata and fragment files of the array in a folder of this machine.
+class Folder(Protocol):
+    """The files of one array, wherever they are.
+
+    Attributes
+    ----------
+    uri : str
+        Where they are, without a slash at the end.
+    files : mapping of str to int
+        Size of each file in bytes, by its path below `uri`.
+    """
+
+    uri: str
+    files: Mapping[str, int]
+
+    def read(self, path: str, start: int, size: int) -> bytes:
+        """Read a part of a file, shorter where the file ends; raises OSError or tiledb.TileDBError."""
+
+
+class LocalFolder:
+    """The files of an array in a folder of this machine."""
+
+    def __init__(self, folder: str) -> None:
+        self.uri = folder
+        self.files: Mapping[str, int] = dict(_files_below(folder, ""))
+
+    def read(self, path: str, start: int, size: int) -> bytes:
+        """Read a part of a file."""
+        with open(f"{self.uri}/{path}", "rb", buffering=0) as file:  # noqa: PTH123  (a Path for each takes longer)
+            file.seek(start)
+            return file.read(size)
+
+
+def _files_below(folder: str, below: str) -> Iterator[tuple[str, int]]:
+    try:
+        with os.scandir(f"{folder}/{below}") as items:
+            for item in items:
+                if item.is_dir():
+                    yield from _files_below(folder, f"{below}{item.name}/")
+                elif item.is_file():
+                    yield below + item.name, item.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def check_files(folder: Folder) -> dict[str, int]:
+    """Check the schema, metadata and fragment files of an array.
+
+    Parameters
+    ----------
+    folder : Folder
 
     Returns
     -------
@@ -84,91 +142,80 @@ def check_files(folder: str) -> dict[str, int]:
     ------
     CutFile
         One of these files is not whole.
-    OSError
+    OSError, tiledb.TileDBError
         One cannot be read.
     """
-    found = dict(_files(folder, ""))
-    schemas = [name for name, _ in _files(folder, f"{_SCHEMAS}/")]
-    tiles = [*schemas, *(name for name, _ in _files(folder, f"{_META}/"))]
-    for name in [*tiles, _OLD_SCHEMA] if _OLD_SCHEMA in found else tiles:
+    schemas = _directly_in(folder, _SCHEMAS)
+    tiles = [f"{_SCHEMAS}/{name}" for name in schemas] + [f"{_META}/{name}" for name in _directly_in(folder, _META)]
+    for path in [*tiles, _OLD_SCHEMA] if _OLD_SCHEMA in folder.files else tiles:
         # A .vac file lists vacuumed fragments and has another form.
-        if not name.endswith(".vac") and not _is_whole_tile(f"{folder}/{name}"):
-            raise CutFile(f"{folder}/{name}")
-    names = {name.rpartition("/")[2] for name in schemas}
+        if not path.endswith(".vac") and not _is_whole_tile(folder, path):
+            raise CutFile(f"{folder.uri}/{path}")
     least: dict[str, int] = {}
     for below in _committed(folder):
-        least |= _check_fragment(folder, below, names)
+        least |= _check_fragment(folder, below, set(schemas))
     return least
 
 
-def _committed(folder: str) -> Iterator[str]:
-    """Yield the folders of the fragments that TileDB reads, with a slash; others may be half written."""
-    for name in _folders(folder):
+def _directly_in(folder: Folder, name: str) -> list[str]:
+    """Names of the files directly in a part of the array."""
+    begin = f"{name}/"
+    return [path[len(begin) :] for path in folder.files if path.startswith(begin) and "/" not in path[len(begin) :]]
+
+
+def _committed(folder: Folder) -> Iterator[str]:
+    """Yield the fragments that TileDB reads, with a slash; others may be half written."""
+    parents = {path.rpartition("/")[0] for path in folder.files}
+    for name in sorted(parents):
         # Before format 12 a fragment lies directly in the array, and a file beside it says that it is complete.
-        if name.startswith("__") and os.path.isfile(f"{folder}/{name}.ok"):  # noqa: PTH113
+        if name.startswith("__") and "/" not in name and f"{name}.ok" in folder.files:
             yield f"{name}/"
-    commits = {name.rpartition("/")[2] for name, _ in _files(folder, f"{_COMMITS}/")}
+    commits = set(_directly_in(folder, _COMMITS))
     are_together = any(name.endswith(".con") for name in commits)
-    for name in _folders(f"{folder}/{_FRAGMENTS}") if commits else ():
-        if are_together or f"{name}.wrt" in commits:
-            yield f"{_FRAGMENTS}/{name}/"
+    for below in sorted(parents) if commits else ():
+        part, _, name = below.partition("/")
+        if part == _FRAGMENTS and name and "/" not in name and (are_together or f"{name}.wrt" in commits):
+            yield f"{below}/"
 
 
-def _check_fragment(folder: str, below: str, schemas: set[str]) -> dict[str, int]:
+def _check_fragment(folder: Folder, below: str, schemas: set[str]) -> dict[str, int]:
     version = below.rstrip("/").rpartition("_")[2]
     if not version.isdigit() or int(version) < _NAMED_FORMAT:
         return {}
-    names = {path[len(below) :] for path, _ in _files(folder, below)}
-    if _ABOUT_FRAGMENT not in names:  # TileDB tells it
+    names = _directly_in(folder, below.rstrip("/"))
+    if _ABOUT_FRAGMENT not in names:  # TileDB reports it
         return {}
-    footer = _read_footer(f"{folder}/{below}{_ABOUT_FRAGMENT}", int(version), schemas)
+    footer = _read_footer(folder, f"{below}{_ABOUT_FRAGMENT}", int(version), schemas)
     if footer is None:
-        raise CutFile(f"{folder}/{below}{_ABOUT_FRAGMENT}")
+        raise CutFile(f"{folder.uri}/{below}{_ABOUT_FRAGMENT}")
     n_dimensions = sum(_DIMENSION.fullmatch(name) is not None for name in names)
     sizes = _data_sizes(footer, int(version), n_dimensions)
-    return {f"{folder}/{below}{name}": size for name, size in sizes.items() if size}
+    return {f"{folder.uri}/{below}{name}": size for name, size in sizes.items() if size}
 
 
-def _files(folder: str, below: str) -> Iterator[tuple[str, int]]:
-    """Paths and sizes of the files directly in a folder."""
-    try:
-        with os.scandir(f"{folder}/{below}") as items:
-            for item in items:
-                if item.is_file():
-                    yield below + item.name, item.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return
+def _is_whole_tile(folder: Folder, path: str) -> bool:
+    header = folder.read(path, 0, _TILE_HEADER.size)
+    if len(header) < _TILE_HEADER.size:
+        return False
+    _, stored, _, _, _, _, filters = _TILE_HEADER.unpack(header)
+    return bool(_TILE_HEADER.size + filters + stored == folder.files[path])
 
 
-def _folders(folder: str) -> list[str]:
-    try:
-        with os.scandir(folder) as items:
-            return [item.name for item in items if item.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _is_whole_tile(path: str) -> bool:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a Path for each takes longer than reading it)
-        header = file.read(_TILE_HEADER.size)
-        if len(header) < _TILE_HEADER.size:
-            return False
-        _, stored, _, _, _, _, filters = _TILE_HEADER.unpack(header)
-        return bool(_TILE_HEADER.size + filters + stored == os.fstat(file.fileno()).st_size)
-
-
-def _read_footer(path: str, version: int, schemas: set[str]) -> bytes | None:
+def _read_footer(folder: Folder, path: str, version: int, schemas: set[str]) -> bytes | None:
     """What follows the name of the schema in the footer of a file about a fragment; None when it has no footer."""
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-        size = os.fstat(file.fileno()).st_size
-        if size < _LENGTH.size:
+    size = folder.files[path]
+    start = max(0, size - _USUAL_FOOTER)
+    end = folder.read(path, start, size - start)
+    if len(end) < min(size, _USUAL_FOOTER) or size < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(end, len(end) - _LENGTH.size)
+    if not _FOOTER.size < length <= size - _LENGTH.size:
+        return None
+    if length + _LENGTH.size > len(end):
+        if length > _MOST_FOOTER:
             return None
-        file.seek(size - _LENGTH.size)
-        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-        if not _FOOTER.size < length <= size - _LENGTH.size:
-            return None
-        file.seek(size - _LENGTH.size - length)
-        footer = file.read(length)
+        end = folder.read(path, size - _LENGTH.size - length, length + _LENGTH.size)
+    footer = end[len(end) - _LENGTH.size - length : len(end) - _LENGTH.size]
     found, name_length = _FOOTER.unpack_from(footer)
     name = footer[_FOOTER.size : _FOOTER.size + name_length].decode("utf-8", "replace")
     return footer[_FOOTER.size + name_length :] if found == version and name in schemas else None

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tiledb
 from tiledb import libtiledb
 
-_OK = 0
+_OK, _READ = 0, 0
 _TAKE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p)
 
 
@@ -59,6 +60,26 @@ class Objects:
             self._native.list_below(prefix, take)
         return pairs
 
+    def folder(self, uri: str, most: int) -> ObjectFolder:
+        """List the objects of one array, to read parts of them; raises as `below`."""
+        return ObjectFolder(uri.rstrip("/"), dict(self.below(f"{uri.rstrip('/')}/", most)), self)
+
+    def read(self, uri: str, start: int, size: int) -> bytes:
+        """Read a part of an object that is at least so long.
+
+        Raises
+        ------
+        tiledb.TileDBError
+            The object does not exist or is shorter, or the store did not answer.
+        """
+        if size <= 0:
+            return b""
+        if self._native is not None:
+            return self._native.read(uri, start, size)
+        with self._vfs.open(uri, "rb") as file:
+            file.seek(start)
+            return bytes(file.read(size))
+
     def children(self, prefix: str) -> list[str]:
         """List the URIs directly below `prefix`.
 
@@ -78,6 +99,17 @@ class Objects:
             The object does not exist, the store did not answer, or the file cannot be written.
         """
         self._vfs.copy_file(uri, str(target))
+
+
+class ObjectFolder:
+    """The objects of one array; see `cxg.storage.cut_files.Folder`."""
+
+    def __init__(self, uri: str, files: Mapping[str, int], objects: Objects) -> None:
+        self.uri, self.files, self._objects = uri, files, objects
+
+    def read(self, path: str, start: int, size: int) -> bytes:
+        """Read a part of an object, shorter where it ended when it was listed."""
+        return self._objects.read(f"{self.uri}/{path}", start, min(size, self.files[path] - start))
 
 
 class _Native:
@@ -114,11 +146,26 @@ class _Native:
         if status != _OK:
             raise tiledb.TileDBError(self._last_error())
 
+    def read(self, uri: str, start: int, size: int) -> bytes:
+        """Read a part of an object."""
+        library, context, handle = self._library, self._ctx, ctypes.c_void_p()
+        path = uri.encode("utf-8", "surrogateescape")
+        if library.tiledb_vfs_open(context, self._vfs, path, _READ, ctypes.byref(handle)) != _OK:
+            raise tiledb.TileDBError(self._last_error())
+        try:
+            room = ctypes.create_string_buffer(size)
+            if library.tiledb_vfs_read(context, handle, ctypes.c_uint64(start), room, ctypes.c_uint64(size)) != _OK:
+                raise tiledb.TileDBError(self._last_error())
+            return room.raw
+        finally:
+            library.tiledb_vfs_close(context, handle)
+            library.tiledb_vfs_fh_free(ctypes.byref(handle))
+
     def _last_error(self) -> str:
         error, text = ctypes.c_void_p(), ctypes.c_char_p()
         self._library.tiledb_ctx_get_last_error(self._ctx, ctypes.byref(error))
         if not error:
-            return "the listing failed"
+            return "the store did not say why"
         self._library.tiledb_error_message(error, ctypes.byref(text))
         message = (text.value or b"").decode("utf-8", "replace")
         self._library.tiledb_error_free(ctypes.byref(error))

@@ -34,7 +34,7 @@ from cxg.memory_bounds import (
 from cxg.storage.bounded_cache import BoundedCache
 from cxg.storage.cache_folder import CacheFolder
 from cxg.storage.contexts import Context, Contexts
-from cxg.storage.cut_files import DataFiles, check_files
+from cxg.storage.cut_files import DataFiles, Folder, LocalFolder, check_files
 from cxg.storage.faults import NO_MEMORY, translated
 from cxg.storage.listing import MAX_ENTRIES, Listing, from_pairs, is_s3, list_folder
 from cxg.storage.objects import Objects
@@ -194,7 +194,8 @@ class Storage:
     def open_array(self, uri: str, ctx: Context, what: str, timestamp: Any = None) -> Any:
         """Open a TileDB array for reading; the handle may be shared between threads.
 
-        Its attribute `data_files` (`cut_files.DataFiles`, None on S3) tells whether the files of values are whole.
+        Its attribute `data_files` (`cut_files.DataFiles`, or None) tells whether the files of values are whole. On S3
+        they are looked at once, when the array is opened.
 
         Raises
         ------
@@ -205,9 +206,10 @@ class Storage:
         def open_now() -> Any:
             try:
                 with translated(what):
-                    least = {} if is_s3(uri) else check_files(uri)
+                    folder = self.objects.folder(uri, MAX_ENTRIES) if is_s3(uri) else LocalFolder(uri)
+                    least = check_files(folder)
                     array = tiledb.open(uri, ctx=ctx, timestamp=timestamp)
-                    array.data_files = DataFiles(_fields(array.schema), least) if least else None
+                    array.data_files = _data_files(array, folder, least) if least else None
                     return array
             except StorageUnavailable as error:
                 # Of a file that was cut short TileDB takes anything for a length, and tries to allocate as much.
@@ -244,6 +246,16 @@ def _make_contexts(settings: Mapping[str, str]) -> Contexts:
     }
     row = {"py.init_buffer_bytes": str(ROW_BUFFER_BYTES), "sm.mem.total_budget": str(ROW_TILES_BYTES)}
     return Contexts({"column": {**column, **_ABOUT_TILES, **settings}, "row": {**row, **_ABOUT_TILES, **settings}})
+
+
+def _data_files(array: Any, folder: Folder, least: Mapping[str, int]) -> DataFiles:
+    fields = _fields(array.schema)
+    if isinstance(folder, LocalFolder):
+        return DataFiles(fields, least)
+    # Only those that are too short are remembered, so that a read looks at nothing else.
+    sizes = {path: folder.files.get(path[len(folder.uri) + 1 :], -1) for path in least}
+    short = {path: size for path, size in least.items() if sizes[path] < size}
+    return DataFiles(fields, short, sizes.__getitem__)
 
 
 def _fields(schema: tiledb.ArraySchema) -> dict[str, str]:

@@ -10,7 +10,8 @@ import tiledb
 from cxg.config import default
 from cxg.errors import DatasetInvalid
 from cxg.format.dataset import open_dataset
-from cxg.storage.cut_files import CutFile, DataFiles, check_files
+from cxg.storage.cut_files import CutFile, DataFiles, LocalFolder, check_files
+from cxg.storage.objects import Objects
 from cxg.storage.storage import Storage
 from tests import cxgs
 
@@ -29,7 +30,7 @@ def files_of(array: Path) -> list[Path]:
 
 @pytest.mark.parametrize("array", ARRAYS)
 def test_whole_files_are_as_long_as_is_known_of_them(root: Path, array: str) -> None:
-    least = check_files(str(root / array))
+    least = check_files(LocalFolder(str(root / array)))
     written = {
         str(path): path.stat().st_size for path in (root / array).rglob("*.tdb") if path.parent.name[-3:] == "_22"
     }
@@ -58,9 +59,34 @@ def test_a_data_file_that_is_missing_is_told(root: Path, array: str) -> None:
 
 
 def check_all(array: Path) -> None:
-    least = check_files(str(array))
+    least = check_files(LocalFolder(str(array)))
     fields = {str(number): f"a{number}" for number in range(30)}
     DataFiles(fields, least).check(fields)
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+@pytest.mark.parametrize("native", [True, False])
+def test_objects_of_a_store_are_checked_alike(root: Path, array: str, native: bool, monkeypatch) -> None:
+    if not native:
+        monkeypatch.setattr("ctypes.CDLL", refuse)
+    objects = Objects(tiledb.Ctx())
+    uri = f"file://{root / array}"
+    for path in sorted((root / array).rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()  # a store has no empty folders
+    least = check_files(LocalFolder(str(root / array)))
+    assert check_files(objects.folder(uri, 1000)) == {f"file://{path}": size for path, size in least.items()}
+    for path in [path for path in files_of(root / array) if path.name[0] not in "ad"]:
+        content = path.read_bytes()
+        for share in (0.0, 0.5, 0.99):
+            path.write_bytes(content[: int(len(content) * share)])
+            with pytest.raises(CutFile, match=path.name):
+                check_files(objects.folder(uri, 1000))
+        path.write_bytes(content)
+
+
+def refuse(name: str) -> None:
+    raise OSError(f"{name} cannot be loaded")
 
 
 def test_zeros_at_the_end_are_no_footer(root: Path) -> None:
@@ -68,7 +94,7 @@ def test_zeros_at_the_end_are_no_footer(root: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
         with pytest.raises(CutFile):
-            check_files(str(root / "obs"))
+            check_files(LocalFolder(str(root / "obs")))
 
 
 def test_a_fragment_that_was_never_completed_is_not_looked_at(root: Path) -> None:
@@ -76,10 +102,10 @@ def test_a_fragment_that_was_never_completed_is_not_looked_at(root: Path) -> Non
     other = fragment.with_name(fragment.name.replace("__1", "__2", 1))
     shutil.copytree(fragment, other)
     (other / "__fragment_metadata.tdb").write_bytes(b"")
-    check_files(str(root / "obs"))
+    check_files(LocalFolder(str(root / "obs")))
     (root / "obs" / "__commits" / f"{other.name}.wrt").touch()
     with pytest.raises(CutFile, match="__fragment_metadata"):
-        check_files(str(root / "obs"))
+        check_files(LocalFolder(str(root / "obs")))
 
 
 def test_files_about_an_array_are_told_as_damage(root: Path) -> None:
@@ -121,7 +147,7 @@ def test_files_of_every_format_since_2020_are_whole() -> None:
     arrays = [path.parent for path in SHARED.rglob("__schema") if path.is_dir()]
     known = 0
     for array in arrays:
-        for path, size in check_files(str(array)).items():
+        for path, size in check_files(LocalFolder(str(array))).items():
             known += 1
             assert size == Path(path).stat().st_size
     assert known > 100
@@ -135,6 +161,6 @@ def test_an_array_of_several_fragments_and_timestamps_is_whole(tmp_path: Path) -
         with tiledb.open(uri, "w") as array:
             array[list(range(start, start + 50))] = [1.0] * 50
     tiledb.consolidate(uri, config=tiledb.Config({"sm.consolidation.with_timestamps": "true"}))
-    least = check_files(uri)
+    least = check_files(LocalFolder(uri))
     assert any(path.endswith("/t.tdb") for path in least)
     assert all(size == Path(path).stat().st_size for path, size in least.items())
