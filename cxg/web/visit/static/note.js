@@ -1,6 +1,7 @@
 // Short notes to the visitor, below the plot. Screen readers announce them.
 
 const KEEP_MS = 8_000;
+const MOST_NOTES = 3;
 
 let regions = null;
 
@@ -16,7 +17,7 @@ let regions = null;
  */
 export function show(text, { kind = "info", action = null, content = null } = {}) {
   const region = regionOf(kind);
-  for (const other of region.children) {
+  for (const other of [...region.children]) {
     if (other.dataset.text === text) other.remove();
   }
   const element = document.createElement("div");
@@ -30,6 +31,7 @@ export function show(text, { kind = "info", action = null, content = null } = {}
   if (action) element.append(button(action.label, action.onClick));
   element.append(button("Dismiss", close));
   region.append(element);
+  if (region.children.length > MOST_NOTES) region.firstElementChild.remove();
   if (kind === "info" && !action && !content) closeLater(element, close);
   return { close };
 }

@@ -30,7 +30,8 @@ export async function applySelections({ store, view, names, missing }) {
     if (!kept.has(dimensionOf({ kind: "column", name }))) await selectLabels(store, name, all, missing);
   }
   for (const key of Object.keys(store.getState().continuousSelection)) {
-    if (!kept.has(key)) await selectRange(store, namespaceOf(key), null);
+    const found = namespaceOf(key);
+    if (found && !kept.has(key)) await selectRange(store, found, null);
   }
 }
 
@@ -85,19 +86,21 @@ async function selectRange(store, found, range) {
 function readLabels({ categoricalSelection, annoMatrix }) {
   const found = [];
   for (const [name, ticks] of Object.entries(categoricalSelection)) {
-    const off = [...ticks].filter(([, isOn]) => !isOn).map(([label]) => String(label));
-    if (!off.length) continue;
+    const off = new Set([...ticks].filter(([, isOn]) => !isOn).map(([label]) => String(label)));
+    if (!off.size) continue;
     const all = columnOf(annoMatrix.schema, name)?.categories ?? [...ticks.keys()];
-    const on = all.map(String).filter((label) => !off.includes(label));
-    const isComplement = on.length > off.length;
-    found.push({ name, labels: isComplement ? off : on, isComplement });
+    const on = all.map(String).filter((label) => !off.has(label));
+    const isComplement = on.length > off.size;
+    found.push({ name, labels: isComplement ? [...off] : on, isComplement });
   }
   return found;
 }
 
 function readRanges({ continuousSelection, annoMatrix }) {
-  return Object.entries(continuousSelection).map(([key, range]) => {
-    const { kind, name } = namespaceOf(key);
+  return Object.entries(continuousSelection).flatMap(([key, range]) => {
+    const found = namespaceOf(key);
+    if (!found) return [];
+    const { kind, name } = found;
     const isPlain = kind === "column" || (kind === "gene" && !columnOf(annoMatrix.schema, name));
     return { name: isPlain ? name : `${kind}:${name}`, range };
   });
@@ -108,7 +111,7 @@ function dimensionOf({ kind, name }) {
 }
 
 function namespaceOf(key) {
-  const [kind, prefix] = Object.entries(DIMENSIONS).find(([, start]) => key.startsWith(start));
-  return { kind, name: key.slice(prefix.length) };
+  const [kind, prefix] = Object.entries(DIMENSIONS).find(([, start]) => key.startsWith(start)) ?? [];
+  return kind ? { kind, name: key.slice(prefix.length) } : null;
 }
 

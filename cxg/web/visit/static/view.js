@@ -6,6 +6,7 @@ import { applySelections, readSelections } from "./selections.js";
 import { componentOf, until } from "./store.js";
 
 const EXPRESSION = "color by expression";
+const BY_LABEL = "color by categorical metadata";
 const GENESET_MEAN = "color by geneset mean expression";
 const WAIT_MS = 20_000;
 
@@ -17,7 +18,7 @@ export function readView(store, baseLayout) {
   return {
     genes: [...controls.userDefinedGenes],
     color: readColor(state),
-    labels: Boolean(colors.colorAccessor && centroidLabels.showLabels),
+    labels: Boolean(colors.colorMode === BY_LABEL && centroidLabels.showLabels),
     layout: layoutChoice.current === baseLayout ? null : layoutChoice.current,
     select: readSelections(state),
     genesets: [...state.genesets.genesets.keys()].filter((name) => isOpen(genesetElement(name))),
@@ -98,7 +99,7 @@ function applyColor({ store, view, names, missing }) {
 function colorAction({ annoMatrix }, { kind, name }) {
   if (kind === "gene") return { type: EXPRESSION, gene: name };
   if (kind === "geneset") return { type: GENESET_MEAN, geneset: name };
-  const type = isCategorical(annoMatrix.schema, name) ? "color by categorical metadata" : "color by continuous metadata";
+  const type = isCategorical(annoMatrix.schema, name) ? BY_LABEL : "color by continuous metadata";
   return { type, colorAccessor: name };
 }
 
