@@ -6,7 +6,7 @@ import json
 import re
 import urllib.request
 from urllib.parse import urljoin
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def select_only(explorer, *labels):
 
 def parts_of(svg):
     """All texts of a picture, and its image of the points."""
-    root = ElementTree.fromstring(svg)
+    root = ET.fromstring(svg)
     image = root.find(f"{SVG}image")
     png = base64.b64decode(image.get("href").removeprefix("data:image/png;base64,"))
     texts = [one.text for one in root.iter(f"{SVG}text")]
@@ -254,7 +254,7 @@ def test_the_page_asks_and_answers(page, server, screenshots):
             assert [row["gene"] for row in rows] == ["CD79A"] * 10 + ["CST3"] * 10
             assert {row["label"]: row["cells"] for row in rows}[B_CELLS] == "95"
         else:
-            assert ElementTree.fromstring(body).tag == f"{SVG}svg"
+            assert ET.fromstring(body).tag == f"{SVG}svg"
     page.locator(".dataset a").click()
     Explorer(page).wait_drawn()
 

@@ -1,7 +1,7 @@
 """A dot plot as SVG: a dot for each gene and label, its area the fraction of cells above zero, its colour the mean.
 
-The picture has presentation attributes alone, no style and no script, so it looks the same in a page with a strict policy,
-in a viewer and in a paper.
+The picture has presentation attributes alone, no style and no script, so it looks the same in a page with a strict
+policy, in a viewer and in a paper.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ def dot_plot(table: Table, title: str) -> str:
     height = round(max(top + STEP * len(labels), _TITLE_HEIGHT + _LEGEND_HEIGHT) + _GAP)
     low, high = _bounds(table)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'font-family="Arial, Helvetica, sans-serif" font-size="{_FONT}" fill="{_INK}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{escape(heading)}</title>",
+        f'<g font-family="Arial, Helvetica, sans-serif" font-size="{_FONT}" fill="{_INK}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_GAP}" y="24" font-size="15" font-weight="bold">{escape(heading)}</text>',
         *_axes(genes, labels, left, top),
         *_dots(table, left, top, low, high),
         *_legend(right, _TITLE_HEIGHT + 4 * _GAP, low, high),
+        "</g>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -111,7 +112,7 @@ def _legend(x: float, y: float, low: float, high: float) -> Iterator[str]:
     yield from (f'<stop offset="{at:g}" stop-color="{_color(at)}"/>' for at, _ in _STOPS)
     yield "</linearGradient>"
     yield f'<text x="{x:g}" y="{y:g}">Mean expression</text>'
-    yield f'<rect x="{x:g}" y="{y + 10:g}" width="110" height="14" fill="url(#mean)" stroke="{_RIM}" stroke-width="0.5"/>'
+    yield f'<rect x="{x:g}" y="{y + 10:g}" width="110" height="14" fill="url(#mean)"/>'
     yield f'<text x="{x:g}" y="{y + 40:g}">{low:.3g}</text>'
     yield f'<text x="{x + 110:g}" y="{y + 40:g}" text-anchor="end">{high:.3g}</text>'
 

@@ -56,9 +56,7 @@ class Comparison:
 
     def json(self) -> bytes:
         """Encode the answer of the web client, as strict JSON."""
-        return json.dumps(
-            {"positive": self.found.positive, "negative": self.found.negative}, allow_nan=False
-        ).encode()
+        return json.dumps({"positive": self.found.positive, "negative": self.found.negative}, allow_nan=False).encode()
 
     def rows(self) -> Iterator[tuple[int, str, float, float, float, float, float]]:
         """Iterate over the genes: position, where higher, difference of the means, p, adjusted p, both means."""

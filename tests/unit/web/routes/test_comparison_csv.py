@@ -37,7 +37,9 @@ def ask(client, headers, count=100, first=range(30), second=range(30, 75)):
 def test_the_table_has_the_numbers_of_the_json_answer(client, written, count):
     found = ask(client, {}, count).json
     table = read_table(ask(client, CSV, count).data)
-    expected = [(written.genes[gene], lfc, p, adjusted) for gene, lfc, p, adjusted in found["positive"] + found["negative"]]
+    expected = [
+        (written.genes[gene], lfc, p, adjusted) for gene, lfc, p, adjusted in found["positive"] + found["negative"]
+    ]
     assert len(expected) == min(2 * count, written.n_var)
     columns = ("log_fold_change", "p", "p_adjusted")
     assert [(row["gene"], *(float(row[name]) for name in columns)) for row in table.rows] == expected
