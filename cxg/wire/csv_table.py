@@ -1,8 +1,8 @@
 """Tables as CSV (RFC 4180) that pandas and spreadsheets read alike, with notes about their origin on top.
 
-A note is a line that begins with ``#``. Texts are always quoted, so that a reader who skips comments takes no ``#`` inside
-a name for one. A spreadsheet would run a name such as ``=HYPERLINK(...)`` as a formula; such a name gets an apostrophe in
-front, and so does a name that begins with one, so that taking away one apostrophe gives back every name.
+A note is a line that begins with ``#``. Texts are always quoted, so that a reader who skips comments takes no ``#``
+inside a name for one. A spreadsheet would run a name such as ``=HYPERLINK(...)`` as a formula; such a name gets an
+apostrophe in front, and so does a name that begins with one, so that taking away one apostrophe gives back every name.
 """
 
 from __future__ import annotations

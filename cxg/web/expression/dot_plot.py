@@ -1,7 +1,7 @@
 """A dot plot as SVG: a dot for each gene and label, its area the fraction of cells above zero, its colour the mean.
 
-The picture has presentation attributes alone, no style and no script, so it looks the same in a page with a strict policy,
-in a viewer and in a paper.
+The picture has presentation attributes alone, no style and no script, so it looks the same in a page with a strict
+policy, in a viewer and in a paper.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ STEP = 26
 _RADIUS, _FONT, _GAP = 11.0, 12, 8
 _TITLE_HEIGHT, _LEGEND_WIDTH, _LEGEND_HEIGHT = 40, 150, 250
 _NAME_MAX, _TITLE_MAX = 40, 90
-_STOPS = ((0.0, (237, 243, 250)), (0.5, (94, 156, 211)), (1.0, (8, 48, 107)))
+# Places on the colour scale, and red, green and blue at each.
+_STOPS = (0.0, 0.5, 1.0)
+_CHANNELS = ((237, 94, 8), (243, 156, 48), (250, 211, 107))
 _INK, _QUIET, _RIM = "#1b2330", "#4d596b", "#8a97a8"
 
 
@@ -51,14 +53,15 @@ def dot_plot(table: Table, title: str) -> str:
     height = round(max(top + STEP * len(labels), _TITLE_HEIGHT + _LEGEND_HEIGHT) + _GAP)
     low, high = _bounds(table)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'font-family="Arial, Helvetica, sans-serif" font-size="{_FONT}" fill="{_INK}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f"<title>{escape(heading)}</title>",
+        f'<g font-family="Arial, Helvetica, sans-serif" font-size="{_FONT}" fill="{_INK}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_GAP}" y="24" font-size="15" font-weight="bold">{escape(heading)}</text>',
         *_axes(genes, labels, left, top),
         *_dots(table, left, top, low, high),
         *_legend(right, _TITLE_HEIGHT + 4 * _GAP, low, high),
+        "</g>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -108,10 +111,10 @@ def _legend(x: float, y: float, low: float, high: float) -> Iterator[str]:
         yield f'<text x="{x + 2 * _RADIUS + _GAP:g}" y="{at + 4:g}">{fraction:.0%}</text>'
     y += 160
     yield '<linearGradient id="mean">'
-    yield from (f'<stop offset="{at:g}" stop-color="{_color(at)}"/>' for at, _ in _STOPS)
+    yield from (f'<stop offset="{at:g}" stop-color="{_color(at)}"/>' for at in _STOPS)
     yield "</linearGradient>"
     yield f'<text x="{x:g}" y="{y:g}">Mean expression</text>'
-    yield f'<rect x="{x:g}" y="{y + 10:g}" width="110" height="14" fill="url(#mean)" stroke="{_RIM}" stroke-width="0.5"/>'
+    yield f'<rect x="{x:g}" y="{y + 10:g}" width="110" height="14" fill="url(#mean)"/>'
     yield f'<text x="{x:g}" y="{y + 40:g}">{low:.3g}</text>'
     yield f'<text x="{x + 110:g}" y="{y + 40:g}" text-anchor="end">{high:.3g}</text>'
 
@@ -123,9 +126,7 @@ def _radius(fraction: float) -> float:
 
 def _color(at: float) -> str:
     """Return the colour at a place of the scale, 0 to 1."""
-    positions, colors = zip(*_STOPS, strict=True)
-    rgb = (round(float(np.interp(at, positions, channel))) for channel in zip(*colors, strict=True))
-    return "#" + "".join(f"{value:02x}" for value in rgb)
+    return "#" + "".join(f"{round(float(np.interp(at, _STOPS, channel))):02x}" for channel in _CHANNELS)
 
 
 def _width(text: str) -> float:

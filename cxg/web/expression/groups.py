@@ -130,5 +130,6 @@ def _number(value: float) -> str:
 
 def _too_many(name: str, most: int) -> LimitExceeded:
     return LimitExceeded(
-        f"Column {quoted(name)} has more than {most:,} labels, which is the most for one table; name another column in 'by'."
+        f"Column {quoted(name)} has more than {most:,} labels, the most that one table may have; "
+        "name another column in 'by'."
     )

@@ -13,8 +13,8 @@ _TO_ESCAPE = re.compile(r"([\\,])")
 def split_names(text: str) -> list[str]:
     r"""Split a list of names, ``A,B``; ``\,`` is a comma and ``\\`` a backslash of a name.
 
-    Blanks around a name, and names without a character, are left out. As in the links of the explorer, a backslash takes
-    away the meaning of whatever character follows it.
+    Blanks around a name, and names without a character, are left out. As in the links of the explorer, a backslash
+    takes away the meaning of whatever character follows it.
     """
     names = (_ESCAPED.sub(r"\1", piece.strip()) for piece in _PIECE.findall(text))
     return [name for name in names if name]

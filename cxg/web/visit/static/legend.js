@@ -37,7 +37,12 @@ function readStops() {
   const canvas = document.querySelector("#continuous_legend canvas");
   if (!canvas) return [];
   const { height } = canvas;
-  const { data } = canvas.getContext("2d").getImageData(0, 0, 1, height);
+  // A copy is read: reading the client's own canvas often would make the browser warn.
+  const copy = document.createElement("canvas");
+  [copy.width, copy.height] = [1, height];
+  const pen = copy.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(canvas, 0, 0);
+  const { data } = pen.getImageData(0, 0, 1, height);
   return Array.from({ length: STOPS + 1 }, (_, k) => {
     // The client turns this canvas upside down.
     const row = Math.round(((height - 1) * (STOPS - k)) / STOPS);

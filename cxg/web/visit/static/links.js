@@ -16,7 +16,7 @@ const STATE_KEYS = [
   "colors", "centroidLabels", "layoutChoice", "categoricalSelection", "continuousSelection", "controls", "genesets",
 ];
 
-const current = { store: null, baseLayout: null, text: null, isApplying: false, timer: 0 };
+const current = { store: null, baseLayout: null, text: null, wanted: null, isApplying: false, timer: 0 };
 
 /** Show the view that the address names, and keep the address up to date from then on. */
 export function start() {
@@ -54,22 +54,31 @@ function viewOfAddress() {
   return hasView(now) ? parseView(now) : viewOfData(page.view);
 }
 
+/** Show a view; of several that are wanted while one is being shown, the last. */
 async function goTo(view) {
+  current.wanted = view;
+  if (current.isApplying) return;
   current.isApplying = true;
   clearTimeout(current.timer);
+  while (current.wanted) {
+    const next = current.wanted;
+    current.wanted = null;
+    await show(next);
+  }
+  current.isApplying = false;
+  remember();
+}
+
+async function show(view) {
   try {
     const missing = await applyView(current.store, view, current.baseLayout);
-    if (missing.length) {
-      const source = hasView(new URLSearchParams(location.search)) ? "the link" : "its default view";
-      note.show(`This dataset does not have what ${source} names: ${missing.join(", ")}. The rest is shown.`, {
-        kind: "error",
-      });
-    }
+    if (!missing.length) return;
+    const source = hasView(new URLSearchParams(location.search)) ? "the link" : "its default view";
+    note.show(`This dataset does not have what ${source} names: ${missing.join(", ")}. The rest is shown.`, {
+      kind: "error",
+    });
   } catch (error) {
     console.info("cellxgene-eb: the view could not be shown:", error);
-  } finally {
-    current.isApplying = false;
-    remember();
   }
 }
 
@@ -142,7 +151,7 @@ async function copyLink(event) {
   if (left.length) sentences.push(`It does not carry ${left.join(" and ")}.`);
   if (link.length > LONG_ADDRESS) sentences.push("It is so long that some programs may cut it.");
   note.show(sentences.join(" "));
-  button.textContent = "Link copied";
+  button.textContent = "Copied";
   setTimeout(() => {
     button.textContent = "Copy link";
   }, CONFIRM_MS);

@@ -11,13 +11,15 @@ const BY_LABEL = "color by categorical metadata";
 const GENESET_MEAN = "color by geneset mean expression";
 const WAIT_MS = 20_000;
 
+let geneOrder = [];
+
 /** Return the view that the client shows now; `baseLayout` is the embedding that needs no mention. */
 export function readView(store, baseLayout) {
   const state = store.getState();
   const { controls, colors, centroidLabels, layoutChoice } = state;
   const scatter = [controls.scatterplotXXaccessor, controls.scatterplotYYaccessor];
   return {
-    genes: [...controls.userDefinedGenes],
+    genes: readGenes(controls),
     color: readColor(state),
     labels: Boolean(colors.colorMode === BY_LABEL && centroidLabels.showLabels),
     layout: layoutChoice.current === baseLayout ? null : layoutChoice.current,
@@ -73,12 +75,13 @@ async function applyLayout({ store, view, baseLayout, missing }) {
 function applyGenes({ store, view, names, missing }) {
   const known = view.genes.filter(names.hasGene);
   for (const gene of view.genes) if (!names.hasGene(gene)) missing.push(`gene ${quote(gene)}`);
-  const listed = store.getState().controls.userDefinedGenes;
+  const listed = readGenes(store.getState().controls);
   for (const gene of listed) {
     if (!known.includes(gene)) store.dispatch({ type: "clear user defined gene", data: gene });
   }
   const added = known.filter((gene) => !listed.includes(gene));
   if (added.length) store.dispatch({ type: "request user defined gene success", data: { genes: added } });
+  geneOrder = known;
 }
 
 function applyColor({ store, view, names, missing }) {
@@ -97,6 +100,13 @@ function applyColor({ store, view, names, missing }) {
   if (Boolean(getState().centroidLabels.showLabels) !== showLabels) {
     dispatch({ type: "show centroid labels for category", showLabels });
   }
+}
+
+/** Return the listed genes in the order in which they came; the client turns its own list round whenever it draws it. */
+function readGenes({ userDefinedGenes }) {
+  const added = userDefinedGenes.filter((gene) => !geneOrder.includes(gene));
+  geneOrder = [...geneOrder.filter((gene) => userDefinedGenes.includes(gene)), ...added];
+  return [...geneOrder];
 }
 
 function colorAction({ annoMatrix }, { kind, name }) {

@@ -2,7 +2,7 @@
 
 import re
 from urllib.parse import urlencode
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_names_that_hurt_addresses_are_in_form_and_plot(client):
     page = client.get(address("expression", ODD_GENES)).text
     assert 'value="g\\,1,g:2,g 3,g%4,g&amp;5,é6,g+7,g&#34;8,g=9"' in page
     plot = client.get(address("expression.svg", ODD_GENES))
-    texts = [text.text for text in ElementTree.fromstring(plot.data).iter(f"{NAMESPACE}text")]
+    texts = [text.text for text in ET.fromstring(plot.data).iter(f"{NAMESPACE}text")]
     assert set(ODD_GENES) <= set(texts)
 
 
@@ -119,7 +119,7 @@ def test_the_plot_has_a_dot_for_each_number(client):
     answer = client.get(address("expression.svg", GENES))
     assert answer.content_type == "image/svg+xml"
     assert answer.headers["Content-Disposition"].startswith('inline; filename="a-expression.svg"')
-    picture = ElementTree.fromstring(answer.data)
+    picture = ET.fromstring(answer.data)
     expected = [row for row in numbers(client, GENES).rows if float(row["fraction"]) > 0]
     legend = 5
     dots = list(picture.iter(f"{NAMESPACE}circle"))
