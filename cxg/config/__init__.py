@@ -32,6 +32,7 @@ from cxg.config.model import (
     S3Locator,
     Server,
     SingleDataset,
+    Site,
 )
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
@@ -52,6 +53,7 @@ __all__ = [
     "Script",
     "Server",
     "SingleDataset",
+    "Site",
     "default",
     "default_yaml",
     "load",

@@ -11,6 +11,7 @@ from flask import Response, current_app, request
 from cxg.config import Config
 from cxg.datasets.catalog import Catalog
 from cxg.decoded.cache import DecodedCache
+from cxg.descriptions.store import Descriptions
 from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, Planned, Stored, accepts, matches, negotiate
@@ -37,6 +38,7 @@ class Services:
     work: Admission
     readiness: Readiness
     decoded: DecodedCache
+    descriptions: Descriptions
 
     def serve(
         self,
