@@ -76,11 +76,16 @@ COLUMN_TILES_BYTES, COLUMN_BUFFER_BYTES = 32 << 20, 1 << 20
 
 # The list of datasets (`cxg.web.start_page`)
 MOST_LISTED = 5000
-# Measured: summary and rendered card of a dataset.
-_LISTED_BYTES = 2_500
+# Measured: summary and rendered card of a dataset, with the words of its description that can be searched.
+_LISTED_BYTES = 2_900
 # Chosen: pages of the list as it is now and of filtered ones; pictures.
 PAGES_BYTES, PICTURES_BYTES = 4 << 20, 8 << 20
-LIST_MB = -(-(MOST_LISTED * _LISTED_BYTES + PAGES_BYTES + PICTURES_BYTES) // MB)
+# Chosen: descriptions that were asked for lately, for some hundred datasets.
+DESCRIPTIONS_BYTES = 1 << 20
+# Chosen: pages of single datasets, some kilobytes each.
+ABOUT_PAGES_BYTES = 1 << 20
+_BESIDE_BYTES = PAGES_BYTES + PICTURES_BYTES + DESCRIPTIONS_BYTES + ABOUT_PAGES_BYTES
+LIST_MB = -(-(MOST_LISTED * _LISTED_BYTES + _BESIDE_BYTES) // MB)
 
 # Requests being received, and answers that wait for slow clients (`cxg.worker`)
 # Chosen: what `cxg.worker.limits` shares out.

@@ -8,11 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 from flask import Flask
 
+from cxg.descriptions.beside import description_file
+from cxg.descriptions.model import UNDESCRIBED, Described, Description
 from cxg.errors import DatasetNotFound, StorageUnavailable
 from cxg.format.columns import Column, Labels
 from cxg.web.start_page import routes as gallery
+from cxg.web.start_page.choose import Query
+from cxg.web.start_page.listed import Listed
 from cxg.web.start_page.page import StartPage
-from cxg.web.start_page.reader import Listed
 
 POLICY = "default-src 'self'"
 
@@ -30,8 +33,11 @@ def make_dataset(name="a.cxg", **changes):
         "view_problem": None,
         "embeddings": ("pca", "umap"),
         "default_embedding": None,
-        "obs": SimpleNamespace(columns=columns),
+        "obs": SimpleNamespace(columns=columns, index="name_0"),
         "colors": {},
+        "corpora": None,
+        "about": None,
+        "genesets": [],
     } | changes
     dataset = SimpleNamespace(**about, reads=[])
 
@@ -119,7 +125,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         self.text += " " + " ".join(data.split())
         last = self.elements[-1][1] if self.elements else {}
-        if self.cards and (last.get("class") == "name" or last.get("href", "").startswith("d/")):
+        href = last.get("href", "")
+        if self.cards and (last.get("class") == "name" or (href.startswith("d/") and href.endswith("/"))):
             self.cards[-1][1] = f"{self.cards[-1][1]} {data.strip()}".strip()
 
     def all(self, tag, css_class=None):
@@ -132,8 +139,30 @@ class Page(HTMLParser):
         return [text for attributes, text in self.cards if "hidden" not in attributes]
 
 
-def list_page(known, pending, query="", encoding="identity"):
+EVERYTHING = Query()
+
+
+def list_page(known, pending, query=EVERYTHING, encoding="identity"):
     return Page(StartPage("d", (), "no-cache").answer(Listed(tuple(known), pending), query, encoding).body.decode())
+
+
+class Said:
+    """Descriptions by the name of a dataset, without files; those with a version are on a file system."""
+
+    def __init__(self, **descriptions):
+        self.held = {
+            f"{name}.cxg": Described(Description(**said), (), repr(said)) for name, said in descriptions.items()
+        }
+        self.stamps = dict.fromkeys(self.held, 1)
+
+    def files(self):
+        return {description_file(name): stamp for name, stamp in self.stamps.items()}
+
+    def of(self, name):
+        return self.held.get(name, UNDESCRIBED)
+
+    def gene_sets(self, name):
+        return None
 
 
 def wait_until(met, attempts=2000):

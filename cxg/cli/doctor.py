@@ -21,6 +21,7 @@ import numpy as np
 
 from cxg import memory
 from cxg.aws.calls import Aws
+from cxg.cli.descriptions import check_descriptions
 from cxg.cli.outcome import FAILED, OK, SKIPPED, WARNING, Check, as_json, as_text
 from cxg.cli.rewritten_objects import find_rewritten
 from cxg.config import Config, load
@@ -135,6 +136,7 @@ def check_datasets(prepared: Prepared, runtime: Runtime, aws: Aws) -> Iterator[C
     yield Check("data", status, text, tuple(details))
     for name in names:
         yield _guarded(f"dataset {name}".rstrip(), partial(check_dataset, storage, root, name))
+    yield _guarded("descriptions", partial(check_descriptions, storage, root, names))
     if path.startswith("s3://") and prepared.region is not None:
         uris = [root.dataset_uri(name) for name in names]
         s3 = S3Access(aws, config.data_locator.s3, runtime.aws)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from cxg import config
+from cxg.cli.descriptions import inspect_description
 from cxg.config.runtime import Runtime
 from cxg.convert.report import plain
 from cxg.errors import DatasetNotFound
@@ -44,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
         raise DatasetNotFound(f"{args.dataset} is a file, not the folder of a CXG{way}.")
     name = uri.rstrip("/").rsplit("/", 1)[-1]
     runtime = Runtime.of(os.environ)
-    found = inspect_dataset(Storage(config.default(), runtime), uri.rstrip("/"), name, quick=args.quick)
+    storage = Storage(config.default(), runtime)
+    found = inspect_dataset(storage, uri.rstrip("/"), name, quick=args.quick)
     problem = too_large(found.needed_bytes, plan(runtime).dataset_mb * MB)
     if problem is not None:
         found.warn("memory", problem.replace("this server has", "a server with this machine's memory has"))
+    inspect_description(storage, uri.rstrip("/"), found)
     text = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) if args.json else as_text(found)
     sys.stdout.write(text + "\n")
     return 0 if found.ok else 1

@@ -32,6 +32,7 @@ from cxg.config.model import (
     S3Locator,
     Server,
     SingleDataset,
+    Site,
     Visit,
 )
 from cxg.config.reader import LoadedConfig, default, load
@@ -53,6 +54,7 @@ __all__ = [
     "Script",
     "Server",
     "SingleDataset",
+    "Site",
     "Visit",
     "default",
     "default_yaml",

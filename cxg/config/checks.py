@@ -44,7 +44,12 @@ _CSP_KEYWORDS = frozenset(
     {"self", "none", "unsafe-inline", "unsafe-eval", "unsafe-hashes", "strict-dynamic", "report-sample"}
 )
 _CSP_HASH = re.compile(r"(nonce|sha256|sha384|sha512)-")
-RESERVED_SEGMENTS = frozenset({"static", "health", "api", "favicon.ico", "obsolete.js", "robots.txt"})
+RESERVED_SEGMENTS = frozenset(
+    {
+        *("static", "health", "api", "c"),
+        *("favicon.ico", "obsolete.js", "robots.txt", "sitemap.xml", "catalog.json"),
+    }
+)
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LUSTRE = re.compile(r"lustre://[A-Za-z0-9._-]+@(tcp|o2ib)[0-9]*:/[A-Za-z0-9_-]{1,8}(/.*)?")
@@ -97,6 +102,14 @@ def check_url(text: str) -> str | None:
     if not text.isprintable() or " " in text:
         return "an address has no blanks"
     return address_problem(text)
+
+
+def check_public_url(text: str) -> str | None:
+    """Check the public address of the site: no user, query or fragment."""
+    problem = link_problem(text)
+    if problem is None and ("?" in text or "#" in text):
+        return "an address has no ? or #; write it as https://host/path"
+    return problem
 
 
 def check_base_url(text: str) -> str | None:

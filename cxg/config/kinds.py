@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from cxg.config.checks import check_link, check_url
+from cxg.config.checks import check_link, check_public_url, check_url
 from cxg.config.nodes import Complain, is_tagged, wrong
 
 _DECIMAL = re.compile(r"(?!.{30})[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
@@ -139,7 +139,7 @@ class String:
     def _told(self, name: str, text: str, reason: str) -> str:
         if self.secret or not text.strip():
             return f"{name} {reason}"
-        if "@" in text and self.check in (check_link, check_url):
+        if "@" in text and self.check in (check_link, check_public_url, check_url):
             return f"{name} is not shown here, as it may hold a password: {reason}"
         return f"{name} is {text!r}: {reason}"
 

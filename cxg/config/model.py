@@ -187,6 +187,27 @@ class MultiDataset:
 
 
 @dataclass(frozen=True)
+class Site:
+    """`site`: what the list of datasets says of the site, and its public address."""
+
+    title: str | None = _key(None, Text(), "Title of the start page, in place of Datasets.")
+    intro: str | None = _key(
+        None, Text("a text"), "Text below the title, in Markdown. HTML and images in it are not rendered."
+    )
+    logo: str | None = _key(
+        None,
+        Text("a file name", checks.check_file_name),
+        "Picture beside the title: the name of a file in customize/deploy.",
+    )
+    url: str | None = _key(
+        None,
+        Text("a URL", checks.check_public_url, clean=lambda text: text.rstrip("/") + "/"),
+        "Public address of the start page, such as https://cells.example.org/. Search engines get it, with "
+        "/sitemap.xml; nothing else depends on it. Without it, no page names a canonical address.",
+    )
+
+
+@dataclass(frozen=True)
 class SingleDataset:
     """`single_dataset`: one dataset, at /."""
 
@@ -293,6 +314,9 @@ class Config:
     )
     multi_dataset: MultiDataset = field(
         default_factory=MultiDataset, metadata={"doc": "A folder of datasets, each at its own path."}
+    )
+    site: Site = field(
+        default_factory=Site, metadata={"doc": "What the start page says of the site, and its public address."}
     )
     single_dataset: SingleDataset = field(default_factory=SingleDataset, metadata={"doc": "One dataset, at /."})
     embeddings: Embeddings = field(default_factory=Embeddings, metadata={"doc": "Which embeddings are offered."})

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cxg.errors import DatasetNotFound, StorageUnavailable
+from cxg.storage.beside import ENDINGS
 from cxg.storage.faults import is_storage_fault
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
@@ -137,6 +138,9 @@ class Dataroot:
         if name.endswith(".cxg"):
             return True
         if is_s3(self.uri):
+            # A listing does not tell objects from folders, and one more for each description would cost requests.
+            if name.lower().endswith(ENDINGS):
+                return False
             return not _MARKS.isdisjoint(self.storage.children(f"{self.uri}/{name}"))
         # No error where a folder may not be entered.
         return any(os.path.exists(f"{self.uri}/{name}/{mark}") for mark in _MARKS)  # noqa: PTH110

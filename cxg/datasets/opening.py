@@ -47,6 +47,7 @@ class Times:
     check_s, check_s3_s, most_check_s : least and most time between two listings of an open dataset
     check_share : listing a dataset may take at most about this share of the time
     check_wait_s : whoever comes first after that time waits so long for the listing
+    describe_s : descriptions beside the datasets are looked at no more often
     renew_used_s : what was not used for so long is closed rather than opened anew when TileDB contexts are replaced
     """
 
@@ -57,6 +58,7 @@ class Times:
     most_check_s: float = 30.0
     check_share: float = 0.02
     check_wait_s: float = 1.0
+    describe_s: float = 10.0
     renew_used_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
 

@@ -1,9 +1,4 @@
-"""Files of gene sets: the tidy CSV of the published client, and GMT.
-
-CSV has a line for each gene, under the header ``gene_set_name,gene_set_description,gene_symbol,gene_description``;
-columns to the right of these, empty lines and lines that begin with ``#`` are skipped. GMT has a line for each set,
-parted by tabs: name, description, genes (format of the Molecular Signatures Database).
-"""
+"""Files of gene sets: CSV in the form of the published client, and GMT as the Broad Institute defines it."""
 
 from __future__ import annotations
 
@@ -12,46 +7,57 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_NAME, _ABOUT, _GENE, _GENE_ABOUT = COLUMNS = (
+    "gene_set_name",
+    "gene_set_description",
+    "gene_symbol",
+    "gene_description",
+)
+"""Columns of the CSV; the first and the third are needed."""
+
 GeneSet = dict[str, Any]
 """``{"geneset_name", "geneset_description", "genes": [{"gene_symbol", "gene_description"}]}``"""
-
-COLUMNS = ("gene_set_name", "gene_set_description", "gene_symbol", "gene_description")
+GeneSets = list[GeneSet]
 ENDINGS = (".csv", ".gmt")
 
 
-class GeneSetFileError(ValueError):
-    """The file is not valid; the text names the line and what is wrong with it."""
-
-
-def parse_gene_sets(data: bytes, name: str) -> list[GeneSet]:
-    """Read the gene sets of a file, in the order of the file.
+def read_gene_set_file(content: bytes, source: str, problems: list[str]) -> GeneSets:
+    """Read a file of gene sets.
 
     Parameters
     ----------
-    data : bytes
-        UTF-8, with or without a byte order mark.
-    name : str
-        Name of the file; its ending says the form.
+    content : bytes
+    source : str
+        Name of the file; its ending tells the form.
+    problems : list of str
+        The reader adds a sentence, with file and line, for each line that cannot be used.
 
     Returns
     -------
     list of GeneSet
-        Each name once; the genes of a set in the order of the file, each once.
-
-    Raises
-    ------
-    GeneSetFileError
-        The ending is neither .csv nor .gmt, or the content is not valid.
+        Each name once, in the order of the file; the genes of a set in the order of the file, each once.
     """
-    ending = name[name.rfind(".") :].lower() if "." in name else ""
-    if ending not in ENDINGS:
-        raise GeneSetFileError(f"{name!r} is not a file of gene sets: its name must end with .csv or .gmt")
     try:
-        text = data.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise GeneSetFileError(f"line {line} is not UTF-8 text: save the file as UTF-8") from error
-    return _from_csv(text) if ending == ".csv" else _from_gmt(text)
+        line = content.count(b"\n", 0, error.start) + 1
+        problems.append(f"{source}, line {line}: this is not UTF-8; save the file as UTF-8.")
+        return []
+    rows = _gmt_rows(text) if source.lower().endswith(".gmt") else _csv_rows(text, source, problems)
+    sets: dict[str, dict[str, str]] = {}
+    descriptions: dict[str, str] = {}
+    for line, name, about, genes in rows:
+        if not name:
+            problems.append(f"{source}, line {line}: the gene set has no name.")
+            continue
+        descriptions[name] = descriptions.get(name) or about
+        of_set = sets.setdefault(name, {})
+        for gene, note in genes:
+            if gene:
+                of_set.setdefault(gene, note)
+    if not sets and not problems:
+        problems.append(f"{source}, line 1: the file holds no gene set.")
+    return [gene_set(name, descriptions[name], found) for name, found in sets.items()]
 
 
 def gene_set(name: str, description: str, genes: Mapping[str, str]) -> GeneSet:
@@ -60,46 +66,34 @@ def gene_set(name: str, description: str, genes: Mapping[str, str]) -> GeneSet:
     return {"geneset_name": name, "geneset_description": description, "genes": listed}
 
 
-def _from_csv(text: str) -> list[GeneSet]:
-    rows = _rows(text)
-    first, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header[: len(COLUMNS)]]
-    if names != list(COLUMNS):
-        raise GeneSetFileError(f"line {first} must be the header {','.join(COLUMNS)}")
-    descriptions: dict[str, str] = {}
-    genes: dict[str, dict[str, str]] = {}
-    for line, row in rows:
-        name, description, symbol, about = (cell.strip() for cell in (*row, "", "", "")[: len(COLUMNS)])
-        if not name:
-            raise GeneSetFileError(f"line {line} has no gene_set_name")
-        descriptions[name] = descriptions.get(name) or description
-        of_set = genes.setdefault(name, {})
-        if symbol:
-            of_set.setdefault(symbol, about)
-    return [gene_set(name, descriptions[name], genes[name]) for name in genes]
+Row = tuple[int, str, str, list[tuple[str, str]]]
+"""Line, name of the set, its description, its genes with their descriptions."""
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines of a CSV that are not empty and no comment, each with the number of its last line."""
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+def _gmt_rows(text: str) -> Iterator[Row]:
+    for line, row in enumerate(text.splitlines(), start=1):
+        fields = [field.strip() for field in row.split("\t")]
+        if any(fields) and not row.startswith("#"):
+            yield line, fields[0], fields[1] if len(fields) > 1 else "", [(gene, "") for gene in fields[2:]]
+
+
+def _csv_rows(text: str, source: str, problems: list[str]) -> Iterator[Row]:
+    lines = text.splitlines(keepends=True)
+    # The published client's command allows comments before the header.
+    skipped = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    reader = csv.reader(io.StringIO("".join(lines[skipped:]), newline=""), strict=True)
     try:
+        header = [field.strip() for field in next(reader, [])]
+        missing = [name for name in (_NAME, _GENE) if name not in header]
+        if missing:
+            needed = f"the first line must name the columns {', '.join(COLUMNS)}; {' and '.join(missing)} is missing"
+            problems.append(f"{source}, line {skipped + 1}: {needed}.")
+            return
+        places = [header.index(name) if name in header else None for name in COLUMNS]
         for row in reader:
-            if any(cell.strip() for cell in row) and not row[0].startswith("#"):
-                yield reader.line_num, row
+            if not any(field.strip() for field in row) or row[0].startswith("#"):
+                continue
+            name, about, gene, note = (row[at].strip() if at is not None and at < len(row) else "" for at in places)
+            yield skipped + reader.line_num, name, about, [(gene, note)]
     except csv.Error as error:
-        raise GeneSetFileError(f"line {reader.line_num} is not valid CSV: {error}") from error
-
-
-def _from_gmt(text: str) -> list[GeneSet]:
-    found: dict[str, GeneSet] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, *rest = (cell.strip() for cell in line.split("\t"))
-        if not name or not rest:
-            raise GeneSetFileError(f"line {number} must be a name, a description and genes, with tabs between them")
-        if name in found:
-            raise GeneSetFileError(f"line {number} has the name {name!r}, which an earlier line has too")
-        description = "" if rest[0].lower() in ("na", "-") else rest[0]
-        found[name] = gene_set(name, description, {symbol: "" for symbol in rest[1:] if symbol})
-    return list(found.values())
+        problems.append(f"{source}, line {skipped + reader.line_num}: this is not valid CSV ({error}).")

@@ -9,6 +9,7 @@ one of the calls of TileDB-Py that release the lock.
 from __future__ import annotations
 
 import ctypes
+import re
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import tiledb
 from tiledb import libtiledb
 
 _OK, _READ = 0, 0
+_NOT_THERE = re.compile(r"not found|no such (key|object|file)|HTTP response code: 404", re.IGNORECASE)
 _TAKE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p)
 
 
@@ -90,6 +92,21 @@ class Objects:
         """
         return list(self._vfs.ls(prefix))
 
+    def size(self, uri: str) -> int | None:
+        """Return the size of an object in bytes; None when there is no such object.
+
+        Raises
+        ------
+        tiledb.TileDBError
+            The store did not answer, or refused.
+        """
+        try:
+            return int(self._vfs.file_size(uri)) if self._native is None else self._native.size(uri)
+        except tiledb.TileDBError as error:
+            if _NOT_THERE.search(str(error)):
+                return None
+            raise
+
     def copy(self, uri: str, target: Path) -> None:
         """Copy an object to a file of this machine.
 
@@ -160,6 +177,12 @@ class _Native:
         finally:
             library.tiledb_vfs_close(context, handle)
             library.tiledb_vfs_fh_free(ctypes.byref(handle))
+    def size(self, uri: str) -> int:
+        size = ctypes.c_uint64()
+        encoded = uri.encode("utf-8", "surrogateescape")
+        if self._library.tiledb_vfs_file_size(self._ctx, self._vfs, encoded, ctypes.byref(size)) != _OK:
+            raise tiledb.TileDBError(self._last_error())
+        return size.value
 
     def _last_error(self) -> str:
         error, text = ctypes.c_void_p(), ctypes.c_char_p()

@@ -19,6 +19,7 @@ from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.datasets.opening import USUAL_TIMES, Root, Times
 from cxg.decoded.cache import DecodedCache
+from cxg.descriptions.store import Descriptions, Pace
 from cxg.errors import ConfigError
 from cxg.memory_bounds import FILTER_BYTES, MB
 from cxg.redact import redacted
@@ -92,6 +93,7 @@ def create_app(
     _register_policies(app, config, headers)
     app.register_blueprint(meta.health)
     app.register_blueprint(pages.site_blueprint(client, base_url, _folder("CXG_DEPLOY_DIR", runtime.deploy_dir)))
+    _check_logo(config, runtime)
     app.register_blueprint(_index(site, config, base_url, times))
     below = f"/{base_url}/<dataset>" if base_url else ""
     for blueprint, prefix in (
@@ -137,7 +139,8 @@ def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, ti
     work = Admission(plan.making_mb * MB, plan.threads - 2)
     cache = AnswerCache(plan.answers_mb * MB, version, caching, work.memory)
     decoded = DecodedCache(catalog, cache_on_disk, work.background_scan)
-    return Services(config, catalog, cache, work, Readiness(catalog), decoded)
+    descriptions = Descriptions(storage, root, Pace(times.describe_s, times.describe_s, times.clock))
+    return Services(config, catalog, cache, work, Readiness(catalog), decoded, descriptions)
 
 
 def _index(site: Services, config: Config, base_url: str, times: Times) -> Any:
@@ -160,7 +163,16 @@ def _index(site: Services, config: Config, base_url: str, times: Times) -> Any:
         policy=plain_policy(config),
         offered=config.embeddings.names,
         caching=REVALIDATE if config.server.generate_cache_control_headers else NO_STORE,
+        site=config.site,
+        descriptions=site.descriptions,
     )
+
+
+def _check_logo(config: Config, runtime: Runtime) -> None:
+    """Raise ConfigError when there is no such picture in the folder of the site's own files."""
+    logo, folder = config.site.logo, runtime.deploy_dir
+    if logo is not None and (folder is None or not (folder / logo).is_file()):
+        raise ConfigError(f"site.logo names {logo!r}, but there is no such file in {folder or 'customize/deploy'}.")
 
 
 def _register_policies(app: Flask, config: Config, headers: tuple[tuple[str, str], ...]) -> None:

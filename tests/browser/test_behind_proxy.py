@@ -24,7 +24,7 @@ def test_list_dataset_and_logo(page, proxy, screenshots, prefix):
     page.goto(f"{proxy}{prefix}/")
     expect(page.locator(".card")).to_have_count(3)
     pictures_are_there(page)
-    page.locator(".card", has_text=ODD_NAME).get_by_role("link").click()
+    page.locator(".card", has_text=ODD_NAME).get_by_role("link").first.click()
     explorer = Explorer(page)
     explorer.wait_drawn()
     assert urllib.parse.unquote(page.url) == f"{proxy}{prefix}/d/{ODD_NAME}/"

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.integration
 BUCKET = "budget"
 CELLS, GENES = 3000, 2000
 # A CXG that our converter wrote, and one with X in two dimensions and labels as text, as older ones are.
-NAMES = {"converted": "GENE{}", "older": "gene{}"}
+NAMES = {"converted": "GENE{}", "older": "gene{}", "described": "gene{}"}
+MARKERS = "gene_set_name,gene_set_description,gene_symbol,gene_description\nT,,gene1,\n"
 AT_ONCE = 6  # connections that browsers open to one server
 # Enough for requests that can overlap to do so.
 DELAY_S = 0.005
@@ -73,6 +74,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[minio.Store]:
     (top / "converted").mkdir()
     assert cxg(["convert", str(source), str(top / "converted" / "d.cxg")]) == 0
     cxgs.build(top / "older" / "d.cxg", "0.2.0-sparse", CELLS, GENES)
+    cxgs.build(top / "described" / "d.cxg", n_obs=30)
+    (top / "described" / "d.yaml").write_text("title: Said\ngene_sets: m.csv\n")
+    (top / "described" / "m.csv").write_text(MARKERS)
     with minio.running() as running:
         running.client().create_bucket(Bucket=BUCKET)
         for name in NAMES:
@@ -201,3 +205,28 @@ def test_what_a_page_lists(visited: tuple[int, dict[str, Counts]]) -> None:
     assert len(whole) == 2
     if case == 0:
         assert {key.split("d.cxg/")[1].split("/")[0] for key in lists} <= {"", "Xc"}
+
+
+def test_what_a_description_costs(
+    store: minio.Store, proxy: s3_proxy.Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in store.environment().items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(DecodedCache, "want", lambda cache, dataset: None)
+    monkeypatch.setattr(opening.Entry, "is_fresh", lambda entry: True)
+    visit = Visit(proxy, "described", tmp_path, {})
+    proxy.take()
+    visit.ask("", "api/v0.2/schema")
+    visit.note("dataset")
+    for operation in ("described", "described again"):
+        config = visit.app.test_client().get("/d/d.cxg/api/v0.2/config").json["config"]
+        assert config["displayNames"]["dataset"] == "Said"
+        visit.note(operation)
+    # The listing of the dataroot; the description: its size, its size again, its content; the size of its gene sets.
+    assert visit.spent["described"].total <= 5, visit.spent["described"].by_operation()
+    assert visit.spent["described again"].total == 0
+    genesets = visit.app.test_client().get("/d/d.cxg/api/v0.2/genesets").json["genesets"]
+    assert [one["geneset_name"] for one in genesets] == ["T"]
+    visit.note("gene sets")
+    keys = [one.key for one in visit.spent["gene sets"].asked if one.key.endswith(("d.yaml", "m.csv"))]
+    assert len(keys) <= 3, keys

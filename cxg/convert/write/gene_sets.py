@@ -11,7 +11,7 @@ from cxg.convert.options import Options
 from cxg.convert.read.markers import find_markers
 from cxg.convert.report import Report
 from cxg.errors import ConversionError
-from cxg.format.geneset_files import GeneSet, GeneSetFileError, parse_gene_sets
+from cxg.format.geneset_files import ENDINGS, GeneSet, read_gene_set_file
 
 MOST_BYTES = 16 << 20
 """A longer file is refused: all gene sets are sent to every visitor."""
@@ -42,6 +42,8 @@ def gene_sets(root: Any, options: Options, names: Mapping[str, str], report: Rep
 
 
 def _of_file(path: Path, names: Mapping[str, str], report: Report) -> list[GeneSet]:
+    if path.suffix.lower() not in ENDINGS:
+        raise ConversionError(f"--gene-sets: {path} is not a file of gene sets: its name must end with .csv or .gmt.")
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -50,10 +52,10 @@ def _of_file(path: Path, names: Mapping[str, str], report: Report) -> list[GeneS
         raise ConversionError(f"--gene-sets: {path} {reason}.") from error
     if len(data) > MOST_BYTES:
         raise ConversionError(f"--gene-sets: {path} has more than {MOST_BYTES >> 20} MB; leave out sets.")
-    try:
-        found = parse_gene_sets(data, path.name)
-    except GeneSetFileError as error:
-        raise ConversionError(f"--gene-sets: {path}: {error}.") from error
+    problems: list[str] = []
+    found = read_gene_set_file(data, str(path), problems)
+    if problems:
+        raise ConversionError(f"--gene-sets: {problems[0]}")
     absent: dict[str, None] = {}
     for one in found:
         absent |= {gene["gene_symbol"]: None for gene in one["genes"] if gene["gene_symbol"] not in names}

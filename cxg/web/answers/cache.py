@@ -249,7 +249,7 @@ def _gzip(answer: Answer) -> bytes | None:
             return None
         del longest, piece
     if answer.thorough:
-        return zlib.compress(answer.body, wbits=_GZIP_WBITS)
+        return zlib.compress(answer.body, zlib.Z_BEST_COMPRESSION, _GZIP_WBITS)
     packer, out = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS), io.BytesIO()
     for part in answer.pour():
         out.write(packer.compress(part))

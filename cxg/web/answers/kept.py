@@ -13,7 +13,6 @@ JSON = "application/json"
 # that the Accept header must allow; None ignores the header, as the published server does for JSON.
 KEPT_ROUTES: dict[str, str | None] = {
     "schema": None,
-    "config": None,
     "colors": None,
     "annotations/obs": BINARY,
     "annotations/var": BINARY,

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request
 
 from cxg import __version__
 from cxg.config import SingleDataset
+from cxg.descriptions.beside import GENE_SETS_MAX_BYTES
 from cxg.errors import DatasetInvalid, NotAcceptable
 from cxg.format.annotations import Annotations
 from cxg.format.columns import Column, Labels
@@ -44,8 +45,10 @@ def read_schema(dataset: str) -> Response:
 
 @routes.get("/config")
 def read_config(dataset: str) -> Response:
-    """Answer with the web client's configuration for this dataset."""
-    return _json_route(dataset, lambda opened: {"config": client_config(opened)})
+    """Answer with the web client's configuration for this dataset; not kept, as it follows its description too."""
+    described = current_services().descriptions.of(dataset)
+    title = described.description.title
+    return _json_route(dataset, lambda opened: {"config": client_config(opened, title)}, described.version.encode())
 
 
 @routes.get("/colors")
@@ -61,14 +64,15 @@ def read_colors(dataset: str) -> Response:
 
 @routes.get("/genesets")
 def read_genesets(dataset: str) -> Response:
-    """Answer with the gene sets stored in the dataset, as JSON or as tidy CSV."""
+    """Answer with the gene sets of the description, else those stored in the dataset, as JSON or as tidy CSV."""
     chosen = request.accept_mimetypes.best_match((JSON, _CSV)) if request.accept_mimetypes else JSON
     if chosen is None:
         raise NotAcceptable("Gene sets come as application/json or text/csv; the Accept header excludes both.")
+    version = current_services().descriptions.of(dataset).version.encode()
     if chosen == JSON:
-        response = _json_route(dataset, lambda opened: {"genesets": genesets(opened), "tid": 0})
+        response = _json_route(dataset, lambda opened: {"genesets": genesets(opened), "tid": 0}, version)
     else:
-        response = current_services().serve(dataset, _plan_csv, None, b"csv")
+        response = current_services().serve(dataset, _plan_csv, None, b"csv" + version)
         response.headers["Content-Disposition"] = "attachment; filename=genesets.csv"
     response.vary.add("Accept")
     return response
@@ -94,8 +98,15 @@ def offered_embeddings(opened: Dataset) -> tuple[str, ...]:
     return tuple(name for name in named if name in opened.embeddings) if named else opened.embeddings
 
 
-def client_config(opened: Dataset) -> dict[str, Any]:
-    """Make the client's configuration: every key that the web client reads, for a read-only server."""
+def client_config(opened: Dataset, title: str | None = None) -> dict[str, Any]:
+    """Make the client's configuration: every key that the web client reads, for a read-only server.
+
+    Parameters
+    ----------
+    opened : Dataset
+    title : str or None
+        As the description says; None takes that of the CXG.
+    """
     config = current_services().config
     # Settings for one dataset; with a dataroot they would apply to all.
     single = config.single_dataset if config.single_dataset.datapath else SingleDataset()
@@ -120,12 +131,15 @@ def client_config(opened: Dataset) -> dict[str, Any]:
         "about_legal_tos": config.server.about_legal_tos,
         "about_legal_privacy": config.server.about_legal_privacy,
     }
-    limits = config.limits
+    limits, corpora = config.limits, opened.corpora
+    if title is not None and corpora is not None and "title" in corpora:
+        # The client shows this one in place of the other for some versions of the portal's schema.
+        corpora = {**corpora, "title": title}
     return {
-        "displayNames": {"engine": "cellxgene-eb", "dataset": single.title or opened.title},
+        "displayNames": {"engine": "cellxgene-eb", "dataset": single.title or title or opened.title},
         "library_versions": {"cellxgene": f"cellxgene-eb {__version__}"},
         "links": {"about-dataset": single.about or opened.about},
-        "corpora_props": opened.corpora,
+        "corpora_props": corpora,
         "limits": {
             "column_request_max": limits.column_request_max,
             "diffexp_cellcount_max": limits.diffexp_cellcount_max,
@@ -172,18 +186,25 @@ def colors(opened: Dataset, *, skip_damaged: bool = False) -> dict[str, dict[str
 
 
 def genesets(opened: Dataset) -> list[dict[str, Any]]:
-    """Return the stored gene sets, with only the genes that the dataset has; none where there is no expression."""
+    """Return the gene sets with only the genes that the dataset has; none where there is no expression.
+
+    Those of the file that the description names win over those stored in the dataset.
+    """
     if opened.x_problem is not None:
         return []
-    return known_genes(opened.genesets, opened.gene_positions) if opened.genesets else []
+    services = current_services()
+    with services.work.memory(GENE_SETS_MAX_BYTES):
+        named = services.descriptions.gene_sets(opened.name)
+        sets = opened.genesets if named is None else named
+        return known_genes(sets, opened.gene_positions) if sets else []
 
 
-def genesets_csv(opened: Dataset) -> bytes:
+def genesets_csv(sets: list[dict[str, Any]]) -> bytes:
     """Write the gene sets as tidy CSV (RFC 4180): a line for each gene, one with empty gene fields for an empty set."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_GENESET_FIELDS)
-    for entry in genesets(opened):
+    for entry in sets:
         for gene in entry["genes"] or [{"gene_symbol": "", "gene_description": ""}]:
             writer.writerow(
                 (entry["geneset_name"], entry["geneset_description"], gene["gene_symbol"], gene["gene_description"])
@@ -230,7 +251,8 @@ def _json_route(dataset: str, find: Callable[[Dataset], Any], key: bytes = b"") 
 
 
 def _plan_csv(opened: Dataset) -> Planned:
-    return Planned(json_bytes(opened.genesets), lambda: Answer(genesets_csv(opened), _CSV))
+    content = genesets_csv(genesets(opened))
+    return Planned(len(content), lambda: Answer(content, _CSV))
 
 
 def _axis_schema(annotations: Annotations) -> dict[str, Any]:

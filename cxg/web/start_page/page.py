@@ -15,18 +15,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cxg import __version__
 from cxg.compute.thumbnail import HEIGHT, WIDTH
+from cxg.config import Site
+from cxg.descriptions.markdown import to_html
 from cxg.memory_bounds import PAGES_BYTES
 from cxg.web.answers.cache import Answer, AnswerCache, Stored
-from cxg.web.start_page.reader import Listed
+from cxg.web.start_page.choose import SORTS, Query, choose
+from cxg.web.start_page.files import catalog_json, sitemap_xml
+from cxg.web.start_page.listed import Listed
 from cxg.web.start_page.summaries import DatasetSummary
 from cxg.web.start_page.texts import shorten
 
 REFRESH_S = 3
-_QUERY_MAX, _NAME_MAX, _PENDING_MAX = 200, 255, 50
-_HTML = "text/html; charset=utf-8"
-# No text on the page holds this character.
-_CARDS = "\0"
-_ITEM, _HIDDEN_ITEM = b"<li", b"<li hidden"
+COLLECTIONS = "c"
+"""First part of the path of a collection's list."""
+
+_NAME_MAX, _PENDING_MAX, _COLLECTIONS_MAX = 255, 50, 100
+_HTML, _JSON, _XML = "text/html; charset=utf-8", "application/json", "application/xml"
+# No text on the page holds these characters: the cards, and the path from a page to the start page.
+_CARDS, _ROOT = "\0", "\1"
+_IN_COLLECTION = "../../"
+_SHOWN_FACETS = ("organism", "tissue", "assay", "disease")
+_NO_SITE = Site()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class _Card:
     summary: DatasetSummary
     html: bytes
     searched: str
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +53,11 @@ class _State:
     listed: Listed
     cards: tuple[_Card, ...]
     digest: str
+    collections: tuple[tuple[str, int], ...]
 
 
 class StartPage:
-    """The page in its current state; safe to share between threads.
+    """The page in its current state, as people and programs see it; safe to share between threads.
 
     Parameters
     ----------
@@ -56,38 +67,70 @@ class StartPage:
         Shown at the foot.
     cache_control : str
         Value of that header.
+    site : Site
+        Title, text and logo of the page, and its public address.
     """
 
-    def __init__(self, base_url: str, links: Sequence[tuple[str, str]], cache_control: str) -> None:
-        self._base_url, self._links = base_url.strip("/"), links
+    def __init__(
+        self, base_url: str, links: Sequence[tuple[str, str]], cache_control: str, site: Site = _NO_SITE
+    ) -> None:
+        self._base_url, self._links, self._site = base_url.strip("/"), links, site
+        self._intro = to_html(site.intro) if site.intro else ""
         self._lock = threading.Lock()
         self._state: _State | None = None
-        self._kept = AnswerCache(PAGES_BYTES, f"{__version__}\0{self._base_url}\0{links!r}", cache_control)
+        version = f"{__version__}\0{self._base_url}\0{links!r}\0{site!r}"
+        self._kept = AnswerCache(PAGES_BYTES, version, cache_control)
 
     @property
     def kept_bytes(self) -> int:
         """What the pages that are kept take."""
         return self._kept.used_bytes
 
-    def answer(self, listed: Listed, query: str, encoding: str) -> Stored:
+    def answer(self, listed: Listed, query: Query, encoding: str) -> Stored:
         """Return the page, compressed if `encoding` says so; it is made at the first request after a change.
 
         Parameters
         ----------
         listed : Listed
-        query : str
-            Words that name or title must contain; other datasets are on the page but hidden, since the script shows
-            them again when the text changes.
+        query : Query
+            Datasets that do not answer it are not on the page.
         encoding : str
             As `cxg.web.answers.cache.negotiate` returns it.
         """
-        query = shorten(query, _QUERY_MAX)
         state = self._current(listed)
 
         def make() -> Answer:
-            return Answer(self._render(state, query), _HTML, thorough=not query and not listed.pending)
+            return Answer(self._render(state, query), _HTML, thorough=not query.is_narrow and listed.is_complete)
 
-        return self._kept.find_or_make((state.digest, "/", query, encoding), make)
+        return self._kept.find_or_make((state.digest, "/", query.key, encoding), make)
+
+    def has_collection(self, listed: Listed, name: str) -> bool:
+        """Tell whether a dataset of the list is in a collection, in any case of letters."""
+        return any(name.casefold() == known.casefold() for known, _ in self._current(listed).collections)
+
+    def spelled(self, listed: Listed, name: str) -> str:
+        """Return the name of a collection as its first dataset spells it."""
+        known = (known for known, _ in self._current(listed).collections)
+        return next((one for one in known if one.casefold() == name.casefold()), shorten(name, _NAME_MAX))
+
+    def catalog(self, listed: Listed, encoding: str) -> Stored:
+        """Return the list for programs, as JSON."""
+        state = self._current(listed)
+
+        def make() -> Answer:
+            return Answer(catalog_json(listed, self._base_url, self._site), _JSON, thorough=listed.is_complete)
+
+        return self._kept.find_or_make((state.digest, "/catalog.json", "", encoding), make)
+
+    def sitemap(self, listed: Listed, encoding: str) -> Stored:
+        """Return the addresses of all pages for search engines; `site.url` must be set."""
+        state = self._current(listed)
+        collections = [f"{COLLECTIONS}/{quote(name, safe='')}/" for name, _ in state.collections]
+
+        def make() -> Answer:
+            return Answer(sitemap_xml(listed, self._base_url, self._site.url or "", collections), _XML)
+
+        return self._kept.find_or_make((state.digest, "/sitemap.xml", "", encoding), make)
 
     def _current(self, listed: Listed) -> _State:
         with self._lock:
@@ -98,47 +141,65 @@ class StartPage:
 
     def _make_state(self, listed: Listed, known: dict[str, _Card]) -> _State:
         digest, cards = blake2b(digest_size=16), []
+        spellings: dict[str, str] = {}
+        counts: dict[str, int] = {}
         for summary in listed.known:
             card = known.get(summary.name)
             if card is None or card.summary != summary:
                 card = self._make_card(summary)
-            digest.update(card.html)
+            digest.update(card.digest)
             cards.append(card)
-        digest.update("\0".join((str(listed.left_out), *listed.pending)).encode("utf-8", "replace"))
-        return _State(listed, tuple(cards), digest.hexdigest())
+            collection = summary.facts.collection
+            if collection is not None:
+                key = collection.casefold()
+                spellings.setdefault(key, collection)
+                counts[key] = counts.get(key, 0) + 1
+        rest = (str(listed.left_out), str(listed.unnamed), *listed.pending)
+        digest.update("\0".join(rest).encode("utf-8", "replace"))
+        collections = tuple((spellings[key], counts[key]) for key in sorted(counts))
+        return _State(listed, tuple(cards), digest.hexdigest(), collections)
 
     def _make_card(self, summary: DatasetSummary) -> _Card:
-        href = f"{self._base_url}/{quote(summary.name, safe='')}/"
-        text = render(
+        facts = summary.facts
+        html = render(
             "card.html",
             it=summary,
             name=shorten(summary.name, _NAME_MAX),
-            href=href,
+            href=f"{_ROOT}{self._base_url}/{quote(summary.name, safe='')}/",
             picture_size=(WIDTH // 2, HEIGHT // 2),
+            kinds=[", ".join(facts.values(facet)[:3]) for facet in _SHOWN_FACETS if facts.values(facet)],
         )
-        return _Card(summary, text.strip().encode("utf-8", "replace"), f"{summary.title} {summary.name}".casefold())
+        values = [value for _, values in facts.facets for value in values]
+        others = (facts.doi, facts.collection, facts.license, facts.contact, facts.excerpt)
+        texts = [summary.title, summary.name, *values, *facts.authors, *filter(None, others), facts.words]
+        encoded = html.strip().encode("utf-8", "replace")
+        digest = blake2b(encoded + repr(facts).encode("utf-8", "replace"), digest_size=16).digest()
+        return _Card(summary, encoded, " ".join(texts).casefold(), digest)
 
-    def _render(self, state: _State, query: str) -> bytes:
-        words = query.casefold().split()
-        shown = [all(word in card.searched for word in words) for card in state.cards]
+    def _render(self, state: _State, query: Query) -> bytes:
+        chosen, listed = choose(state.cards, query), state.listed
+        root = "./" if query.collection is None else _IN_COLLECTION
         page = render(
             "datasets.html",
-            root="./",
+            root=root,
+            site=self._site,
+            intro=self._intro if query.collection is None else "",
             cards=_CARDS,
-            known=len(state.cards),
-            left_out=state.listed.left_out,
-            pending=[shorten(name, _NAME_MAX) for name in state.listed.pending[:_PENDING_MAX]],
-            more_pending=len(state.listed.pending[_PENDING_MAX:]),
+            known=chosen.total,
+            chosen=chosen,
+            collections=state.collections[:_COLLECTIONS_MAX],
+            collection_path=COLLECTIONS,
+            left_out=listed.left_out,
+            pending=[shorten(name, _NAME_MAX) for name in listed.pending[:_PENDING_MAX]],
+            more_pending=len(listed.pending[_PENDING_MAX:]) + listed.unnamed,
             query=query,
-            shown=sum(shown),
+            sorts=SORTS,
             links=self._links,
             refresh_s=REFRESH_S,
         )
         before, _, after = page.encode("utf-8", "replace").partition(_CARDS.encode())
-        items = (
-            card.html if fits else card.html.replace(_ITEM, _HIDDEN_ITEM, 1)
-            for card, fits in zip(state.cards, shown, strict=True)
-        )
+        up = b"" if query.collection is None else root.encode()
+        items = (card.html.replace(_ROOT.encode(), up) for card in chosen.shown)
         return b"".join((before, b"\n".join(items), after))
 
 

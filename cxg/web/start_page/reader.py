@@ -12,23 +12,25 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
+from cxg.descriptions.beside import description_file
 from cxg.errors import CxgError, DatasetNotFound, StorageUnavailable
-from cxg.format.dataset import Dataset
 from cxg.memory_bounds import MOST_LISTED
 from cxg.redact import traceback_text
+from cxg.web.start_page.listed import Describes, Leases, Listed, Silent, place_of
 from cxg.web.start_page.summaries import DatasetSummary, summarize, unreadable
 
 log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 RETRY_S = 10.0
+# A description on S3 has no time stamp in a listing, so that only reading it tells whether it changed.
+REREAD_S = 20.0
 # So many unread datasets at most are read without a pause while a page waits, and so many pages at most may wait.
 FEW, MOST_WAITING = 50, 2
 # Otherwise a thread rests this many times the processor time of its reading, and this many times the time of listing
@@ -38,45 +40,17 @@ _REST_MAX_S = 5.0
 _SCAN_INTERVAL_S = 1.0
 
 
-class Leases(Protocol):
-    """The needed part of a catalog: the names, one dataset at a time, and whether its files changed."""
-
-    def names(self) -> Sequence[str]:
-        """Return the names of all present datasets."""
-
-    def lease(self, name: str) -> AbstractContextManager[Dataset]:
-        """Open a dataset, or share it with others who have it open."""
-
-    def list_files(self, name: str) -> str:
-        """Return the fingerprint that the dataset would have if it were opened now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """State of the list; the same object as long as nothing changes.
-
-    Attributes
-    ----------
-    known : tuple of DatasetSummary
-        Sorted by title.
-    pending : tuple of str
-        Names of datasets that were not read yet.
-    left_out : int
-        Number of datasets beyond the most that are listed.
-    """
-
-    known: tuple[DatasetSummary, ...]
-    pending: tuple[str, ...]
-    left_out: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The last result for a dataset; no summary if it was gone, no fingerprint if it must be opened again."""
+    """The last result for a dataset; no summary if it was gone, no fingerprint if it must be opened again.
+
+    `described` is the version of the description that the summary was made with.
+    """
 
     summary: DatasetSummary | None
     fingerprint: str | None
     due_s: float
+    described: str = ""
 
 
 Later = Callable[[float, Callable[[], None]], None]
@@ -103,6 +77,8 @@ class Summaries:
         Names of embeddings that the configuration allows; empty allows all.
     later : callable
         Calls a function after some seconds; replaced in tests.
+    descriptions : Describes, optional
+        By default no dataset has one.
     """
 
     def __init__(
@@ -112,8 +88,11 @@ class Summaries:
         clock: Callable[[], float] = time.monotonic,
         offered: Sequence[str] = (),
         later: Later = _later,
+        descriptions: Describes | None = None,
     ) -> None:
         self._catalog, self._threads, self._clock, self._offered, self._later = catalog, threads, clock, offered, later
+        self._descriptions = descriptions or Silent()
+        self._files: Mapping[str, object] = {}
         self._changed = threading.Condition()
         self._names: Sequence[str] = ()
         self._left_out = 0
@@ -145,12 +124,14 @@ class Summaries:
         StorageUnavailable
             The names of the datasets cannot be listed.
         """
-        names = self._catalog.names()
+        names, files = self._catalog.names(), self._descriptions.files()
         with self._changed:
             if names is not self._names and names != self._names:
                 self._take(names)
             self._names = names
             self._queue_due()
+            if files is not self._files:
+                self._queue_described(files)
             self._start()
             if 0 < len(self._unread) <= FEW and self._waiting < MOST_WAITING:
                 self._waiting += 1
@@ -159,10 +140,14 @@ class Summaries:
                 finally:
                     self._waiting -= 1
             if self._listed is None:
-                found = (entry.summary for entry in self._entries.values() if entry.summary is not None)
-                known = sorted(found, key=lambda summary: (summary.title.casefold(), summary.name))
-                self._listed = Listed(tuple(known), tuple(sorted(self._unread)), self._left_out)
+                self._listed = self._list()
             return self._listed
+
+    def _list(self) -> Listed:
+        found = (entry.summary for entry in self._entries.values() if entry.summary is not None)
+        known = sorted((summary for summary in found if summary.facts.is_listed), key=place_of)
+        pending = sorted(name for name in self._unread if description_file(name) not in self._files)
+        return Listed(tuple(known), tuple(pending), self._left_out, len(self._unread) - len(pending))
 
     def _take(self, names: Sequence[str]) -> None:
         listed = names[:MOST_LISTED]
@@ -184,6 +169,21 @@ class Summaries:
         queued = self._busy.union(self._again)
         self._again.extend(n for n, entry in self._entries.items() if entry.due_s < now and n not in queued)
 
+    def _queue_described(self, files: Mapping[str, object]) -> None:
+        """Have the datasets looked at first whose descriptions came, went or changed."""
+        before, self._files = self._files, files
+        changed = {name for name in before.keys() | files.keys() if before.get(name, "") != files.get(name, "")}
+        if self._unread and changed:
+            self._listed = None
+        for name, entry in self._entries.items():
+            if description_file(name) in changed:
+                # One that is being read at this moment may have been read before the change.
+                self._entries[name] = replace(entry, due_s=float("-inf"))
+                if name not in self._busy:
+                    with suppress(ValueError):
+                        self._again.remove(name)
+                    self._again.appendleft(name)
+
     def _start(self) -> None:
         """Hand out names, never more than there are threads.
 
@@ -195,8 +195,10 @@ class Summaries:
         while self._slots and (self._first or (self._again and not self._is_listing)):
             is_first = bool(self._first)
             name = (self._first if is_first else self._again).popleft()
-            if not is_first and name not in self._entries:
-                continue  # it was removed, and may be back as a new dataset
+            if not is_first:
+                if name not in self._entries:
+                    continue  # it was removed, and may be back as a new dataset
+                self._entries[name] = replace(self._entries[name], due_s=float("inf"))
             try:
                 future = self._pool.submit(self._work, name)
             except RuntimeError:  # the process is ending
@@ -239,31 +241,38 @@ class Summaries:
             return  # it was removed from the list meanwhile
         if name in self._unread or before is None or before.summary != entry.summary:
             self._listed = None
+        if before is not None and before.due_s == float("-inf"):
+            entry = replace(entry, due_s=before.due_s)  # its description changed meanwhile
         self._unread.discard(name)
         self._entries[name] = entry
         self._changed.notify_all()
 
     def _read(self, name: str, known: _Entry | None) -> _Entry:
-        """Read a dataset's summary; open a known dataset only if its files changed."""
-        files = None
+        """Read a dataset's summary; open a known dataset only if its files or its description changed."""
+        files, described = None, self._descriptions.of(name)
         try:
             if known is not None:
                 files = self._catalog.list_files(name)
-                if files == known.fingerprint:
-                    pause_s = RETRY_S if known.summary is None or known.summary.problem else RECHECK_S
-                    return replace(known, due_s=self._clock() + pause_s)
+                if (files, described.version) == (known.fingerprint, known.described):
+                    is_well = known.summary is not None and not known.summary.problem
+                    return replace(known, due_s=self._clock() + (self._recheck_s(name) if is_well else RETRY_S))
             with self._catalog.lease(name) as dataset:
-                summary = summarize(dataset, self._offered)
+                summary = summarize(dataset, self._offered, described.description)
             # Another request may have it open in its old state.
             is_old = files is not None and files != dataset.fingerprint
-            pause_s = RETRY_S if is_old or summary.problem else RECHECK_S
-            return _Entry(summary, dataset.fingerprint, self._clock() + pause_s)
+            pause_s = RETRY_S if is_old or summary.problem else self._recheck_s(name)
+            return _Entry(summary, dataset.fingerprint, self._clock() + pause_s, described.version)
         except DatasetNotFound:
             return _Entry(None, None, self._clock() + RETRY_S)
         except CxgError as error:
             # The files as listed before the dataset was opened, so that no change between the two is missed.
             seen = None if isinstance(error, StorageUnavailable) else files
-            return _Entry(unreadable(name, str(error)), seen, self._clock() + RETRY_S)
+            summary = unreadable(name, str(error), described.description)
+            return _Entry(summary, seen, self._clock() + RETRY_S, described.version)
+
+    def _recheck_s(self, name: str) -> float:
+        is_unstamped = self._files.get(description_file(name), "") is None
+        return REREAD_S if is_unstamped else RECHECK_S
 
 
 def _report(name: str, future: Future[None]) -> None:

@@ -10,18 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import quote
 
 from flask import Blueprint, Response, abort, current_app, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from cxg.config import Site
+from cxg.descriptions.store import Descriptions
 from cxg.errors import DatasetNotFound
 from cxg.web.answers.cache import GZIP, Answer, AnswerCache, gzip_body, negotiate
 from cxg.web.client import content_type
 from cxg.web.headers import IMMUTABLE, NO_STORE, REVALIDATE
 from cxg.web.services import respond
-from cxg.web.start_page.page import StartPage, render
+from cxg.web.start_page import dataset_page
+from cxg.web.start_page.choose import read_query
+from cxg.web.start_page.files import robots_txt
+from cxg.web.start_page.listed import Leases
+from cxg.web.start_page.page import COLLECTIONS, StartPage, render
 from cxg.web.start_page.pictures import Pictures
-from cxg.web.start_page.reader import Leases, Summaries
+from cxg.web.start_page.reader import Summaries
 from cxg.web.start_page.summaries import picture_version
 from cxg.web.start_page.texts import SENTENCE_MAX, shorten
 
@@ -30,6 +37,7 @@ _FILES_BYTES = 256 << 10
 _PAGES = "cxg_pages"
 _WAIT_S = 1.5
 _ASK_AGAIN = "public, max-age=0, must-revalidate"
+_NO_SITE = Site()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,10 @@ def blueprint(
     policy: str,
     offered: Sequence[str] = (),
     caching: str = REVALIDATE,
+    site: Site = _NO_SITE,
+    descriptions: Descriptions | None = None,
 ) -> Blueprint:
-    """Make the routes of the list page.
+    """Make the routes of the list, of each dataset's page, and of what programs read in their place.
 
     Parameters
     ----------
@@ -68,12 +78,47 @@ def blueprint(
         Names of embeddings that the configuration allows; empty allows all.
     caching : str
         Cache-Control of the list.
+    site : Site
+        Title, text and logo of the list, and its public address.
+    descriptions : Descriptions, optional
+        By default no dataset has one.
     """
     routes = Blueprint("gallery", __name__)
     has_list = catalog is not None and index is True
+    _add_files(routes)
+    routes.record(lambda state: state.app.extensions.update({_PAGES: _Pages(has_list, policy)}))
+    if catalog is None:
+        return routes
+    base_url = base_url.strip("/")
+    page = StartPage(base_url, links, caching, site)
+    summaries = Summaries(catalog, offered=offered, descriptions=descriptions)
+    _add_pictures(routes, catalog, base_url)
+    setting = dataset_page.Setting(base_url, site, tuple(links), policy, tuple(offered), caching, has_list)
+    dataset_page.add_route(routes, catalog, setting, descriptions)
+    if has_list:
+        _add_list(routes, page, summaries, policy, site)
+    else:
+
+        @routes.get("/")
+        def start_page() -> BaseResponse:
+            if isinstance(index, str):
+                return redirect(index)
+            return error_page(404, "Nothing here", "Ask for a dataset by its full address.")
+
+    robots = robots_txt(base_url, site.url, has_list=has_list)
+
+    @routes.get("/robots.txt")
+    def crawlers() -> Response:
+        answer = Response(robots, mimetype="text/plain")
+        answer.headers["Cache-Control"] = "public, max-age=3600"
+        return answer
+
+    return routes
+
+
+def _add_files(routes: Blueprint) -> None:
     files = {path.name: path.read_bytes() for path in _FILES.iterdir()}
     kept = AnswerCache(_FILES_BYTES, "", "public, max-age=3600")
-    routes.record(lambda state: state.app.extensions.update({_PAGES: _Pages(has_list, policy)}))
 
     @routes.get("/static/gallery/<path:file>")
     def gallery_file(file: str) -> Response:
@@ -89,23 +134,11 @@ def blueprint(
         # The web client's page names no icon, so browsers request this path and would log a 404 on the console.
         return gallery_file("icon.svg")
 
-    if catalog is None:
-        return routes
-    summaries, pictures = Summaries(catalog, offered=offered), Pictures()
-    page = StartPage(base_url, links, caching)
 
-    @routes.get("/")
-    def start_page() -> BaseResponse:
-        if isinstance(index, str):
-            return redirect(index)
-        if not index:
-            return error_page(404, "Nothing here", "Ask for a dataset by its full address.")
-        encoding = negotiate(request.headers.get("Accept-Encoding", ""))
-        answer = respond(page.answer(summaries.read(_WAIT_S), request.args.get("q", ""), encoding))
-        answer.headers["Content-Security-Policy"] = policy
-        return answer
+def _add_pictures(routes: Blueprint, catalog: Leases, base_url: str) -> None:
+    pictures = Pictures()
 
-    @routes.get(f"/{base_url.strip('/')}/<dataset>/thumbnail.png")
+    @routes.get(f"/{base_url}/<dataset>/thumbnail.png")
     def thumbnail_png(dataset: str) -> Response:
         asked = picture_version(request.args.get("v", ""))
         png = pictures.kept(dataset, asked)
@@ -117,7 +150,40 @@ def blueprint(
             raise DatasetNotFound(f"{dataset} has no embedding to draw.")
         return _png(png, version, IMMUTABLE if asked == version else _ASK_AGAIN)
 
-    return routes
+
+def _add_list(routes: Blueprint, page: StartPage, summaries: Summaries, policy: str, site: Site) -> None:
+    def encoding() -> str:
+        return negotiate(request.headers.get("Accept-Encoding", ""))
+
+    @routes.get("/")
+    def start_page() -> Response:
+        answer = respond(page.answer(summaries.read(_WAIT_S), read_query(request.args), encoding()))
+        answer.headers["Content-Security-Policy"] = policy
+        return answer
+
+    @routes.get(f"/{COLLECTIONS}/<collection>")
+    def add_slash(collection: str) -> Response:
+        return Response(status=308, headers={"Location": f"./{quote(collection, safe='')}/"})
+
+    @routes.get(f"/{COLLECTIONS}/<collection>/")
+    def one_collection(collection: str) -> Response:
+        listed = summaries.read(_WAIT_S)
+        if listed.is_complete and not page.has_collection(listed, collection):
+            return error_page(404, "Nothing here", "There is no collection of that name here.")
+        query = read_query(request.args, page.spelled(listed, collection))
+        answer = respond(page.answer(listed, query, encoding()))
+        answer.headers["Content-Security-Policy"] = policy
+        return answer
+
+    @routes.get("/catalog.json")
+    def catalog_json() -> Response:
+        return respond(page.catalog(summaries.read(_WAIT_S), encoding()))
+
+    @routes.get("/sitemap.xml")
+    def sitemap_xml() -> Response:
+        if site.url is None:
+            return error_page(404, "Nothing here", "A sitemap needs the public address of the site: set site.url.")
+        return respond(page.sitemap(summaries.read(_WAIT_S), encoding()))
 
 
 def error_page(status: int, title: str, sentence: str) -> Response:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cxg.compute.thumbnail import choose_column
+from cxg.descriptions.model import Description
+from cxg.descriptions.portal import from_dataset
 from cxg.format.dataset import Dataset
+from cxg.web.start_page.facts import NO_FACTS, Facts, facts_of
 from cxg.web.start_page.texts import NAME_MAX, SENTENCE_MAX, TITLE_MAX, shorten
 
 # Hex digits of a fingerprint that tell versions of one dataset apart; with all digits they were a fifth of a long list.
@@ -35,6 +38,8 @@ class DatasetSummary:
         The embedding in the picture; None when there is none to draw.
     color_by : str or None
         The categorical column that the picture is coloured by.
+    facts : Facts
+        What its description and the CXG itself say of it.
     """
 
     name: str
@@ -46,6 +51,10 @@ class DatasetSummary:
     version: str = ""
     embedding: str | None = None
     color_by: str | None = None
+    facts: Facts = NO_FACTS
+
+
+NOTHING_SAID = Description()
 
 
 def view_problem(dataset: Dataset, offered: Sequence[str] = ()) -> str | None:
@@ -63,7 +72,7 @@ def view_problem(dataset: Dataset, offered: Sequence[str] = ()) -> str | None:
     return f"It has none of the embeddings that embeddings.names in the configuration offers ({wanted})."
 
 
-def summarize(dataset: Dataset, offered: Sequence[str] = ()) -> DatasetSummary:
+def summarize(dataset: Dataset, offered: Sequence[str] = (), description: Description = NOTHING_SAID) -> DatasetSummary:
     """Describe an open dataset; reads no values.
 
     Parameters
@@ -71,11 +80,13 @@ def summarize(dataset: Dataset, offered: Sequence[str] = ()) -> DatasetSummary:
     dataset : Dataset
     offered : sequence of str
         As in `view_problem`.
+    description : Description
+        What the file beside the dataset says; it wins over what the CXG says.
     """
     problem, note = view_problem(dataset, offered), dataset.x_problem
     return DatasetSummary(
         name=dataset.name,
-        title=shorten(dataset.title, TITLE_MAX) or shorten(dataset.name, TITLE_MAX),
+        title=shorten(description.title or dataset.title, TITLE_MAX) or shorten(dataset.name, TITLE_MAX),
         n_obs=dataset.n_obs,
         n_var=dataset.n_var,
         problem=None if problem is None else shorten(problem, SENTENCE_MAX),
@@ -83,6 +94,7 @@ def summarize(dataset: Dataset, offered: Sequence[str] = ()) -> DatasetSummary:
         version=picture_version(dataset.fingerprint),
         embedding=_short_name(shown_embedding(dataset)) if problem is None else None,
         color_by=_short_name(color_column(dataset)),
+        facts=facts_of(description.over(from_dataset(dataset))),
     )
 
 
@@ -107,6 +119,7 @@ def _short_name(name: str | None) -> str | None:
     return None if name is None else shorten(name, NAME_MAX)
 
 
-def unreadable(name: str, problem: str) -> DatasetSummary:
+def unreadable(name: str, problem: str, description: Description = NOTHING_SAID) -> DatasetSummary:
     """Describe a dataset that cannot be opened."""
-    return DatasetSummary(name, shorten(name.removesuffix(".cxg"), TITLE_MAX), problem=shorten(problem, SENTENCE_MAX))
+    title = shorten(description.title or name.removesuffix(".cxg"), TITLE_MAX)
+    return DatasetSummary(name, title, problem=shorten(problem, SENTENCE_MAX), facts=facts_of(description))

@@ -110,7 +110,7 @@ def test_genes_of_a_file_that_the_cxg_lacks_are_named(tmp_path, converted):
 @pytest.mark.parametrize(
     "name, text, said",
     [
-        ("sets.csv", "a,b\n", "sets.csv: line 1 must be the header gene_set_name,"),
+        ("sets.csv", "a,b\n", "sets.csv, line 1: the first line must name the columns gene_set_name,"),
         ("sets.txt", "a", "must end with .csv or .gmt"),
         ("absent.csv", None, "absent.csv does not exist."),
     ],

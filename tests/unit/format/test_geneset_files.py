@@ -1,55 +1,56 @@
-"""Files of gene sets: both forms, and that what is wrong is named with its line."""
+"""Files of gene sets: the published client's CSV, and GMT."""
 
 from __future__ import annotations
 
 import pytest
 
-from cxg.format.geneset_files import GeneSetFileError, gene_set, parse_gene_sets
+from cxg.format.geneset_files import read_gene_set_file
 
 HEADER = "gene_set_name,gene_set_description,gene_symbol,gene_description\n"
 
 
-def test_csv() -> None:
-    text = (
-        "\ufeff# made by hand\n\n"
-        + HEADER
-        + 'T cells,,CD3D,surface\n"B, ""cells""",of blood,MS4A1,\nT cells,marks,CD3E,, and more\nT cells,,CD3D,again\n'
-        + "empty,nothing yet,,\n  \n"
-    )
-    assert parse_gene_sets(text.encode(), "sets.CSV") == [
-        gene_set("T cells", "marks", {"CD3D": "surface", "CD3E": ""}),
-        gene_set('B, "cells"', "of blood", {"MS4A1": ""}),
-        gene_set("empty", "nothing yet", {}),
+def one_set(name: str, about: str, *genes: tuple[str, str]) -> dict[str, object]:
+    found = [{"gene_symbol": gene, "gene_description": note} for gene, note in genes]
+    return {"geneset_name": name, "geneset_description": about, "genes": found}
+
+
+def test_csv_in_the_form_of_the_published_client() -> None:
+    text = HEADER + 'T,"T cells, all",CD3D,first\nT,,CD3E,\nB,,MS4A1,\nempty,nothing yet,,\n'
+    problems: list[str] = []
+    assert read_gene_set_file(text.encode("utf-8-sig"), "m.csv", problems) == [
+        one_set("T", "T cells, all", ("CD3D", "first"), ("CD3E", "")),
+        one_set("B", "", ("MS4A1", "")),
+        one_set("empty", "nothing yet"),
     ]
+    assert problems == []
 
 
-def test_a_csv_may_leave_out_the_last_cells_of_a_line() -> None:
-    assert parse_gene_sets((HEADER + "T,,CD3D\n").encode(), "a.csv") == [gene_set("T", "", {"CD3D": ""})]
+def test_columns_may_be_few_and_in_any_order_below_comments() -> None:
+    problems: list[str] = []
+    found = read_gene_set_file(b"# made by hand\n\ngene_symbol,more,gene_set_name\nCD3D,1,T\n", "m.CSV", problems)
+    assert (found, problems) == ([one_set("T", "", ("CD3D", ""))], [])
 
 
 def test_gmt() -> None:
-    text = "# from a collection\nHALLMARK_X\thttps://example.org\tTP53\tMDM2\tTP53\r\n\nnone\tna\n"
-    assert parse_gene_sets(text.encode(), "sets.gmt") == [
-        gene_set("HALLMARK_X", "https://example.org", {"TP53": "", "MDM2": ""}),
-        gene_set("none", "", {}),
-    ]
+    problems: list[str] = []
+    found = read_gene_set_file(b"T\thttps://example.org\tCD3D\tCD3E\t\r\n\nB\tna\n", "m.gmt", problems)
+    assert found == [one_set("T", "https://example.org", ("CD3D", ""), ("CD3E", "")), one_set("B", "na")]
+    assert problems == []
 
 
 @pytest.mark.parametrize(
-    "data, name, said",
+    "content, name, says",
     [
-        (b"", "sets.csv", "line 1 must be the header gene_set_name,"),
-        (b"name,genes\nT,CD3D\n", "sets.csv", "line 1 must be the header"),
-        (HEADER.encode() + b"T,,CD3D,\n,,CD3E,\n", "sets.csv", "line 3 has no gene_set_name"),
-        (HEADER.encode() + b'T,,"CD3D,\n', "sets.csv", "is not valid CSV"),
-        (HEADER.encode() + b"T,,CD3\xe9,\n", "sets.csv", "line 2 is not UTF-8"),
-        (b"T cells CD3D\n", "sets.gmt", "line 1 must be a name, a description and genes"),
-        (b"T\t\tA\nT\t\tB\n", "sets.gmt", "line 2 has the name 'T'"),
-        (b"T", "sets.txt", "'sets.txt' is not a file of gene sets: its name must end with .csv or .gmt"),
-        (b"T", "sets", "must end with .csv or .gmt"),
+        (b"", "m.csv", "m.csv, line 1: the first line must name the columns"),
+        (b"a,b\n", "m.csv", "gene_set_name and gene_symbol is missing"),
+        (HEADER.encode(), "m.csv", "m.csv, line 1: the file holds no gene set"),
+        (HEADER.encode() + b",,CD3D,\n", "m.csv", "m.csv, line 2: the gene set has no name"),
+        (b"\t\tCD3D\n", "m.gmt", "m.gmt, line 1: the gene set has no name"),
+        (HEADER.encode() + b"T,,\xff,\n", "m.csv", "m.csv, line 2: this is not UTF-8"),
+        (b"", "m.gmt", "holds no gene set"),
     ],
 )
-def test_what_is_wrong_is_named(data: bytes, name: str, said: str) -> None:
-    with pytest.raises(GeneSetFileError) as caught:
-        parse_gene_sets(data, name)
-    assert said in str(caught.value)
+def test_faults_are_told_with_file_and_line(content: bytes, name: str, says: str) -> None:
+    problems: list[str] = []
+    assert read_gene_set_file(content, name, problems) == []
+    assert says in problems[0]

@@ -10,6 +10,7 @@ import build
 import cxg
 from cxg import config, plugins
 from cxg.cli import main as cli
+from cxg.descriptions.keys import KEYS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "customize.example").glob("*.md")])
@@ -66,6 +67,11 @@ def test_every_environment_variable_is_described():
 @pytest.mark.parametrize("hook", plugins.HOOKS)
 def test_every_hook_is_in_customize_md(hook):
     assert f"`{hook}" in page("docs/customize.md") or f"def {hook}(" in page("docs/customize.md")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_of_a_description_is_in_describe_md(key):
+    assert re.search(rf"^\| .*`{key}`.* \| .*\|$", page("docs/describe.md"), flags=re.M)
 
 
 @pytest.mark.parametrize("verb", cli.COMMANDS)

@@ -15,16 +15,17 @@ ROOT = Path(__file__).resolve().parents[3]
 ARROWS = {
     "entrypoint": ("aws", "config", "memory", "redact", "startup"),
     "cli": (
-        *("aws", "config", "convert", "datasets", "format", "links", "memory", "plugins", "redact", "startup"),
-        *("storage", "timeouts", "web.client", "web.headers"),
+        *("aws", "config", "convert", "datasets", "descriptions", "format", "links", "memory", "plugins", "redact"),
+        *("startup", "storage", "timeouts", "web.client", "web.headers"),
     ),
     # By name: gunicorn imports the application and the worker.
     "startup": ("aws", "config", "datasets", "format", "memory", "redact", "storage", "web.wsgi", "worker"),
     "web": (
-        *("compute", "config", "datasets", "decoded", "format", "memory", "plugins", "redact", "storage"),
-        *("timeouts", "wire"),
+        *("compute", "config", "datasets", "decoded", "descriptions", "format", "links", "memory", "plugins"),
+        *("redact", "storage", "timeouts", "wire"),
     ),
     "decoded": ("compute.label_sums", "datasets.catalog", "format", "storage", "timeouts.threads"),
+    "descriptions": ("config.nodes", "datasets", "format", "links", "redact", "storage", "timeouts"),
     "datasets": ("format", "storage", "timeouts"),
     "convert": ("aws", "compute.label_sums", "format.geneset_files", "format.layout", "format.text", "links"),
     "wire": ("format.columns", "format.selection", "format.text"),

@@ -1,60 +1,80 @@
-// Filters the list while typing and fetches it again while datasets are still being read.
-// Without this script the form and a refreshing page do the same.
+// Narrows the list while typing and choosing, and fetches it again while datasets are still being read.
+// Without this script the form and a refreshing page do the same. The server does all the choosing.
 "use strict";
 
-const input = document.getElementById("q");
+const PAUSE_MS = 150;
+const form = document.getElementById("find");
+let asked = 0;
 
-function textOf(card) {
-  card.searched ??= `${card.querySelector("h2").textContent} ${card.querySelector(".name").textContent}`.toLowerCase();
-  return card.searched;
-}
-
-function filter() {
-  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const cards = [...document.querySelectorAll(".card")];
-  for (const card of cards) {
-    card.hidden = !words.every((word) => textOf(card).includes(word));
+function address() {
+  const found = new URL(location.href);
+  found.search = "";
+  for (const [name, value] of new FormData(form)) {
+    const text = value.trim();
+    if (text && !(name === "sort" && value === form.elements.sort.options[0].value)) found.searchParams.append(name, text);
   }
-  const shown = cards.filter((card) => !card.hidden).length;
-  const all = cards.length.toLocaleString("en");
-  const noun = cards.length === 1 ? "dataset" : "datasets";
-  document.getElementById("count").textContent = words.length ? `${shown.toLocaleString("en")} of ${all} ${noun}` : `${all} ${noun}`;
-  document.getElementById("clear")?.toggleAttribute("hidden", !words.length);
+  return found;
 }
 
-function remember() {
-  const address = new URL(location.href);
-  if (input.value.trim()) address.searchParams.set("q", input.value.trim());
-  else address.searchParams.delete("q");
-  history.replaceState(null, "", address);
+function counts(facets) {
+  const found = new Map();
+  for (const box of facets.querySelectorAll("input[type=checkbox]")) {
+    found.set(`${box.name}=${box.value}`, box.closest("label").querySelector(".count").textContent);
+  }
+  return found;
+}
+
+function show(page) {
+  document.getElementById("list").replaceWith(page.getElementById("list"));
+  const fresh = counts(page);
+  // The boxes themselves stay, and with them the focus.
+  for (const box of form.querySelectorAll("input[type=checkbox]")) {
+    box.closest("label").querySelector(".count").textContent = fresh.get(`${box.name}=${box.value}`) ?? "0";
+  }
+  document.getElementById("clear").hidden = page.getElementById("clear")?.hidden ?? true;
+}
+
+// The list for what the form says now; false when the server did not answer, or something newer was asked for.
+async function ask(where) {
+  const number = ++asked;
+  try {
+    const answer = await fetch(where, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (number !== asked) return false;
+    show(page);
+    return true;
+  } catch {
+    // The server does not answer: keep the list; the next change or refresh asks again.
+    return false;
+  }
+}
+
+let waiting;
+function narrow() {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const where = address();
+    history.replaceState(null, "", where);
+    ask(where);
+  }, PAUSE_MS);
 }
 
 function refreshLater() {
   const seconds = Number(document.getElementById("list").dataset.refresh);
-  if (seconds) setTimeout(refresh, seconds * 1000);
-}
-
-async function refresh() {
-  try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(answer.statusText);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    document.getElementById("list").replaceWith(page.getElementById("list"));
-    filter();
-  } catch {
-    // The server does not answer: keep the list and try again.
+  if (seconds) {
+    setTimeout(async () => {
+      await ask(form ? address() : location.href);
+      refreshLater();
+    }, seconds * 1000);
   }
-  refreshLater();
 }
 
-if (input) {
-  input.form.addEventListener("submit", (event) => {
+if (form) {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    remember();
+    narrow();
   });
-  input.addEventListener("input", () => {
-    filter();
-    remember();
-  });
+  form.addEventListener("input", narrow);
   refreshLater();
 }

@@ -8,8 +8,9 @@ import pytest
 
 from cxg.memory_bounds import PAGES_BYTES
 from cxg.web.start_page import page as startpage
+from cxg.web.start_page.choose import Query
+from cxg.web.start_page.listed import Listed
 from cxg.web.start_page.page import StartPage
-from cxg.web.start_page.reader import Listed
 from cxg.web.start_page.summaries import DatasetSummary, summarize
 from tests.listed import FakeCatalog, Page, list_page, make_client, make_dataset
 
@@ -91,16 +92,16 @@ def test_a_filtered_page_is_rendered_once_too(rendered):
 
 def test_when_one_dataset_changes_only_its_card_is_rendered_again(rendered):
     page, known = StartPage("d", (), "no-cache"), list(summaries_of(50))
-    page.answer(Listed(tuple(known), ()), "", "gzip")
+    page.answer(Listed(tuple(known), ()), Query(), "gzip")
     known[7] = DatasetSummary("study.cxg", "New")
     rendered.clear()
-    assert b"New" in page.answer(Listed(tuple(known), ()), "", "identity").body
+    assert b"New" in page.answer(Listed(tuple(known), ()), Query(), "identity").body
     assert rendered == ["card.html", "datasets.html"]
 
 
 def test_two_thousand_datasets_are_sent_in_less_than_100_kB():
     known = summaries_of(2000)
-    body = StartPage("d", (), "no-cache").answer(Listed(known, ()), "", "gzip").body
+    body = StartPage("d", (), "no-cache").answer(Listed(known, ()), Query(), "gzip").body
     assert len(body) < 100_000
     page = Page(gzip.decompress(body).decode())
     assert len(page.shown) == 2000
@@ -109,16 +110,16 @@ def test_two_thousand_datasets_are_sent_in_less_than_100_kB():
 
 def test_two_workers_give_a_page_the_same_etag():
     known = summaries_of(20)
-    tags = {StartPage("d", (), "no-cache").answer(Listed(tuple(known), ()), "x", "gzip").etag for _ in range(2)}
+    tags = {StartPage("d", (), "no-cache").answer(Listed(tuple(known), ()), Query("x"), "gzip").etag for _ in range(2)}
     assert len(tags) == 1
     others = [
-        StartPage("d", (), "no-cache").answer(Listed(known[:19], ()), "x", "gzip"),
-        StartPage("d", (), "no-cache").answer(Listed(known, ("slow.cxg",)), "x", "gzip"),
-        StartPage("d", (), "no-cache").answer(Listed(known, (), 3), "x", "gzip"),
-        StartPage("d", (), "no-cache").answer(Listed(known, ()), "y", "gzip"),
-        StartPage("d", (), "no-cache").answer(Listed(known, ()), "x", "identity"),
-        StartPage("view", (), "no-cache").answer(Listed(known, ()), "x", "gzip"),
-        StartPage("d", (("Terms", "t.html"),), "no-cache").answer(Listed(known, ()), "x", "gzip"),
+        StartPage("d", (), "no-cache").answer(Listed(known[:19], ()), Query("x"), "gzip"),
+        StartPage("d", (), "no-cache").answer(Listed(known, ("slow.cxg",)), Query("x"), "gzip"),
+        StartPage("d", (), "no-cache").answer(Listed(known, (), 3), Query("x"), "gzip"),
+        StartPage("d", (), "no-cache").answer(Listed(known, ()), Query("y"), "gzip"),
+        StartPage("d", (), "no-cache").answer(Listed(known, ()), Query("x"), "identity"),
+        StartPage("view", (), "no-cache").answer(Listed(known, ()), Query("x"), "gzip"),
+        StartPage("d", (("Terms", "t.html"),), "no-cache").answer(Listed(known, ()), Query("x"), "gzip"),
     ]
     assert len(tags.union(one.etag for one in others)) == 8
 
@@ -146,12 +147,19 @@ def test_a_page_that_did_not_change_is_not_sent_again(path, encoding):
 def test_kept_pages_are_bounded_for_any_filters():
     page, state = StartPage("d", (), "no-cache"), Listed(summaries_of(500), ())
     for k in range(60):
-        page.answer(state, f"{k} lung", "identity")
+        page.answer(state, Query(f"{k} lung"), "identity")
         assert page.kept_bytes <= PAGES_BYTES
 
 
 def test_the_filter_text_is_cut_short():
-    assert len(list_page([DatasetSummary("a.cxg", "A")], (), "x" * 100_000).all("input")[0]["value"]) <= 200
+    assert (
+        len(
+            Page(make_client(FakeCatalog(make_dataset())).get("/", query_string={"q": "x" * 9_000}).text).all("input")[
+                0
+            ]["value"]
+        )
+        <= 200
+    )
 
 
 def test_names_still_to_be_read_are_counted_when_they_are_many():
@@ -161,7 +169,7 @@ def test_names_still_to_be_read_are_counted_when_they_are_many():
 
 
 def test_datasets_that_are_not_listed_are_counted():
-    body = StartPage("d", (), "no-cache").answer(Listed(summaries_of(3), (), 1234), "", "identity").body.decode()
+    body = StartPage("d", (), "no-cache").answer(Listed(summaries_of(3), (), 1234), Query(), "identity").body.decode()
     assert "1,234 more in the folder or bucket are not listed" in Page(body).text
 
 

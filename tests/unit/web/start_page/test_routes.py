@@ -9,8 +9,9 @@ import pytest
 from cxg.errors import DatasetInvalid, DatasetNotFound, StorageUnavailable
 from cxg.format.columns import Numbers
 from cxg.web.start_page import routes as gallery
+from cxg.web.start_page.listed import Listed
 from cxg.web.start_page.pictures import Pictures, draw_dataset
-from cxg.web.start_page.reader import Listed, Summaries
+from cxg.web.start_page.reader import Summaries
 from cxg.web.start_page.summaries import DatasetSummary, shown_embedding, summarize
 from tests.listed import POLICY, FakeCatalog, Page, list_page, make_client, make_dataset, wait_until
 
@@ -115,7 +116,7 @@ def test_landmarks_and_headings():
     page = Page(make_client(FakeCatalog(make_dataset(), bad=DatasetInvalid("Broken."))).get("/").text)
     assert [len(page.all(tag)) for tag in ("html", "header", "main", "footer", "h1", "h2")] == [1, 1, 1, 1, 1, 2]
     assert page.all("html")[0]["lang"] == "en"
-    assert {a["for"] for a in page.all("label")} == {a["id"] for a in page.all("input")}
+    assert {a["for"] for a in page.all("label")} == {a["id"] for a in page.all("input") + page.all("select")}
 
 
 def test_links_of_the_operator_are_at_the_foot():

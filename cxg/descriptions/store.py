@@ -1,0 +1,195 @@
+"""The descriptions of a dataroot, read again when they change.
+
+On a file system one listing of the dataroot tells which files changed, and only those are read. A listing of S3
+tells neither times nor checksums: there each description is read again when it is asked for, after `Pace.check_s`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachetools import LRUCache
+
+from cxg.datasets.dataroot import SingleDataset
+from cxg.datasets.opening import Root
+from cxg.descriptions.beside import description_file, read_beside, read_gene_sets
+from cxg.descriptions.model import UNDESCRIBED, Described
+from cxg.errors import StorageUnavailable
+from cxg.memory_bounds import DESCRIPTIONS_BYTES
+from cxg.redact import redacted
+from cxg.storage.beside import Folder, Stamp
+from cxg.storage.listing import is_s3
+from cxg.storage.storage import Storage
+from cxg.timeouts.calls import stalls
+from cxg.timeouts.keyed_locks import KeyedLocks
+
+log = logging.getLogger(__name__)
+
+# A description as Python objects, beside its text.
+_OBJECT_BYTES = 2000
+_LOGGED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the store looks, in seconds, and the clock for that.
+
+    Attributes
+    ----------
+    look_s : the files beside the datasets are listed no more often
+    check_s : on S3, a description is read again no more often
+    """
+
+    look_s: float = 10.0
+    check_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+
+
+USUAL_PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    described: Described
+    stamps: tuple[Stamp | None, Stamp | None]
+    read_s: float
+
+
+class Descriptions:
+    """The descriptions of one root, bounded in memory; safe to share between threads.
+
+    Parameters
+    ----------
+    storage : Storage
+    root : Root
+    pace : Pace
+    """
+
+    def __init__(self, storage: Storage, root: Root, pace: Pace = USUAL_PACE) -> None:
+        self._root, self._pace, self._clock = root, pace, pace.clock
+        self._is_single = isinstance(root, SingleDataset)
+        folder, _, own = root.uri.rstrip("/").rpartition("/")
+        self._own = own if self._is_single else ""
+        self.folder = Folder(storage, (folder or "/") if self._is_single else root.uri)
+        self._lock = threading.Lock()
+        self._reading = KeyedLocks()
+        self._looking = threading.Lock()
+        self._looked_s = float("-inf")
+        self._files: dict[str, Stamp | None] = {}
+        self._kept: LRUCache[str, _Kept] = LRUCache(DESCRIPTIONS_BYTES, getsizeof=_size_of)
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    def file_of(self, name: str) -> str:
+        """Name the file that would describe a dataset of the root."""
+        return description_file(name or self._own)
+
+    def files(self) -> Mapping[str, Stamp | None]:
+        """Return the files beside the datasets, no older than `Pace.look_s`; the same object while nothing changes.
+
+        While the store does not answer, what was found last stays.
+        """
+        if self._clock() - self._looked_s < self._pace.look_s:
+            return self._files
+        # One thread lists them; others go on with what is known, except at the start.
+        if not self._looking.acquire(blocking=not self._files and self._looked_s == float("-inf")):
+            return self._files
+        try:
+            if self._clock() - self._looked_s >= self._pace.look_s:
+                began_s = self._clock()
+                try:
+                    found = self._list()
+                except (StorageUnavailable, OSError):
+                    found = self._files
+                if found != self._files:
+                    self._files = found
+                self._looked_s = began_s
+        finally:
+            self._looking.release()
+        return self._files
+
+    def of(self, name: str) -> Described:
+        """Return what is said of a dataset; `UNDESCRIBED` where there is no file. Nothing is raised."""
+        files, file = self.files(), self.file_of(name)
+        if file not in files:
+            with self._lock:
+                self._kept.pop(name, None)
+            return UNDESCRIBED
+        kept = self._current(name, files, file)
+        if kept is not None:
+            return kept
+        holder = self._reading.of(name)
+        try:
+            with stalls.hold(holder.lock, self.folder.uri):
+                return self._current(name, files, file) or self._read(name, files, file)
+        except (StorageUnavailable, OSError):
+            with self._lock:
+                old = self._kept.get(name)
+            return UNDESCRIBED if old is None else old.described
+
+    def gene_sets(self, name: str) -> list[dict[str, Any]] | None:
+        """Read the gene sets that the description of a dataset names; None when there are none that can be used.
+
+        Raises
+        ------
+        StorageUnavailable
+            The store did not answer.
+        """
+        file = self.of(name).description.gene_sets
+        if file is None:
+            return None
+        problems: list[str] = []
+        sets = read_gene_sets(self.folder, file, problems)
+        self._tell(file, tuple(problems))
+        return sets
+
+    def _tell(self, file: str, problems: tuple[str, ...]) -> None:
+        """Log the faults of a file, once for each change of them."""
+        with self._lock:
+            is_new = bool(problems) and self._told.get(file) != problems
+            self._told.pop(file, None)
+            if problems:
+                self._told[file] = problems
+        if is_new:
+            for problem in problems[:_LOGGED]:
+                log.warning("%s", redacted(problem))
+            if len(problems) > _LOGGED:
+                log.warning("%s: %d more faults; cxg doctor names them", file, len(problems) - _LOGGED)
+
+    def _list(self) -> dict[str, Stamp | None]:
+        if self._is_single and is_s3(self.folder.uri):
+            # What is beside it may belong to others, and be no business of ours to list.
+            file = description_file(self._own)
+            return {} if self.folder.find(file) is None else {file: None}
+        return self.folder.list_files()
+
+    def _current(self, name: str, files: Mapping[str, Stamp | None], file: str) -> Described | None:
+        with self._lock:
+            kept = self._kept.get(name)
+        if kept is None or kept.stamps != self._stamps(files, file, kept.described):
+            return None
+        is_due = files[file] is None and self._clock() - kept.read_s >= self._pace.check_s
+        return None if is_due else kept.described
+
+    def _stamps(
+        self, files: Mapping[str, Stamp | None], file: str, described: Described
+    ) -> tuple[Stamp | None, Stamp | None]:
+        return files.get(file), files.get(described.description.gene_sets or "")
+
+    def _read(self, name: str, files: Mapping[str, Stamp | None], file: str) -> Described:
+        read_s = self._clock()
+        described = read_beside(self.folder, file)
+        with self._lock:
+            stamps = self._stamps(files, file, described)
+            self._kept[name] = _Kept(described, stamps, read_s)
+        self._tell(file, described.problems)
+        return described
+
+
+def _size_of(kept: _Kept) -> int:
+    size = _OBJECT_BYTES + 2 * len(repr(kept.described))
+    return min(size, DESCRIPTIONS_BYTES)
