@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxg.cli.outcome import OK, WARNING, Check
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.descriptions.beside import check_beside, description_file
 from cxg.descriptions.store import Descriptions
 from cxg.errors import StorageUnavailable
@@ -29,7 +29,7 @@ def inspect_description(storage: Storage, uri: str, found: Inspection) -> None:
         found.warn(where, sentence)
 
 
-def check_descriptions(storage: Storage, root: Dataroot | SingleDataset, names: Sequence[str]) -> Check:
+def check_descriptions(storage: Storage, root: Dataroot | SingleRoot, names: Sequence[str]) -> Check:
     """Check the descriptions beside the datasets, and that each has its dataset.
 
     Raises

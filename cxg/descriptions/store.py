@@ -1,7 +1,7 @@
 """The descriptions of a dataroot, read again when they change.
 
 On a file system one listing of the dataroot tells which files changed, and only those are read. A listing of S3
-tells neither times nor checksums: there each description is read again when it is asked for, after `Pace.check_s`.
+tells neither times nor checksums: there each description is read again when it is asked for, after `LookTimes.check_s`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from cxg.datasets.dataroot import SingleDataset
+from cxg.datasets.dataroot import SingleRoot
 from cxg.datasets.opening import Root
 from cxg.descriptions.beside import description_file, read_beside, read_gene_sets
 from cxg.descriptions.model import UNDESCRIBED, Described
@@ -25,7 +25,7 @@ from cxg.redact import redacted
 from cxg.storage.beside import Folder, Stamp
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 from cxg.timeouts.keyed_locks import KeyedLocks
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _LOGGED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LookTimes:
     """How often the store looks, in seconds, and the clock for that.
 
     Attributes
@@ -50,7 +50,7 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
 
 
-USUAL_PACE = Pace()
+USUAL_PACE = LookTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Descriptions:
     ----------
     storage : Storage
     root : Root
-    pace : Pace
+    pace : LookTimes
     """
 
-    def __init__(self, storage: Storage, root: Root, pace: Pace = USUAL_PACE) -> None:
+    def __init__(self, storage: Storage, root: Root, pace: LookTimes = USUAL_PACE) -> None:
         self._root, self._pace, self._clock = root, pace, pace.clock
-        self._is_single = isinstance(root, SingleDataset)
+        self._is_single = isinstance(root, SingleRoot)
         folder, _, own = root.uri.rstrip("/").rpartition("/")
         self._own = own if self._is_single else ""
         self.folder = Folder(storage, (folder or "/") if self._is_single else root.uri)
@@ -89,7 +89,7 @@ class Descriptions:
         return description_file(name or self._own)
 
     def files(self) -> Mapping[str, Stamp | None]:
-        """Return the files beside the datasets, no older than `Pace.look_s`; the same object while nothing changes.
+        """Return the files beside the datasets, no older than `LookTimes.look_s`; the same object while nothing changes.
 
         While the store does not answer, what was found last stays.
         """
@@ -124,7 +124,7 @@ class Descriptions:
             return kept
         holder = self._reading.of(name)
         try:
-            with stalls.hold(holder.lock, self.folder.uri):
+            with timed_calls.hold(holder.lock, self.folder.uri):
                 return self._current(name, files, file) or self._read(name, files, file)
         except (StorageUnavailable, OSError):
             with self._lock:

@@ -17,7 +17,7 @@ from cxg.errors import StorageUnavailable
 from cxg.storage.faults import is_storage_fault
 from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
-from cxg.timeouts.calls import stalls
+from cxg.timeouts.calls import timed_calls
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Folder:
 
     def _call(self, function: Callable[[], T]) -> T:
         try:
-            return stalls.call(self.uri, function)
+            return timed_calls.call(self.uri, function)
         except (OSError, tiledb.TileDBError) as error:
             if is_s3(self.uri) or is_storage_fault(error):
                 raise StorageUnavailable("The storage did not answer while reading a description.") from error

@@ -19,7 +19,7 @@ from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.datasets.opening import USUAL_TIMES, Root, Times
 from cxg.decoded.cache import DecodedCache
-from cxg.descriptions.store import Descriptions, Pace
+from cxg.descriptions.store import Descriptions, LookTimes
 from cxg.errors import ConfigError
 from cxg.memory_bounds import FILTER_BYTES, MB
 from cxg.redact import redacted
@@ -139,7 +139,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, ti
     work = Admission(plan.making_mb * MB, plan.threads - 2)
     cache = AnswerCache(plan.answers_mb * MB, version, caching, work.memory)
     decoded = DecodedCache(catalog, cache_on_disk, work.background_scan)
-    descriptions = Descriptions(storage, root, Pace(times.describe_s, times.describe_s, times.clock))
+    descriptions = Descriptions(storage, root, LookTimes(times.describe_s, times.describe_s, times.clock))
     return Services(config, catalog, cache, work, Readiness(catalog), decoded, descriptions)
 
 

@@ -137,7 +137,10 @@ def respond(stored: Stored) -> Response:
     unchanged = matches(request.headers.get("If-None-Match", ""), stored.etag)
     response = Response(b"" if unchanged else stored.body, 304 if unchanged else 200)
     response.headers.clear()
-    for header, value in lasting(stored.headers, request.environ, stored.version):
+    # Other answers follow the dataset's description too, which may change without its files.
+    is_data = split_path(request.path)[1] in KEPT_ROUTES
+    headers = lasting(stored.headers, request.environ, stored.version) if is_data else stored.headers
+    for header, value in headers:
         if not unchanged or header in NOT_MODIFIED_HEADERS:
             response.headers[header] = value
     return response

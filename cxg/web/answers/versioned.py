@@ -8,7 +8,7 @@ gives the web client the version that it was made for.
 The middleware moves the version from the path into the environment of the request, so that
 plugins, routes and the keys of kept answers see the plain path. The answer is then
 
-- immutable where the version is the current one;
+- immutable where the version is the current one and the route is one of `KEPT_ROUTES`;
 - that of the plain address where only the settings differ, as while servers are updated one by one;
 - 410 where the files differ: a page must not mix data of two versions.
 """

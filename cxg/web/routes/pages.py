@@ -31,17 +31,17 @@ def client_blueprint(client: Client) -> Blueprint:
 
     @routes.get("/")
     def page(dataset: str) -> Response:
+        site = current_services()
         # A missing dataset gets a readable answer, and no client.
         try:
-            with current_services().catalog.lease(dataset) as opened:
-                problem = view_problem(opened, current_services().config.embeddings.names)
+            with site.catalog.lease(dataset) as opened:
+                problem = view_problem(opened, site.config.embeddings.names)
                 if problem is not None:
                     return gallery.error_page(404, "This dataset cannot be shown", problem)
-                current_services().catalog.prefetch(opened)
-                current_services().decoded.request(opened)
-                data = page_data(
-                    opened, current_services().config, client.version, current_services().version_of(opened)
-                )
+                site.catalog.prefetch(opened)
+                site.decoded.request(opened)
+                description = site.descriptions.of(dataset).description
+                data = page_data(opened, site.config, description, client.version, site.version_of(opened))
         except DatasetInvalid as error:
             errors.log_failure(error)
             return gallery.error_page(404, "This dataset cannot be opened", str(error))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxg.config import Config, SingleDataset
+from cxg.descriptions.model import Description
 from cxg.format.dataset import Dataset
 from cxg.web.answers.versioned import versioned_api
 
@@ -14,13 +15,16 @@ BLOCK_ID = "cxg-visit"
 _ROOT = b'<div id="root"></div>'
 
 
-def page_data(opened: Dataset, config: Config, client_version: str | None, version: str) -> dict[str, Any]:
+def page_data(
+    opened: Dataset, config: Config, description: Description, client_version: str | None, version: str
+) -> dict[str, Any]:
     """Collect what the modules need to know before they ask the API.
 
     Parameters
     ----------
     opened : Dataset
     config : Config
+    description : Description
     client_version : str or None
         None for a build of the client that the modules do not know.
     version : str
@@ -31,19 +35,19 @@ def page_data(opened: Dataset, config: Config, client_version: str | None, versi
     dict
         `dataset` (name in the URL), `title`, `version` (of its files), `api` (address of the API of this version,
         relative to the page), `client`, `view` (the default view, with the
-        names of a link's parameters), `about` (relative address of the dataset's page, or None) and `features`
+        names of a link's parameters), `about` (relative address of the page about the dataset, or None) and `features`
         (switches of the configuration).
     """
     single = config.single_dataset if config.single_dataset.datapath else SingleDataset()
     visit = config.visit
     return {
         "dataset": opened.name,
-        "title": single.title or opened.title,
+        "title": single.title or description.title or opened.title,
         "version": opened.fingerprint,
         "api": versioned_api(version),
         "client": client_version,
-        "view": {},
-        "about": None,
+        "view": {name: list(values) for name, values in description.view.items()},
+        "about": "about" if config.multi_dataset.dataroot else None,
         "features": {
             "links": visit.links,
             "take_away": visit.take_away,

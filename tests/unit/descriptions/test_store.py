@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from cxg.config import default
-from cxg.datasets.dataroot import Dataroot, SingleDataset
+from cxg.datasets.dataroot import Dataroot, SingleRoot
 from cxg.descriptions.beside import GENE_SETS_MAX_BYTES, check_beside
 from cxg.descriptions.model import UNDESCRIBED
-from cxg.descriptions.store import Descriptions, Pace
+from cxg.descriptions.store import Descriptions, LookTimes
 from cxg.errors import StorageUnavailable
 from cxg.memory_bounds import DESCRIPTIONS_BYTES
 from cxg.storage.beside import Folder
@@ -30,7 +30,7 @@ def clock() -> SimpleNamespace:
 @pytest.fixture
 def made(tmp_path: Path, clock: SimpleNamespace) -> Descriptions:
     storage = Storage(default())
-    return Descriptions(storage, Dataroot(storage, str(tmp_path)), Pace(clock=lambda: clock.now))
+    return Descriptions(storage, Dataroot(storage, str(tmp_path)), LookTimes(clock=lambda: clock.now))
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_dataset_without_the_ending_and_a_single_one_are_described_too(tmp_pat
     (tmp_path / "old.yaml").write_text("title: Old\n")
     storage = Storage(default())
     assert Descriptions(storage, Dataroot(storage, str(tmp_path))).of("old").description.title == "Old"
-    single = Descriptions(storage, SingleDataset(storage, str(tmp_path / "old.cxg")))
+    single = Descriptions(storage, SingleRoot(storage, str(tmp_path / "old.cxg")))
     assert single.of("").description.title == "Old"
 
 

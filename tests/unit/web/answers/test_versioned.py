@@ -19,11 +19,11 @@ from tests.served import serve
 NAME = "T cells, 50% (β).cxg"
 BELOW = f"/d/{NAME.replace('%', '%25')}/"
 PLAIN = f"{BELOW}api/v0.2/"
-GET_ROUTES = [
+# What follows the description of a dataset too.
+DESCRIBED_ROUTES = ["config", "genesets"]
+DATA_ROUTES = [
     "schema",
-    "config",
     "colors",
-    "genesets",
     "annotations/obs?annotation-name=name_0",
     "layout/obs?layout-name=umap",
     "data/var?var:name_0=gene1",
@@ -65,7 +65,7 @@ def replace(client: FlaskClient) -> None:
     cxgs.build(path, n_obs=12, n_var=8, seed=1)
 
 
-@pytest.mark.parametrize("route", GET_ROUTES)
+@pytest.mark.parametrize("route", DATA_ROUTES)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_current_version_is_the_plain_answer_and_immutable(client: FlaskClient, route: str, method: str) -> None:
     plain = client.open(PLAIN + route, method=method)
@@ -81,6 +81,15 @@ def test_the_current_version_is_the_plain_answer_and_immutable(client: FlaskClie
     assert client.open(PLAIN + route, method=method).headers["Cache-Control"] == REVALIDATE
 
 
+@pytest.mark.parametrize("route", DESCRIBED_ROUTES)
+def test_what_follows_the_description_is_revalidated(client: FlaskClient, route: str) -> None:
+    plain = client.get(PLAIN + route)
+    found = client.get(address(version(client)) + route)
+    assert (found.status_code, found.data) == (200, plain.data)
+    assert dict(found.headers) == dict(plain.headers)
+    assert found.headers["Cache-Control"] == REVALIDATE
+
+
 def test_a_comparison_at_the_current_version_is_not_kept(client: FlaskClient) -> None:
     plain = client.post(f"{PLAIN}diffexp/obs", json=COMPARISON)
     found = client.post(f"{address(version(client))}diffexp/obs", json=COMPARISON)
@@ -88,7 +97,7 @@ def test_a_comparison_at_the_current_version_is_not_kept(client: FlaskClient) ->
     assert found.headers["Cache-Control"] == NO_STORE
 
 
-@pytest.mark.parametrize("route", [*GET_ROUTES, "annotations/obs?annotation-name=no_such"])
+@pytest.mark.parametrize("route", [*DATA_ROUTES, *DESCRIBED_ROUTES, "annotations/obs?annotation-name=no_such"])
 def test_a_version_of_other_files_is_gone(client: FlaskClient, route: str) -> None:
     before = version(client)
     assert client.get(address(before) + "schema").status_code == 200
