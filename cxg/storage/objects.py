@@ -177,6 +177,7 @@ class _Native:
         finally:
             library.tiledb_vfs_close(context, handle)
             library.tiledb_vfs_fh_free(ctypes.byref(handle))
+
     def size(self, uri: str) -> int:
         size = ctypes.c_uint64()
         encoded = uri.encode("utf-8", "surrogateescape")
