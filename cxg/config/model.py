@@ -190,18 +190,18 @@ class MultiDataset:
 class Site:
     """`site`: what the list of datasets says of the site, and its public address."""
 
-    title: str | None = _key(None, Text(), "Title of the start page, in place of Datasets.")
+    title: str | None = _key(None, String(), "Title of the start page, in place of Datasets.")
     intro: str | None = _key(
-        None, Text("a text"), "Text below the title, in Markdown. HTML and images in it are not rendered."
+        None, String("a text"), "Text below the title, in Markdown. HTML and images in it are not rendered."
     )
     logo: str | None = _key(
         None,
-        Text("a file name", checks.check_file_name),
+        String("a file name", checks.check_file_name),
         "Picture beside the title: the name of a file in customize/deploy.",
     )
     url: str | None = _key(
         None,
-        Text("a URL", checks.check_public_url, clean=lambda text: text.rstrip("/") + "/"),
+        String("a URL", checks.check_public_url, clean=lambda text: text.rstrip("/") + "/"),
         "Public address of the start page, such as https://cells.example.org/. Search engines get it, with "
         "/sitemap.xml; nothing else depends on it. Without it, no page names a canonical address.",
     )

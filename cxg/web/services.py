@@ -11,9 +11,8 @@ from flask import Response, current_app, request
 from cxg.config import Config
 from cxg.datasets.catalog import Catalog
 from cxg.decoded.cache import DecodedCache
-from cxg.errors import DatasetInvalid, DatasetReplaced, NotAcceptable, StorageUnavailable
 from cxg.descriptions.store import Descriptions
-from cxg.errors import DatasetInvalid, NotAcceptable, StorageUnavailable
+from cxg.errors import DatasetInvalid, DatasetReplaced, NotAcceptable, StorageUnavailable
 from cxg.format.dataset import Dataset
 from cxg.web.answers.cache import NOT_MODIFIED_HEADERS, AnswerCache, Planned, Stored, accepts, matches, negotiate
 from cxg.web.answers.kept import KEPT_ROUTES, answer_key, split_path

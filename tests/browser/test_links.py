@@ -22,7 +22,7 @@ EVERYTHING = f"{TWO_LABELS}&labels=1&layout=pca&gene=CST3&gene=LYZ&scatter=CST3,
 # A view of nothing; the embedding is always named here.
 PLAIN = {
     **dict.fromkeys(("genes", "select", "genesets", "scatter"), []),
-    **{"color": None, "labels": False, "layout": "umap", "zoom": None},
+    "color": None, "labels": False, "layout": "umap", "zoom": None,
 }
 LINK = """async () => {
   const links = await import(document.querySelector("script[type=module]").src.replace(/main\\.js$/, "links.js"));

@@ -44,7 +44,7 @@ class SetReader:
         # As with X, sums of another function of the values are of no use.
         self._labels = labels if labels is not None and labels.log1p == log1p else None
         self._columns = (
-            [] if self._labels is None else [LabelledCells(one.codes, one.counts) for one in self._labels.columns]
+            [] if self._labels is None else [LabelledCells(each.codes, each.counts) for each in self._labels.columns]
         )
 
     def moments(self, cells: IndexArray) -> Moments:

@@ -51,4 +51,6 @@ useVersion();
 if (page.client) {
   startParts();
   linkAbout();
-} else tellUnknownClient();
+} else {
+  tellUnknownClient();
+}
