@@ -96,7 +96,7 @@ def test_threads_that_want_the_same_wait_for_one_fetch(source: Source, folder: P
     copies = Watched(source.fetch, CacheFolder(folder, ROOM)).for_dataset(str(source.root), listing.identity(""))
     source.wait.clear()
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(copies.have, entries) for _ in range(8)]
+        asked = [pool.submit(copies.fetch, entries) for _ in range(8)]
         for _ in range(8 * len(entries)):
             assert joined.acquire(timeout=30)
         source.wait.set()
