@@ -80,7 +80,7 @@ THIS_MACHINE = Machine()
 
 def mount_data(data: Data, runtime: Runtime, s3: S3Access, machine: Machine) -> str:
     """Mount what the dataroot asks for and return the path to serve; its own URI when it asks for nothing."""
-    wanted = mounts.wanted_mount(data.uri, data.setting, runtime.s3_mount)
+    wanted = mounts.requested_mount(data.uri, data.setting, runtime.s3_mount)
     if wanted is None:
         return data.uri
     what = f"{data.setting} {data.uri}"

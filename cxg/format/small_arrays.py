@@ -130,7 +130,7 @@ class SmallArrays:
             if part in self._near:
                 yield partial(self._near[part].prepare, names)
         if self._copies is not None and X_TOTALS in self._files:
-            yield partial(self._copies.have, self._files[X_TOTALS].files)
+            yield partial(self._copies.fetch, self._files[X_TOTALS].files)
 
     def close(self) -> None:
         """Close every array."""

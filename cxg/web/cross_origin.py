@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+from cxg.web.answers.versioned import WSGIApp
 
 _VARY = ("Vary", "Origin")
 _EXPOSED = ("Access-Control-Expose-Headers", "ETag")
