@@ -21,8 +21,14 @@ TWO_LABELS = "color=bulk_labels&select=bulk_labels:CD14%2B+Monocyte,CD19%2B+B"
 EVERYTHING = f"{TWO_LABELS}&labels=1&layout=pca&gene=CST3&gene=LYZ&scatter=CST3,LYZ&zoom=0.1,-0.2,1.5"
 # A view of nothing; the embedding is always named here.
 PLAIN = {
-    **dict.fromkeys(("genes", "select", "genesets", "scatter"), []),
-    **{"color": None, "labels": False, "layout": "umap", "zoom": None},
+    "genes": [],
+    "select": [],
+    "genesets": [],
+    "scatter": [],
+    "color": None,
+    "labels": False,
+    "layout": "umap",
+    "zoom": None,
 }
 LINK = """async () => {
   const links = await import(document.querySelector("script[type=module]").src.replace(/main\\.js$/, "links.js"));
