@@ -144,7 +144,9 @@ def test_switched_off_the_client_speaks_for_itself(page, root, tmp_path):
         explorer.open(url + DATASET)
         fail(page, "**/diffexp/obs", 429, BUSY)
         compare(explorer)
-        expect(page.locator(".bp3-toast", has_text="Unexpected differential expression HTTP response 429")).to_be_visible()
+        expect(
+            page.locator(".bp3-toast", has_text="Unexpected differential expression HTTP response 429")
+        ).to_be_visible()
         assert page.locator(".cxg-note").count() == 0
     forgive(page)
 

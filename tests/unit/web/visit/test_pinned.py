@@ -15,7 +15,7 @@ BUILT = Path(__file__).resolve().parents[4] / "build" / "client"
 
 
 def test_the_version_is_that_of_the_build() -> None:
-    assert pinned.VERSION == CELLXGENE.version
+    assert CELLXGENE.version == pinned.VERSION
 
 
 def test_the_script_is_that_of_the_published_client() -> None:
