@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import urllib.parse
@@ -21,8 +22,15 @@ TWO_LABELS = "color=bulk_labels&select=bulk_labels:CD14%2B+Monocyte,CD19%2B+B"
 EVERYTHING = f"{TWO_LABELS}&labels=1&layout=pca&gene=CST3&gene=LYZ&scatter=CST3,LYZ&zoom=0.1,-0.2,1.5"
 # A view of nothing; the embedding is always named here.
 PLAIN = {
-    **dict.fromkeys(("genes", "select", "genesets", "scatter"), []),
-    "color": None, "labels": False, "layout": "umap", "zoom": None,
+    "genes": [],
+    "select": [],
+    "genesets": [],
+    "scatter": [],
+    "markers": None,
+    "color": None,
+    "labels": False,
+    "layout": "umap",
+    "zoom": None,
 }
 LINK = """async () => {
   const links = await import(document.querySelector("script[type=module]").src.replace(/main\\.js$/, "links.js"));
@@ -316,23 +324,21 @@ def test_a_link_works_below_a_prefix(explorer, site, tmp_path, prefix):
 
 
 def test_a_link_works_through_a_login(explorer, site):
-    """A login sends the visitor away and back to the address that was asked for, as load balancers do."""
+    """A login shows a page of its own first, then leads back to the address that the server was asked for."""
     page = explorer.page
+    asked = []
 
-    def ask_to_log_in(route):
-        target = urllib.parse.quote(route.request.url, safe="")
+    def show_login(route):
+        asked.append(route.request.url)
         page.unroute("**/d/pbmc68k_reduced.cxg/?*")
-        route.fulfill(status=302, headers={"Location": f"{site}login?next={target}"})
+        route.fulfill(content_type="text/html", body=f'<a href="{html.escape(route.request.url)}">Log in</a>')
 
-    def log_in(route):
-        target = urllib.parse.parse_qs(urllib.parse.urlsplit(route.request.url).query)["next"][0]
-        route.fulfill(status=302, headers={"Location": target})
-
-    page.route("**/login?*", log_in)
-    page.route("**/d/pbmc68k_reduced.cxg/?*", ask_to_log_in)
-    explorer.open(f"{site}{SAMPLE}?{TWO_LABELS}")
+    page.route("**/d/pbmc68k_reduced.cxg/?*", show_login)
+    page.goto(f"{site}{SAMPLE}?{TWO_LABELS}#part")
+    page.get_by_role("link", name="Log in").click()
+    explorer.wait_drawn()
     explorer.wait_for_cells(lambda some, _: some == 224)
-    assert page.url == f"{site}{SAMPLE}?{TWO_LABELS}"
+    assert asked == [page.url] == [f"{site}{SAMPLE}?{TWO_LABELS}"]
 
 
 def test_over_plain_http_the_older_way_copies(explorer, site):
@@ -375,7 +381,7 @@ def test_another_client_says_that_links_are_off(page, odd, tmp_path, screenshots
         assert [kind for kind, text in told if "web client of its own" in text] == ["info"]
         assert notes(page).count() == 0
         explorer.open(f"{url}{SAMPLE}?gene=CST3")
-        expect(page.get_by_role("status")).to_contain_text("links that carry a view")
+        expect(page.get_by_role("alert")).to_contain_text("links that carry a view")
         page.screenshot(path=screenshots / "link-other-client.png")
         assert page.get_by_role("button", name="Copy link").count() == 0
         assert explorer.at("histogram-CST3").count() == 0

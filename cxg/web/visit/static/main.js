@@ -44,7 +44,7 @@ function tellUnknownClient() {
   const sentence =
     "This site uses a web client of its own, so links that carry a view, messages and downloads are switched off.";
   console.info(`cellxgene-eb: ${sentence}`);
-  if (hasView(parameters)) note.show(`${sentence} The page shows its usual first view.`);
+  if (hasView(parameters)) note.show(`${sentence} The page shows its usual first view.`, { kind: "error" });
 }
 
 useVersion();

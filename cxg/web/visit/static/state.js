@@ -109,7 +109,7 @@ function parseSelection(text) {
 }
 
 function writeSelection({ name, labels, isComplement, range }) {
-  const ends = range?.map((end) => (Number.isFinite(end) ? short(end, 9) : ""));
+  const ends = range?.map((end) => (Number.isFinite(end) ? String(end) : ""));
   return `${escape(name)}:${ends ? ends.join("..") : (isComplement ? "!" : "") + joinNames(labels)}`;
 }
 
@@ -140,8 +140,8 @@ function unescape(text) {
   return text.replace(/\\([^])/g, "$1");
 }
 
-function short(number, digits = DIGITS) {
-  return String(Number(number.toPrecision(digits)));
+function short(number) {
+  return String(Number(number.toPrecision(DIGITS)));
 }
 
 function unique(names) {
