@@ -89,7 +89,7 @@ class Descriptions:
         return description_file(name or self._own)
 
     def files(self) -> Mapping[str, Stamp | None]:
-        """Return the files beside the datasets, no older than `LookTimes.look_s`; the same object while nothing changes.
+        """Return the files beside the datasets, no older than `LookTimes.look_s`; the same object while none changes.
 
         While the store does not answer, what was found last stays.
         """
