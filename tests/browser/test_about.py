@@ -78,7 +78,7 @@ def test_the_page_of_a_dataset(page, described, screenshots):
     explorer = Explorer(page)
     explorer.wait_drawn()
     expect(page.get_by_text("Blood cells of one donor").first).to_be_visible()
-    expect(page.get_by_text("B cells", exact=True).first).to_be_visible()
+    expect(explorer.at("B cells:geneset-name")).to_be_visible()
     page.screenshot(path=screenshots / "about-explorer.png")
 
 
