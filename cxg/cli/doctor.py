@@ -215,7 +215,7 @@ def check_client(config: Config, runtime: Runtime) -> Iterator[Check]:
     except (CxgError, OSError) as error:
         yield Check("web client", FAILED, one_line(error))
         return
-    text = f"{len(client.files)} files in {folder}"
+    text = f"{sum(path.is_relative_to(folder) for path in client.files.values())} files in {folder}"
     if changed:
         text = f"{len(changed)} files in {folder} are not as they were built: run 'make build-client' again"
     yield Check("web client", FAILED if changed else OK, text, changed[:10])

@@ -33,6 +33,7 @@ from cxg.config.model import (
     Server,
     SingleDataset,
     Site,
+    Visit,
 )
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
@@ -54,6 +55,7 @@ __all__ = [
     "Server",
     "SingleDataset",
     "Site",
+    "Visit",
     "default",
     "default_yaml",
     "load",

@@ -55,6 +55,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LUSTRE = re.compile(r"lustre://[A-Za-z0-9._-]+@(tcp|o2ib)[0-9]*:/[A-Za-z0-9_-]{1,8}(/.*)?")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 def check_network(text: str) -> str | None:
@@ -72,6 +73,16 @@ def check_host(text: str) -> str | None:
         return "give the name or address alone, without http:// and without a port (that is server.port)"
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
         return "this is not a host name or address; 127.0.0.1 is this machine alone, 0.0.0.0 every network"
+    return None
+
+
+def check_origin(text: str) -> str | None:
+    """Check an origin as browsers write it: scheme, host, and the port if it is not the usual one."""
+    if not _ORIGIN.fullmatch(text):
+        return "give scheme and host in small letters, as in https://portal.example, without a path and a final slash"
+    usual = {"http": ":80", "https": ":443"}[text.partition(":")[0]]
+    if text.endswith(usual):
+        return f"leave out {usual}, as browsers do"
     return None
 
 

@@ -94,6 +94,12 @@ class Server:
     server_timing_headers: bool = _key(
         False, Switch(), "Send a Server-Timing header, which a browser's network panel shows."
     )
+    embed_origins: tuple[str, ...] = _key(
+        (),
+        Names("origins such as https://portal.example", checks.check_origin),
+        "Other sites whose pages may show this one in a frame (`?embed=1` shows a plot alone) and read its data with "
+        "scripts. Empty: none.",
+    )
     csp_directives: Mapping[str, tuple[str, ...]] = _key(
         {},
         Directives(),
@@ -112,6 +118,23 @@ class Presentation:
         "Most labels shown for one categorical column; the rarest beyond it are put together as one.",
     )
     custom_colors: bool = _key(True, Switch(), "Use the category colors stored in a dataset.")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """`visit`: what this server adds to the web client's page."""
+
+    links: bool = _key(
+        True,
+        Switch(),
+        "Let the address of a dataset's page carry what the visitor sees, and offer a button that copies it.",
+    )
+    take_away: bool = _key(
+        True, Switch(), "Offer buttons that save the picture, the selected cells and the table of a comparison."
+    )
+    messages: bool = _key(
+        True, Switch(), "Show the server's own sentence when a request fails, in place of the web client's message."
+    )
 
 
 @dataclass(frozen=True)
@@ -295,3 +318,4 @@ class Config:
     data_locator: DataLocator = field(default_factory=DataLocator, metadata={"doc": "How storage is reached."})
     adaptor: Adaptor = field(default_factory=Adaptor, metadata={"doc": "How datasets are read."})
     limits: Limits = field(default_factory=Limits, metadata={"doc": "What one request may ask for."})
+    visit: Visit = field(default_factory=Visit, metadata={"doc": "What this server adds to the web client's page."})

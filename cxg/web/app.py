@@ -31,6 +31,7 @@ from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
 from cxg.web.client import default_folder, load_client
+from cxg.web.cross_origin import CrossOrigin
 from cxg.web.headers import NO_STORE, REVALIDATE, plain_policy, security_headers
 from cxg.web.limits.admission import Admission
 from cxg.web.limits.client_address import ClientAddress
@@ -106,6 +107,8 @@ def create_app(
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
         app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+    if config.server.embed_origins:
+        app.wsgi_app = CrossOrigin(app.wsgi_app, config.server.embed_origins)  # type: ignore[method-assign]
     return app
 
 

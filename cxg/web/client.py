@@ -14,19 +14,34 @@ from cxg.config import Config
 from cxg.config.runtime import Runtime
 from cxg.errors import ConfigError
 from cxg.web.headers import client_policy
+from cxg.web.visit.modules import load_modules, with_modules
+from cxg.web.visit.pinned import client_version
 
-# File names of the client's build carry a hash of their content.
-_HASHED = re.compile(r"-[0-9a-f]{16,}\.")
+# File names of the client's build, and the folder of our own modules, carry a hash of their content.
+_HASHED = re.compile(r"-[0-9a-f]{16,}[./]")
 _TYPES = {".js": "text/javascript", ".map": "application/json", ".ttf": "font/ttf", ".woff": "font/woff"}
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client folder, checked: its page with scripts filled in, the page's policy, its files by URL path."""
+    """A client folder, checked.
+
+    Attributes
+    ----------
+    page : bytes
+        The page with all scripts filled in, the same for every dataset.
+    policy : str
+        Content security policy of the page.
+    files : mapping of str to Path
+        The client's files and our modules, by path below `static/`.
+    version : str or None
+        None for a build that our modules do not know.
+    """
 
     page: bytes
     policy: str
     files: Mapping[str, Path]
+    version: str | None
 
 
 def default_folder(runtime: Runtime) -> Path:
@@ -53,9 +68,10 @@ def load_client(folder: Path, config: Config, scripts: Path | None) -> Client:
             f"The web client is not in {folder} (no index.html and static/): run 'make build-client', "
             "or name its folder in CXG_CLIENT_DIR."
         )
-    page = render_page(index.read_text(encoding="utf-8"), config, scripts)
+    page = with_modules(render_page(index.read_text(encoding="utf-8"), config, scripts))
     files = {path.relative_to(static).as_posix(): path for path in sorted(static.rglob("*")) if path.is_file()}
-    return Client(page.encode(), client_policy(config, page), files)
+    files.update(load_modules().files)
+    return Client(page.encode(), client_policy(config, page), files, client_version(static))
 
 
 def render_page(template: str, config: Config, scripts: Path | None) -> str:
@@ -85,5 +101,5 @@ def content_type(path: Path) -> str:
 
 
 def is_hashed(path: Path) -> bool:
-    """Whether the name carries a hash, so that the file never changes under it."""
-    return _HASHED.search(path.name) is not None
+    """Whether the path below `static/` carries a hash, so that the file never changes under it."""
+    return _HASHED.search(path.as_posix()) is not None

@@ -14,6 +14,8 @@ from cxg.config import Config
 REVALIDATE = "public, no-cache"
 NO_STORE = "no-store"
 IMMUTABLE = "public, max-age=31536000, immutable"
+# Tells a page that its dataset was replaced since: the fingerprint of the files that the answer was made from.
+DATASET_VERSION = "Dataset-Version"
 
 _POLICY: Mapping[str, tuple[str, ...]] = {
     "default-src": ("'self'",),
@@ -40,7 +42,7 @@ def security_headers(config: Config) -> tuple[tuple[str, str], ...]:
         ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ]
-    if "frame-ancestors" not in config.server.csp_directives:
+    if "frame-ancestors" not in config.server.csp_directives and not config.server.embed_origins:
         headers.append(("X-Frame-Options", "DENY"))
     if config.server.force_https:
         headers.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
@@ -89,7 +91,8 @@ class _Scripts(HTMLParser):
 
 def _render(policy: Mapping[str, tuple[str, ...]], config: Config, extra: Mapping[str, Iterable[str]]) -> str:
     directives = {name: list(sources) for name, sources in policy.items()}
-    for additions in (extra, config.server.csp_directives):
+    embedding = {"frame-ancestors": config.server.embed_origins}
+    for additions in (extra, embedding, config.server.csp_directives):
         for name, sources in additions.items():
             known = directives.setdefault(name, [])
             known += [source for source in sources if source not in known]

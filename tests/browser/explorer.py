@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -135,3 +136,28 @@ def share_of(dots: np.ndarray, color: str, tolerance: int = 12) -> float:
     """Share of the pixels that have about this ``#rrggbb`` colour."""
     wanted = np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)])
     return float((np.abs(dots - wanted) <= tolerance).all(axis=1).mean())
+
+
+# The view as our own modules read it; the browser has them already.
+_READ_VIEW = """async () => {
+  const folder = document.querySelector("script[type=module]").src.replace(/main\\.js$/, "");
+  const [{ findStore }, { readView }] = await Promise.all([import(`${folder}store.js`), import(`${folder}view.js`)]);
+  return readView(findStore(), null);
+}"""
+
+
+def view_of(page: Page) -> dict[str, Any]:
+    """Genes, colour, labels, embedding, selections, gene sets, scatterplot and zoom that the client shows now."""
+    view: dict[str, Any] = page.evaluate(_READ_VIEW)
+    return view
+
+
+def wait_for_view(page: Page, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Read the view again and again until it is as it should be."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while time.monotonic() < deadline:
+        view = view_of(page)
+        if met(view):
+            return view
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the view never came to be as expected: {view}")

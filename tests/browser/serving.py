@@ -58,10 +58,11 @@ def require_built() -> None:
 
 
 @contextlib.contextmanager
-def launched(data: Path, log: Path) -> Iterator[str]:
-    """Serve `data` with `cxg launch` until the block ends; gives the URL."""
+def launched(data: Path, log: Path, client: Path = CLIENT, *options: str) -> Iterator[str]:
+    """Serve `data` with `cxg launch` until the block ends; gives the URL. More options of the command may follow."""
     port = free_port()
-    command = [sys.executable, "-m", "cxg.cli.main", "launch", str(data), "--port", str(port), "--client", str(CLIENT)]
+    command = [sys.executable, "-m", "cxg.cli.main", "launch", str(data), "--port", str(port)]
+    command += ["--client", str(client), *options]
     env = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
     env |= {"PYTHONPATH": str(PROJECT), "AWS_EC2_METADATA_DISABLED": "true", "CXG_WORKERS": "1"}
     with running(command, env, log):

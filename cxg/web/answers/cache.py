@@ -27,6 +27,7 @@ from cxg.memory_bounds import ANSWER_OVERHEAD_BYTES
 from cxg.timeouts.calls import stalls
 from cxg.timeouts.keyed_locks import KeyedLocks
 from cxg.web.answers.kept import Key
+from cxg.web.headers import DATASET_VERSION
 
 GZIP, IDENTITY = "gzip", "identity"
 NOT_MODIFIED_HEADERS = frozenset({"ETag", "Cache-Control", "Vary"})
@@ -155,14 +156,14 @@ class AnswerCache:
             if stored is None:
                 planned = (key[3] == IDENTITY and self._unpacked(key)) or plan()
                 with self._room(planned.size_bytes):
-                    stored = self._encode(key, files or key[0], planned.make(), cache_control or self._cache_control)
+                    stored = self._encode(key, files, planned.make(), cache_control or self._cache_control)
                 self._keep(key, stored)
         return stored
 
-    def _encode(self, key: Key, files: str, answer: Answer, cache_control: str) -> Stored:
-        _, path, query, encoding = key
+    def _encode(self, key: Key, files: str | None, answer: Answer, cache_control: str) -> Stored:
+        identity, path, query, encoding = key
         digest = blake2b(
-            f"{self._version}\0{files}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
+            f"{self._version}\0{files or identity}\0{path}\0{query}".encode("utf-8", "surrogateescape"), digest_size=12
         )
         packed = _gzip(answer) if encoding != IDENTITY else None
         body = _joined(answer) if packed is None else packed
@@ -179,6 +180,8 @@ class AnswerCache:
         ]
         if is_packed:
             headers.append(("Content-Encoding", GZIP))
+        if files is not None:
+            headers.append((DATASET_VERSION, files))
         # A query may be longer than the answer to it.
         cost_bytes = len(body) + len(path) + len(query) + ANSWER_OVERHEAD_BYTES
         return Stored(body, tuple(headers), etag, cost_bytes)

@@ -18,7 +18,7 @@ from cxg.format.text import Text
 from cxg.memory_bounds import GENE_GROUP_VALUES, PARSE_TIMES, SUMMARY_BYTES
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import BINARY, JSON
-from cxg.web.headers import NO_STORE
+from cxg.web.headers import DATASET_VERSION, NO_STORE
 from cxg.web.limits.bodies import discard_body, read_filter_body
 from cxg.web.limits.client_address import client_share
 from cxg.web.limits.sizes import (
@@ -156,7 +156,7 @@ def compare_cells(dataset: str) -> Response:
         raise
     requested: list[DiffexpRequest] = []
 
-    def read(opened: Dataset) -> bytes:
+    def read(opened: Dataset) -> tuple[bytes, str]:
         # The dataset determines how long the body may be. It can be read only once, so a second call uses the result.
         if not requested:
             requested.append(read_request(opened, site.work, site.config.diffexp.top_n))
@@ -166,11 +166,12 @@ def compare_cells(dataset: str) -> Response:
         site.decoded.want(opened)
         with site.work.long_read(*share) as turn:
             expression = site.decoded.expression(opened)
-            return compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
+            found = compare(opened, expression, *sets, wanted.top_n, site.config.diffexp.lfc_cutoff, turn.pause)
+        return found, opened.fingerprint
 
-    answer = site.with_dataset(dataset, read)
+    answer, version = site.with_dataset(dataset, read)
     # The client compares the content type as a whole: no charset may follow.
-    return Response(answer, content_type=JSON, headers={"Cache-Control": NO_STORE})
+    return Response(answer, content_type=JSON, headers={"Cache-Control": NO_STORE, DATASET_VERSION: version})
 
 
 def _layout(opened: Dataset, names: Sequence[str]) -> Answer:

@@ -16,6 +16,7 @@ from cxg.web.headers import IMMUTABLE, REVALIDATE
 from cxg.web.services import current_services, respond
 from cxg.web.start_page import routes as gallery
 from cxg.web.start_page.summaries import view_problem
+from cxg.web.visit.page_data import page_data, with_data
 
 _NOTICE = (
     "position:fixed;bottom:8px;left:50%;transform:translateX(-50%);z-index:30;max-width:40em;padding:8px 12px;"
@@ -30,7 +31,7 @@ def client_blueprint(client: Client) -> Blueprint:
 
     @routes.get("/")
     def page(dataset: str) -> Response:
-        # The page needs nothing from the dataset, but a missing dataset gets a readable answer.
+        # A missing dataset gets a readable answer, and no client.
         try:
             with current_services().catalog.lease(dataset) as opened:
                 problem = view_problem(opened, current_services().config.embeddings.names)
@@ -38,10 +39,13 @@ def client_blueprint(client: Client) -> Blueprint:
                     return gallery.error_page(404, "This dataset cannot be shown", problem)
                 current_services().catalog.prefetch(opened)
                 current_services().decoded.want(opened)
+                described = current_services().descriptions.of(dataset)
+                data = page_data(opened, current_services().config, client.version, described.description)
         except DatasetInvalid as error:
             errors.log_failure(error)
             return gallery.error_page(404, "This dataset cannot be opened", str(error))
-        response = Response(_with_notice(client.page, opened.x_problem), content_type="text/html; charset=utf-8")
+        content = with_data(_with_notice(client.page, opened.x_problem), data)
+        response = Response(content, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = client.policy
         response.headers["Cache-Control"] = "no-cache"
         response.add_etag()
@@ -116,6 +120,6 @@ def send_client_file(client: Client, file: str) -> Response:
     stored = current_services().cache.find_or_make(
         ("static", file, "", encoding),
         lambda: Answer(path.read_bytes(), content_type(path)),
-        IMMUTABLE if is_hashed(path) else REVALIDATE,
+        IMMUTABLE if is_hashed(Path(file)) else REVALIDATE,
     )
     return respond(stored)
