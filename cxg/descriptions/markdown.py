@@ -51,6 +51,26 @@ def to_text(text: str, most: int) -> str:
     """Return the beginning of a Markdown text in plain words, on one line."""
     words: list[str] = []
     _collect(_parser().parse(text[: 4 * most].translate(_TURNS)), words)
+    return _shortened(words, most)
+
+
+def to_excerpt(text: str, most: int) -> str:
+    """Return the beginning of a Markdown text in plain words, without its headings and tables."""
+    words: list[str] = []
+    inside = 0
+    kept = []
+    for token in _parser().parse(text[: 4 * most].translate(_TURNS)):
+        if token.type in ("heading_open", "table_open"):
+            inside += 1
+        elif token.type in ("heading_close", "table_close"):
+            inside -= 1
+        elif not inside:
+            kept.append(token)
+    _collect(kept, words)
+    return _shortened(words, most) or to_text(text, most)
+
+
+def _shortened(words: Sequence[str], most: int) -> str:
     line = " ".join("".join(words).split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 

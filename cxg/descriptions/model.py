@@ -94,4 +94,5 @@ class Described:
     version: str = ""
 
 
-UNDESCRIBED = Described(Description())
+NOTHING_SAID = Description()
+UNDESCRIBED = Described(NOTHING_SAID)

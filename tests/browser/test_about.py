@@ -38,6 +38,9 @@ assay: 10x 3' v1
 tags: [teaching]
 download: none, the donor did not agree
 gene_sets: markers.csv
+view:
+  gene: CD79A
+  color: louvain
 collection: First steps
 order: 1
 """
@@ -78,7 +81,12 @@ def test_the_page_of_a_dataset(page, described, screenshots):
     explorer = Explorer(page)
     explorer.wait_drawn()
     expect(page.get_by_text("Blood cells of one donor").first).to_be_visible()
-    expect(page.get_by_text("B cells", exact=True).first).to_be_visible()
+    expect(explorer.at("B cells:geneset-name")).to_be_visible()
+    expect(explorer.at("histogram-CD79A")).to_be_visible()
+    page.get_by_role("link", name="About", exact=True).click()
+    expect(page).to_have_url(f"{described}d/blood.cxg/about")
+    page.go_back()
+    explorer.wait_drawn()
     page.screenshot(path=screenshots / "about-explorer.png")
 
 
@@ -152,6 +160,22 @@ def test_a_collection_has_its_own_list(page, described, screenshots):
     page.go_back()
     page.get_by_role("link", name="Datasets", exact=True).click()
     expect(page).to_have_url(described)
+
+
+@pytest.mark.parametrize("page", [{"color_scheme": "light"}, DARK_PHONE], indirect=True, ids=["light", "dark phone"])
+def test_axe_finds_nothing(page, described):
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        serving.unavailable("axe-playwright-python of requirements-integration.txt is not installed.")
+    for path in ("", "?tissue=blood", "c/First%20steps/", "d/blood.cxg/about", "d/none.cxg/about"):
+        page.goto(described + path)
+        for one in page.locator("summary").all():
+            if one.evaluate("one => !one.parentElement.open"):
+                one.click()
+        found = Axe().run(page).response["violations"]
+        assert [f"{path} {rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]] == []
+    page.faults.lines[:] = [line for line in page.faults.lines if "none.cxg" not in line]
 
 
 def test_every_control_has_a_name_and_every_heading_its_place(page, described):

@@ -216,7 +216,7 @@ def test_what_a_description_costs(
     monkeypatch.setattr(opening.Entry, "is_fresh", lambda entry: True)
     visit = Visit(proxy, "described", tmp_path, {})
     proxy.take()
-    visit.ask("", "api/v0.2/schema")
+    visit.ask("api/v0.2/schema")
     visit.note("dataset")
     for operation in ("described", "described again"):
         config = visit.app.test_client().get("/d/d.cxg/api/v0.2/config").json["config"]

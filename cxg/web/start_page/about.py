@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cxg.config import Site
-from cxg.descriptions.markdown import to_html, to_text
+from cxg.descriptions.markdown import to_excerpt, to_html, to_text
 from cxg.descriptions.model import Description
 from cxg.descriptions.portal import from_dataset
 from cxg.format.columns import Column
@@ -102,7 +102,7 @@ def about(
     listed = summarize(dataset, offered, description)
     address = f"{site.url}{base_url}/{quote(dataset.name, safe='')}/" if site.url else None
     plain = to_text(whole.text, _PLAIN_MAX)
-    short = shorten(plain, _SUMMARY_MAX) or _sizes(listed)
+    short = shorten(to_excerpt(whole.text, _SUMMARY_MAX), _SUMMARY_MAX) or _sizes(listed)
     columns = [_column(column) for column in dataset.obs.columns if column.name != dataset.obs.index]
     return About(
         title=listed.title,

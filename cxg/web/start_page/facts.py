@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxg.descriptions.markdown import to_text
+from cxg.descriptions.markdown import to_excerpt, to_text
 from cxg.descriptions.model import FACETS, Description
 from cxg.web.start_page.texts import shorten
 
@@ -65,7 +65,7 @@ def facts_of(description: Description) -> Facts:
         order=description.order,
         is_listed=description.is_listed,
         facets=tuple((name, values) for name, values in facets if values),
-        excerpt=shorten(text, _EXCERPT_MAX),
+        excerpt=shorten(to_excerpt(description.text, _EXCERPT_MAX), _EXCERPT_MAX),
         words=_words(text),
     )
 

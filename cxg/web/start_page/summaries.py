@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cxg.compute.thumbnail import choose_column
-from cxg.descriptions.model import Description
+from cxg.descriptions.model import NOTHING_SAID, Description
 from cxg.descriptions.portal import from_dataset
 from cxg.format.dataset import Dataset
 from cxg.web.start_page.facts import NO_FACTS, Facts, facts_of
@@ -52,9 +52,6 @@ class DatasetSummary:
     embedding: str | None = None
     color_by: str | None = None
     facts: Facts = NO_FACTS
-
-
-NOTHING_SAID = Description()
 
 
 def view_problem(dataset: Dataset, offered: Sequence[str] = ()) -> str | None:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cxg.descriptions.markdown import to_html, to_text
+from cxg.descriptions.markdown import to_excerpt, to_html, to_text
 
 PLAIN = {
     *(
@@ -98,3 +98,9 @@ def test_plain_text_has_neither_signs_nor_lines() -> None:
     assert to_text("# One\n\nA **bold**\n[link](https://example.org).\n\n- x\n- y", 100) == "One A bold link. x y"
     assert to_text("word " * 100, 20) == "word word word word…"
     assert to_text("", 10) == ""
+
+
+def test_an_excerpt_has_neither_headings_nor_tables() -> None:
+    assert to_excerpt("# One\n\nCells *of* donors.\n\n| a |\n|---|\n| b |\n\n- more\n", 100) == "Cells of donors. more"
+    assert to_excerpt("# One\n", 100) == "One"
+    assert to_excerpt("word " * 100, 20) == "word word word word…"

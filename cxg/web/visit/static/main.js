@@ -3,14 +3,14 @@
 // The page loads this module before the client's deferred script, so a part may wrap what the client uses
 // (`fetch`, `getContext`) in its `start`, which runs first.
 
-import { addLink } from "./bar.js";
+import * as about from "./about.js";
 import * as embed from "./embed.js";
 import * as links from "./links.js";
 import * as markers from "./markers.js";
 import * as messages from "./messages.js";
 import * as note from "./note.js";
 import { hasView } from "./state.js";
-import { isEmbedded, page, parameters, useVersion } from "./page.js";
+import { page, parameters, useVersion } from "./page.js";
 import * as takeAway from "./take_away.js";
 
 // [switch of the configuration, or null for a part that is always there; module with a function `start`].
@@ -20,6 +20,7 @@ const PARTS = [
   ["links", links],
   ["take_away", takeAway],
   ["markers", markers],
+  [null, about],
 ];
 
 function startParts() {
@@ -34,12 +35,6 @@ function startParts() {
   }
 }
 
-/** Link the page about the dataset, where there is one. */
-function linkAbout() {
-  if (!page.about || isEmbedded) return;
-  addLink({ id: "about", label: "About", title: "What this dataset is, and how to cite it", href: page.about });
-}
-
 function tellUnknownClient() {
   const sentence =
     "This site uses a web client of its own, so links that carry a view, messages and downloads are switched off.";
@@ -48,9 +43,5 @@ function tellUnknownClient() {
 }
 
 useVersion();
-if (page.client) {
-  startParts();
-  linkAbout();
-} else {
-  tellUnknownClient();
-}
+if (page.client) startParts();
+else tellUnknownClient();

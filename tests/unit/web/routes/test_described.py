@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,6 +73,20 @@ def test_title_and_gene_sets_follow_the_description_and_no_data_does(
     (root / "a.yaml").unlink()
     clock.now += 20
     assert {route: ask(client, route) for route in before} == before
+
+
+def test_the_page_of_the_client_knows_title_view_and_the_page_about_it(
+    client: FlaskClient, root: Path, clock: SimpleNamespace
+) -> None:
+    (root / "a.yaml").write_text("title: Said\nview:\n  gene: [gene1, gene2]\n  color: label\n")
+    first = client.get("/d/a.cxg/")
+    block = first.text.partition('id="cxg-visit">')[2].partition("</script>")[0]
+    data = json.loads(block)
+    assert (data["title"], data["about"]) == ("Said", "about")
+    assert data["view"] == {"gene": ["gene1", "gene2"], "color": ["label"]}
+    (root / "a.yaml").write_text("title: Other\n")
+    clock.now += 20
+    assert client.get("/d/a.cxg/", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
 def test_a_faulty_description_costs_nothing_else(client: FlaskClient, root: Path) -> None:
