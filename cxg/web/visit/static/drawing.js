@@ -28,8 +28,8 @@ export function layOut({ width, height, title, subtitle, axes, labels, legend })
   const over = [
     text(LEFT, 26, fit(title, whole.width - LEFT - GAP, "bold 18px"), { size: 18, weight: "bold" }),
     text(LEFT, 48, fit(subtitle, whole.width - LEFT - GAP, "13px"), { size: 13, fill: QUIET }),
-    labels.length ? `<rect x="${LEFT}" y="${TOP}" width="${width}" height="${height}" fill="#ffffff" fill-opacity="0.55"/>` : "",
-    ...labels.map((one) => text(LEFT + one.x, TOP + one.y, one.text, { size: one.size, anchor: "middle" })),
+    // The client dims the points behind labels. Here a rim keeps labels readable, and points have the legend's colours.
+    ...labels.map((one) => text(LEFT + one.x, TOP + one.y, one.text, { size: one.size, anchor: "middle", rim: "#ffffff" })),
     `<rect x="${LEFT}" y="${TOP}" width="${width}" height="${height}" fill="none" stroke="${QUIET}"/>`,
     text(LEFT + width / 2, TOP + height + 22, axes[0], { size: 12, anchor: "middle", fill: QUIET }),
     text(0, 0, axes[1], { size: 12, anchor: "middle", fill: QUIET, transform: `translate(${LEFT - 12} ${TOP + height / 2}) rotate(-90)` }),
@@ -42,7 +42,7 @@ export function layOut({ width, height, title, subtitle, axes, labels, legend })
       `<svg xmlns="http://www.w3.org/2000/svg" width="${whole.width}" height="${whole.height}" viewBox="0 0 ${whole.width} ${whole.height}" font-family="${FONT}" fill="${INK}">`,
       `<title>${escaped(title)}</title>`,
       ...(image === null ? [] : [ground, points]),
-      ...over.filter(Boolean),
+      ...over,
       "</svg>",
     ].join("\n");
   };
@@ -103,8 +103,9 @@ function scaleParts({ name, min, max, stops }, x, y, heading) {
   };
 }
 
-function text(x, y, content, { size, fill = null, weight = null, anchor = null, transform = null }) {
+function text(x, y, content, { size, fill = null, weight = null, anchor = null, transform = null, rim = null }) {
   const attributes = { x: round(x), y: round(y), "font-size": size, "font-weight": weight, fill, "text-anchor": anchor, transform };
+  if (rim) Object.assign(attributes, { stroke: rim, "stroke-width": 4, "stroke-linejoin": "round", "paint-order": "stroke" });
   const written = Object.entries(attributes).filter(([, value]) => value !== null);
   return `<text ${written.map(([name, value]) => `${name}="${value}"`).join(" ")}>${escaped(content)}</text>`;
 }
