@@ -96,8 +96,7 @@ class DecodedCache:
 
         Reading them may raise CopyDamaged; the caller then reads the CXG and calls `replace`.
         """
-        found: DecodedMatrix | None = self._open(DecodedMatrix, dataset, axis)
-        return found
+        return self._open(DecodedMatrix, dataset, axis)  # type: ignore[no-any-return]
 
     def obs_column(self, dataset: Dataset, name: str) -> ColumnValues:
         """Return the values of one column of `obs`, from the copy where there is one; raises as `Annotations.read`."""
@@ -112,10 +111,7 @@ class DecodedCache:
 
     def labels(self, dataset: Dataset) -> CheckedLabels | None:
         """Return the sums over the cells of each label of an open dataset, once their labels were compared with obs."""
-        read_column = partial(self.obs_column, dataset)
-        stored: CheckedLabels | None = self._kept.find_or_make(
-            dataset, _LABELS, partial(find_stored_labels, dataset, read_column), _held_bytes
-        )
+        stored = self._stored_labels(dataset)
         if stored is not None:
             return stored
         copy: CopiedLabelSums | None = self._open(CopiedLabelSums, dataset, _LABELS)
@@ -128,6 +124,11 @@ class DecodedCache:
         except CopyDamaged as damage:
             on_damage(damage)
             return None
+
+    def _stored_labels(self, dataset: Dataset) -> CheckedLabels | None:
+        """Those that the CXG itself has."""
+        find = partial(find_stored_labels, dataset, partial(self.obs_column, dataset))
+        return self._kept.find_or_make(dataset, _LABELS, find, _held_bytes)
 
     def drop_labels(self, dataset: Dataset) -> None:
         """Use the sums of labels of an open dataset no more; they cannot be read."""
@@ -180,7 +181,7 @@ class DecodedCache:
         """
         with self._catalog.lease(name) as dataset:
             self._make_one(dataset, "columns")
-            if dataset.x_problem is None and self.labels(dataset) is None:
+            if dataset.x_problem is None and self._stored_labels(dataset) is None:
                 self._make_one(dataset, _LABELS)
             if dataset.sparse_expression() is not None:
                 for axis in ("obs", "var"):

@@ -134,6 +134,8 @@ def _encoded(obs: Annotations, column: Column) -> tuple[NDArray[np.int16], Seque
     if column.name == obs.index or text_bytes is None or text_bytes > _MOST_TEXT_BYTES:
         return None
     values = obs.read(column.name)
+    if isinstance(values, Labels):
+        return values.codes.astype(np.int16), values.categories
     found = encode_labels(values, min(MOST_LABELS, obs.n // 4)) if isinstance(values, Text) else None
     return None if found is None else (found[0].astype(np.int16), found[1])
 

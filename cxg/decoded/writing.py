@@ -40,7 +40,7 @@ def write_copy(
         The dataset cannot be read.
     """
     if what == "columns":
-        return write_columns(copy, dataset, budget_bytes // 4)
+        return write_columns(copy, dataset, budget_bytes * 3 // 16)
     matrix = dataset.sparse_expression()
     if what == "labels":
         read = partial(_read_dense, dataset) if matrix is None else partial(matrix.read_range, "var")

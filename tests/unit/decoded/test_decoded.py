@@ -18,7 +18,7 @@ import pytest
 from cxg.config import default
 from cxg.datasets.catalog import Catalog
 from cxg.datasets.dataroot import Dataroot
-from cxg.decoded import cache as decoded
+from cxg.decoded import writing
 from cxg.decoded.cache import DecodedCache
 from cxg.decoded.pace import Pace, Visits, start_thread
 from cxg.errors import UnknownColumn
@@ -28,7 +28,7 @@ from cxg.storage.storage import Storage
 from tests import cxgs
 from tests.background import Background, Clock
 
-COPIES = ("columns", "obs", "var")
+COPIES = ("columns", "labels", "obs", "var")
 
 
 @pytest.fixture
@@ -164,8 +164,8 @@ def test_why_a_dataset_is_not_decoded_is_logged(catalog: Catalog, own: Path, cap
 def test_dense_data_are_not_copied(catalog: Catalog, own: Path) -> None:
     cache = DecodedCache(catalog, CacheFolder(own, 1 << 20))
     cache.make("dense.cxg")
-    # Their columns are.
-    assert [name.rpartition("-")[2] for name in folders(own)] == ["columns"]
+    # Their columns and sums of labels are.
+    assert [name.rpartition("-")[2] for name in folders(own)] == ["columns", "labels"]
 
 
 def test_columns_and_embeddings_are_read_from_the_copy(catalog: Catalog, own: Path, monkeypatch) -> None:
@@ -211,7 +211,7 @@ def test_the_least_recently_used_goes_first(catalog: Catalog, own: Path) -> None
     cache.make("a.cxg")
     cache.make("b.cxg")
     with catalog.lease("a.cxg") as first, catalog.lease("b.cxg") as second:
-        kept = [f"{one.identity}-columns" for one in (first, second)]
+        kept = [f"{one.identity}-{what}" for one in (first, second) for what in ("columns", "labels")]
         kept += [f"{first.identity}-obs", f"{first.identity}-var", f"{second.identity}-var"]
         for name in kept:
             os.utime(folder / name, (2, 2))
@@ -235,6 +235,8 @@ def test_what_is_used_stays_young(catalog: Catalog, own: Path, what: str) -> Non
             if what == "columns":
                 cache.embedding(dataset, dataset.embeddings[0])
                 cache.obs_column(dataset, dataset.obs.columns[0].name)
+            elif what == "labels":
+                assert cache.labels(dataset) is not None
             else:
                 assert cache.find(dataset, what) is not None
             return folder.stat().st_mtime > 1
@@ -264,10 +266,11 @@ def test_what_another_process_removed_is_let_go(catalog: Catalog, own: Path) -> 
 def test_the_copies_of_one_dataset_fit_beside_each_other(catalog: Catalog, own: Path, monkeypatch) -> None:
     shares = []
     cache = DecodedCache(catalog, CacheFolder(own, 800))
-    monkeypatch.setattr(decoded, "build", lambda *given: shares.append(given[-1]))
-    monkeypatch.setattr(decoded, "write_columns", lambda *given: shares.append(given[-1]))
+    monkeypatch.setattr(writing, "build", lambda *given: shares.append(given[-1]))
+    for name in ("write_columns", "write_label_sums"):
+        monkeypatch.setattr(writing, name, lambda *given: shares.append(given[-1]))
     cache.make("a.cxg")
-    assert (len(shares), sum(shares)) == (3, 800)
+    assert (len(shares), sum(shares)) == (4, 800)
 
 
 def test_files_copied_from_s3_count_and_stay(catalog: Catalog, own: Path) -> None:

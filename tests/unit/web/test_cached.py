@@ -87,7 +87,7 @@ def test_other_files_in_the_folder_are_left_alone(folder: Path) -> None:
     # What they take does not count either.
     server.decode("a.cxg", "b.cxg")
     made = [item.name.rpartition("-")[2] for item in (cache / OWN_NAME).iterdir() if item.is_dir()]
-    assert sorted(made) == ["columns", "columns", "obs", "obs", "var", "var"]
+    assert sorted(made) == ["columns", "columns", "labels", "labels", "obs", "obs", "var", "var"]
     kept = {item: item.lstat() for item in before}
     assert {item: (one.st_size, one.st_mtime) for item, one in kept.items()} == {
         item: (one.st_size, one.st_mtime) for item, one in before.items()
@@ -227,10 +227,11 @@ def test_machines_agree_on_etags(folder: Path, twins) -> None:
         assert one.identity != other.identity
 
 
-COPIES = ("columns", "obs", "var")
-FILES = {"columns": ("manifest", "obs-1.npy", "emb-1.npy")} | dict.fromkeys(
-    ("obs", "var"), ("manifest", "indptr.npy", "other.u2", "value.f4")
-)
+COPIES = ("columns", "labels", "obs", "var")
+FILES = {
+    "columns": ("manifest", "obs-1.npy", "emb-1.npy"),
+    "labels": ("manifest", "columns.json", "codes-0.npy", "sums.f8"),
+} | dict.fromkeys(("obs", "var"), ("manifest", "indptr.npy", "other.u2", "value.f4"))
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,7 @@ class Damaged:
 
     def restart(self) -> None:
         self.server, self.wanted = Server(self._folder, root=self._made), list[str]()
-        self._monkeypatch.setattr(self.server.decoded, "want", lambda dataset: self.wanted.append(dataset.name))
+        self._monkeypatch.setattr(self.server.decoded, "request", lambda dataset: self.wanted.append(dataset.name))
 
     def ask(self) -> None:
         assert answers(self.server, "a.cxg") == self.expected
@@ -497,7 +498,7 @@ def test_damage_on_a_read_only_disk_is_reported_once(damaged: Damaged, caplog, m
 def test_a_copy_that_is_damaged_again_is_not_made_at_once(damaged: Damaged, monkeypatch) -> None:
     """The disk may be at fault: without a bound, copies would be made again and again."""
     server = damaged.server
-    monkeypatch.setattr(server.decoded, "want", partial(DecodedCache.want, server.decoded))
+    monkeypatch.setattr(server.decoded, "request", partial(DecodedCache.request, server.decoded))
     with server.catalog.lease("a.cxg") as dataset:
         server.decoded.request(dataset)
     server.background.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def client(tmp_path: Path) -> FlaskClient:
 
 
 @pytest.fixture
-def site(client: FlaskClient) -> Services:
-    found: Services = client.application.extensions["cxg"]
-    return found
+def site(client: FlaskClient) -> Iterator[Services]:
+    """The services, while a request is handled."""
+    with client.application.test_request_context(f"{API}schema"):
+        yield client.application.extensions["cxg"]
 
 
 def replace(site: Services, seed: int) -> None:

@@ -98,7 +98,8 @@ def test_a_comparison_at_the_current_version_is_not_kept(client: FlaskClient) ->
 
 
 @pytest.mark.parametrize("route", [*DATA_ROUTES, *DESCRIBED_ROUTES, "annotations/obs?annotation-name=no_such"])
-def test_a_version_of_other_files_is_gone(client: FlaskClient, route: str) -> None:
+def test_a_version_of_other_files_is_gone(tmp_path: Path, route: str) -> None:
+    client = make_site(tmp_path, times=Times(check_s=0.0, most_check_s=0.0))
     before = version(client)
     assert client.get(address(before) + "schema").status_code == 200
     replace(client)
@@ -163,7 +164,7 @@ def test_a_browser_asks_each_time_where_a_plugin_checks_identity(tmp_path: Path)
 
 
 def test_a_single_dataset_has_versions_too(tmp_path: Path) -> None:
-    path = cxgs.build(tmp_path / "data" / NAME, n_obs=12, n_var=8)
+    path = cxgs.build(tmp_path / "data" / NAME, n_obs=12, n_var=8).path
     client = serve(
         tmp_path, tmp_path / "client", multi_dataset={"dataroot": None}, single_dataset={"datapath": str(path)}
     )
