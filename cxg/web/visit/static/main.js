@@ -3,13 +3,13 @@
 // The page loads this module before the client's deferred script, so a part may wrap what the client uses
 // (`fetch`, `getContext`) in its `start`, which runs first.
 
+import * as downloads from "./downloads.js";
 import * as embed from "./embed.js";
 import * as links from "./links.js";
 import * as messages from "./messages.js";
 import * as note from "./note.js";
 import { hasView } from "./state.js";
 import { page, parameters } from "./page.js";
-import * as takeAway from "./take_away.js";
 
 // [switch of the configuration, or null for a part that is always there; module with a function `start`].
 const PARTS = [
@@ -17,7 +17,7 @@ const PARTS = [
   ["messages", messages],
   [null, embed],
   ["links", links],
-  ["take_away", takeAway],
+  ["take_away", downloads],
 ];
 
 function startParts() {
