@@ -4,6 +4,7 @@
 // (`fetch`, `getContext`) in its `start`, which runs first.
 
 import * as about from "./about.js";
+import * as downloads from "./downloads.js";
 import * as embed from "./embed.js";
 import * as links from "./links.js";
 import * as markers from "./markers.js";
@@ -11,7 +12,6 @@ import * as messages from "./messages.js";
 import * as note from "./note.js";
 import { hasView } from "./state.js";
 import { page, parameters, useVersion } from "./page.js";
-import * as takeAway from "./take_away.js";
 
 // [switch of the configuration, or null for a part that is always there; module with a function `start`].
 const PARTS = [
@@ -19,7 +19,7 @@ const PARTS = [
   ["messages", messages],
   [null, embed],
   ["links", links],
-  ["take_away", takeAway],
+  ["take_away", downloads],
   ["markers", markers],
   [null, about],
 ];
