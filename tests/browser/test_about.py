@@ -164,6 +164,7 @@ def test_a_collection_has_its_own_list(page, described, screenshots):
 
 @pytest.mark.parametrize("page", [{"color_scheme": "light"}, DARK_PHONE], indirect=True, ids=["light", "dark phone"])
 def test_axe_finds_nothing(page, described):
+    page.goto(described)
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
