@@ -110,6 +110,11 @@ def test_sums_that_the_cxg_stores_are_not_copied(tmp_path: Path, monkeypatch: py
     assert list(site.cache.rglob("*-labels")) == []
 
 
+def add_up_all(labels: CheckedLabels) -> None:
+    for position, column in enumerate(labels.columns):
+        labels.add_up(position, np.arange(len(column.counts)))
+
+
 @pytest.mark.parametrize("name", ["sums.f8", "codes-0.npy", "columns.json", "manifest"])
 @pytest.mark.parametrize("how", ["flip", "cut", "remove"])
 def test_a_damaged_copy_is_not_used_and_made_again(tmp_path: Path, name: str, how: str) -> None:
@@ -127,8 +132,7 @@ def test_a_damaged_copy_is_not_used_and_made_again(tmp_path: Path, name: str, ho
     labels = site.labels()
     if labels is not None:  # the sums are compared with their checksums when they are read
         with pytest.raises(DatasetInvalid, match="The copy of the sums of labels is damaged"):
-            for position, column in enumerate(labels.columns):
-                labels.add_up(position, np.arange(len(column.counts)))
+            add_up_all(labels)
     assert site.labels() is None
     site.decoded.make("a.cxg")
     labels = site.labels()
