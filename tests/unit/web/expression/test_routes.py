@@ -218,6 +218,21 @@ def test_values_are_read_once_for_page_plot_and_numbers(tmp_path, monkeypatch):
     assert len(read) == 1
 
 
+def test_room_is_reserved_before_values_are_read(tmp_path, monkeypatch):
+    from cxg.format.dataset import Dataset
+    from cxg.web.limits.admission import Admission
+
+    n_obs, events = 2000, []
+    cxgs.build(tmp_path / "data" / "a.cxg", n_obs=n_obs)
+    reserve, read_columns = Admission.memory, Dataset.read_X_columns
+    monkeypatch.setattr(Admission, "memory", lambda self, size: events.append(size) or reserve(self, size))
+    monkeypatch.setattr(Dataset, "read_X_columns", lambda *args: events.append("read") or read_columns(*args))
+    client = serve(tmp_path / "data", tmp_path / "client", {"CXG_CACHE_MB": "0"})
+    assert client.get(address("expression.csv", ["gene0", "gene1", "gene2"])).status_code == 200
+    before = events[: events.index("read")]
+    assert max(before) >= 3 * 40 * n_obs
+
+
 def test_a_single_dataset_has_the_page_too(root, written):
     from cxg.config import load
     from cxg.web.app import create_app
