@@ -163,7 +163,8 @@ def test_a_replaced_dataset_offers_to_reload(page, tmp_path, screenshots):
         assert page.locator(".cxg-note").count() == 0
         # Another folder in its place, as the converter does it.
         shutil.copytree(serving.SAMPLE, tmp_path / "new")
-        (tmp_path / "new" / "note.txt").write_text("another version")
+        for file in (tmp_path / "new").rglob("*"):
+            file.touch()
         target.rename(tmp_path / "old")
         (tmp_path / "new").rename(target)
         genes = iter(["CD79A", "LYZ", "NKG7", "CD3D", "GNLY", "MS4A1", "FCER1A", "PPBP"])

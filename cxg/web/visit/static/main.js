@@ -13,6 +13,7 @@ import { page, parameters } from "./page.js";
 
 // [switch of the configuration, or null for a part that is always there; module with a function `start`].
 const PARTS = [
+  [null, note],
   ["messages", messages],
   [null, embed],
   ["links", links],

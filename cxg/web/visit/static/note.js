@@ -5,6 +5,11 @@ const MOST_NOTES = 3;
 
 let regions = null;
 
+/** Put the empty regions into the page: some screen readers stay silent about a region that comes with its text. */
+export function start() {
+  regions ??= makeRegions();
+}
+
 /**
  * Show a note.
  *
@@ -55,7 +60,7 @@ function closeLater(element, close) {
 }
 
 function regionOf(kind) {
-  regions ??= makeRegions();
+  start();
   return regions[kind];
 }
 
@@ -64,7 +69,6 @@ function makeRegions() {
   holder.className = "cxg-notes";
   holder.setAttribute("aria-label", "Notes");
   const made = {};
-  // A region must be in the page before its text is, or some screen readers stay silent.
   for (const [kind, role] of [["error", "alert"], ["info", "status"]]) {
     made[kind] = document.createElement("div");
     made[kind].setAttribute("role", role);
