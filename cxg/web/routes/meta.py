@@ -21,6 +21,7 @@ from cxg.format.columns import Column, Labels
 from cxg.format.dataset import Dataset
 from cxg.format.genesets import known_genes
 from cxg.format.text import Text
+from cxg.memory_bounds import METADATA_TIMES
 from cxg.web.answers.cache import Answer, Planned
 from cxg.web.answers.kept import JSON
 from cxg.web.errors import log_failure
@@ -192,11 +193,12 @@ def genesets(opened: Dataset) -> list[dict[str, Any]]:
     """
     if opened.x_problem is not None:
         return []
-    services = current_services()
-    with services.work.memory(GENE_SETS_MAX_BYTES):
-        named = services.descriptions.gene_sets(opened.name)
-        sets = opened.genesets if named is None else named
-        return known_genes(sets, opened.gene_positions) if sets else []
+    services, sets = current_services(), opened.genesets
+    if services.descriptions.of(opened.name).description.gene_sets is not None:
+        with services.work.memory(METADATA_TIMES * GENE_SETS_MAX_BYTES):
+            named = services.descriptions.gene_sets(opened.name)
+            sets = sets if named is None else known_genes(named, opened.gene_positions)
+    return known_genes(sets, opened.gene_positions) if sets else []
 
 
 def genesets_csv(sets: list[dict[str, Any]]) -> bytes:

@@ -109,7 +109,7 @@ def rules(client: FlaskClient) -> Iterator[tuple[str, str]]:
     """Every route of the application, and each method anybody may try on it."""
     for rule in client.application.url_map.iter_rules():
         path = rule.rule.replace("<dataset>", "a.cxg").replace("<any(obs, var):axis>", "obs")
-        path = path.replace("<path:file>", "x")
+        path = path.replace("<path:file>", "x").replace("<collection>", "x")
         assert "<" not in path
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             yield method, path

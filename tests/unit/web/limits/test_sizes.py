@@ -6,6 +6,7 @@ import gc
 import threading
 import tracemalloc
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def work(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def _with(site: Services, work: Admission) -> Services:
     cache = AnswerCache(1 << 20, "version", "no-cache", work.memory)
-    return Services(site.config, site.catalog, cache, work, site.readiness, site.decoded)
+    return replace(site, cache=cache, work=work)
 
 
 @pytest.mark.parametrize("query", ["var:number=-1000000,*", "var:number=*,1000000"])
