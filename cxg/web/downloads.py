@@ -23,9 +23,11 @@ def prefers_csv() -> bool:
 
 
 def shown_title(opened: Dataset) -> str:
-    """Return the title that visitors see: that of the configuration for a single dataset, else the dataset's own."""
-    single = current_services().config.single_dataset
-    return (single.title if single.datapath else None) or opened.title or dataset_name(opened)
+    """Return the title that visitors see: of the configuration for a single dataset, of the description, or its own."""
+    services = current_services()
+    single = services.config.single_dataset
+    described = services.descriptions.of(opened.name).description.title
+    return (single.title if single.datapath else None) or described or opened.title or dataset_name(opened)
 
 
 def dataset_name(opened: Dataset) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from urllib.parse import urlencode
 
@@ -41,17 +42,17 @@ def expression_blueprint(policy: str) -> Blueprint:
 
     @routes.get("/expression")
     def page(dataset: str) -> Response:
-        return current_services().serve(dataset, _plan_page, "text/html")
+        return _serve(dataset, _plan_page, "text/html")
 
     @routes.get("/expression.svg")
     def plot(dataset: str) -> Response:
-        response = current_services().serve(dataset, _plan_plot, _SVG)
+        response = _serve(dataset, _plan_plot, _SVG)
         response.headers["Content-Disposition"] = attachment(dataset, "expression.svg", "inline")
         return response
 
     @routes.get("/expression.csv")
     def numbers(dataset: str) -> Response:
-        response = current_services().serve(dataset, _plan_csv, "text/csv")
+        response = _serve(dataset, _plan_csv, "text/csv")
         response.headers["Content-Disposition"] = attachment(dataset, "expression.csv")
         return response
 
@@ -61,6 +62,12 @@ def expression_blueprint(policy: str) -> Blueprint:
         return response
 
     return routes
+
+
+def _serve(dataset: str, plan: Callable[[Dataset], Planned], mimetype: str) -> Response:
+    """Answer with the title of the dataset's description, which may change without its files."""
+    services = current_services()
+    return services.serve(dataset, plan, mimetype, services.descriptions.of(dataset).version.encode())
 
 
 def _plan_page(opened: Dataset) -> Planned:
