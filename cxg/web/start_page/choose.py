@@ -81,7 +81,7 @@ class Searchable(Protocol):
 
     @property
     def searched(self) -> str:
-        """All its texts in lower case."""
+        """Its texts in lower case, without the words of its facts."""
 
 
 Entry = TypeVar("Entry", bound=Searchable)
@@ -131,7 +131,8 @@ def choose(entries: Iterable[Entry], query: Query) -> Chosen[Entry]:
     shown = []
     for entry in pool:
         values = {facet: {one.casefold(): one for one in texts} for facet, texts in entry.summary.facts.facets}
-        has_words = all(word in entry.searched for word in words)
+        said = entry.summary.facts.words
+        has_words = all(word in entry.searched or word in said for word in words)
         missed = {facet for facet in FACETS if wanted[facet] and wanted[facet].isdisjoint(values.get(facet, ()))}
         for facet, texts in values.items():
             totals[facet].update(texts.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from cxg.descriptions.markdown import to_excerpt, to_text
@@ -9,7 +10,7 @@ from cxg.descriptions.model import FACETS, Description
 from cxg.web.start_page.texts import shorten
 
 _LINE_MAX, _NAME_MAX, _NAMES_MAX = 300, 80, 20
-_EXCERPT_MAX, _WORDS_MAX, _SEARCHED_TEXT_MAX = 200, 800, 6000
+_EXCERPT_MAX, _WORDS_MAX, _SEARCHED_TEXT_MAX = 200, 500, 6000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,12 @@ def facts_of(description: Description) -> Facts:
 
 
 def _line(text: str | None) -> str | None:
-    return None if text is None else shorten(text, _LINE_MAX)
+    return None if text is None else sys.intern(shorten(text, _LINE_MAX))
 
 
 def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(shorten(text, _NAME_MAX) for text in texts[:_NAMES_MAX])
+    # Datasets share most of their values, and memory keeps each once.
+    return tuple(sys.intern(shorten(text, _NAME_MAX)) for text in texts[:_NAMES_MAX])
 
 
 def _words(text: str) -> str:

@@ -171,7 +171,7 @@ class StartPage:
         )
         values = [value for _, values in facts.facets for value in values]
         others = (facts.doi, facts.collection, facts.license, facts.contact, facts.excerpt)
-        texts = [summary.title, summary.name, *values, *facts.authors, *filter(None, others), facts.words]
+        texts = [summary.title, summary.name, *values, *facts.authors, *filter(None, others)]
         encoded = html.strip().encode("utf-8", "replace")
         digest = blake2b(encoded + repr(facts).encode("utf-8", "replace"), digest_size=16).digest()
         return _Card(summary, encoded, " ".join(texts).casefold(), digest)
