@@ -1,4 +1,6 @@
-"""Firefox without a driver program: its own protocol for tests (Marionette), which is JSON over a socket.
+"""Firefox on a screen in memory (Xvfb), without a driver program: by its own protocol for tests, Marionette.
+
+Without a screen Firefox has no WebGL where there is no graphics card.
 
 Each message is its length in decimal digits, a colon, and a JSON list: [0, number, command, parameters] to the
 browser, [1, number, error, result] from it. The commands are those of W3C WebDriver.
@@ -24,9 +26,7 @@ _START_S, _ANSWER_S, _WAIT_S = 60.0, 60.0, 30.0
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _PREFERENCES = {
     "marionette.port": 0,
-    # Software WebGL: the machines that run this have no graphics card.
     "webgl.force-enabled": True,
-    "webgl.disabled": False,
     "devtools.console.stdout.content": True,
     "browser.shell.checkDefaultBrowser": False,
     "browser.startup.homepage_override.mstone": "ignore",
@@ -42,7 +42,7 @@ _PREFERENCES = {
 
 
 class Firefox:
-    """One window of a headless Firefox.
+    """One window of a Firefox.
 
     Parameters
     ----------
@@ -98,10 +98,9 @@ class Firefox:
     def complaints(self) -> list[str]:
         """Return the lines of the console that say that something went wrong in a page."""
         lines = self._log.read_text(errors="replace").splitlines()
-        marks = ("console.error", "JavaScript error", "Content-Security-Policy", "console.warn")
-        return [
-            line for line in lines if line.startswith(marks) and "resource://" not in line and "chrome://" not in line
-        ]
+        marks = ("console.error", "JavaScript error", "Content-Security-Policy")
+        own = ("resource://", "chrome://", "RSLoader", "BackupService")  # what the browser says of itself
+        return [line for line in lines if line.startswith(marks) and not any(mark in line for mark in own)]
 
     def close(self) -> None:
         """Have the browser end."""
@@ -148,20 +147,42 @@ def launched_firefox(folder: Path) -> Iterator[Firefox]:
     }
     text = "".join(f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in chosen.items())
     (profile / "user.js").write_text(text)
-    command = [find_firefox(), "--headless", "--no-remote", "--marionette", "--profile", str(profile)]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"HOME": str(folder)})
-    try:
-        firefox = Firefox(_port(profile, process), log, downloads)
-        yield firefox
-        firefox.close()
-    finally:
-        process.terminate()
+    command = [find_firefox(), "--no-remote", "--marionette", "--profile", str(profile)]
+    with _screen() as display, log.open("wb") as out:
+        # Software WebGL: the machines that run this have no graphics card.
+        env = os.environ | {"HOME": str(folder), "DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1"}
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            firefox = Firefox(_port(profile, process), log, downloads)
+            yield firefox
+            firefox.close()
+        finally:
+            _end(process)
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[str]:
+    """A screen in memory, as DISPLAY names it."""
+    if not (program := shutil.which("Xvfb")):
+        unavailable("Xvfb is not installed.")
+    read, write = os.pipe()
+    command = [str(program), "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]
+    process = subprocess.Popen(command, pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as number:
+            yield f":{number.readline().strip()}"
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _port(profile: Path, process: subprocess.Popen[bytes]) -> int:
