@@ -106,6 +106,7 @@ class Firefox:
         """Have the browser end."""
         with contextlib.suppress(OSError, AssertionError):
             self._ask("Marionette:Quit", {"flags": ["eForceQuit"]})
+        self._file.close()
         self._socket.close()
 
     def _ask(self, command: str, parameters: dict[str, Any]) -> Any:
@@ -154,8 +155,8 @@ def launched_firefox(folder: Path) -> Iterator[Firefox]:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
         try:
             firefox = Firefox(_port(profile, process), log, downloads)
-            yield firefox
-            firefox.close()
+            with contextlib.closing(firefox):
+                yield firefox
         finally:
             _end(process)
 
