@@ -14,7 +14,6 @@ JSON = "application/json"
 KEPT_ROUTES: dict[str, str | None] = {
     "schema": None,
     "colors": None,
-    "markers": None,
     "annotations/obs": BINARY,
     "annotations/var": BINARY,
     "layout/obs": BINARY,

@@ -34,7 +34,7 @@ routes = Blueprint("markers", __name__)
 def read_markers(dataset: str) -> Response:
     """Answer with a gene set for each label of the column `by`: its first `count` marker genes."""
     by, count = request.args.get("by"), _count()
-    return current_services().serve_kept(dataset, lambda opened: _plan(opened, by, count))
+    return current_services().serve(dataset, lambda opened: _plan(opened, by, count), None)
 
 
 def _count() -> int:
@@ -48,6 +48,7 @@ def _plan(opened: Dataset, by: str | None, count: int) -> Planned:
     site = current_services()
     if not site.config.diffexp.enable:
         raise NotOffered("Differential expression is switched off on this server.")
+    site.decoded.request(opened)
     labels = site.decoded.expression(opened).labels
     position = _position(opened, labels, by)
     if labels is None or position is None:

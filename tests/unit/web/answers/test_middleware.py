@@ -119,6 +119,7 @@ def test_every_route_that_answers_from_the_dataset_alone_is_kept(client: FlaskCl
     """A new GET route is declared in `KEPT_ROUTES`, or named here with the reason why it cannot be."""
     not_kept = {
         "config": "its answer also depends on the description beside the dataset",
+        "markers": "there is none while the sums over the cells of each label are not made yet",
         "genesets": "its answer also depends on the description, and on the Accept header",
     }
     found = set()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,13 +183,13 @@ def test_a_dataset_replaced_during_a_comparison_is_compared_by_the_same_body(
     client = serve(tmp_path / "data", tmp_path / "client")
     calls: list[tuple[list[int], list[int]]] = []
 
-    def compare(opened: Any, store: Any, set1: Any, set2: Any, *_: Any) -> bytes:
+    def compare(opened: Any, store: Any, set1: Any, set2: Any, *_: Any) -> SimpleNamespace:
         calls.append((set1.tolist(), set2.tolist()))
         if len(calls) == 1:
             for file in (tmp_path / "data" / "a.cxg" / "obs").rglob("*.tdb"):
                 os.utime(file, (1, 1))
             raise DatasetInvalid("It was replaced.")
-        return b"{}"
+        return SimpleNamespace(json=lambda: b"{}")
 
     monkeypatch.setattr(data, "compare", compare)
     obs = [{"filter": {"obs": {"index": index}}} for index in ([1, 2], [3])]
