@@ -28,13 +28,11 @@ from cxg.config.model import (
     Limits,
     MatrixCache,
     MultiDataset,
-    Presentation,
     S3Locator,
     Server,
     SingleDataset,
-    Site,
-    Visit,
 )
+from cxg.config.pages import Presentation, Site, Visit
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
 
