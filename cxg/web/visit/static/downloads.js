@@ -5,6 +5,7 @@ import { saveCells } from "./cells.js";
 import { saveComparison, watch } from "./comparison.js";
 import { isCategorical } from "./names.js";
 import * as note from "./note.js";
+import { isEmbedded } from "./page.js";
 import { savePicture } from "./picture.js";
 import { joinNames } from "./state.js";
 import { whenReady } from "./store.js";
@@ -13,6 +14,8 @@ const PANEL = "cxg-take-away-panel";
 
 /** Watch for comparisons at once, and add the buttons when the client shows its plot. */
 export function start() {
+  // A frame leaves room for the plot, and a link to the whole page.
+  if (isEmbedded) return;
   let table = null;
   watch(() => {
     table ??= addButton({

@@ -3,6 +3,7 @@
 import { addButton } from "./bar.js";
 import { isCategorical } from "./names.js";
 import * as note from "./note.js";
+import { isEmbedded } from "./page.js";
 import { until, whenReady } from "./store.js";
 
 const WAIT_MS = 15_000;
@@ -12,7 +13,8 @@ let button = null;
 
 /** Add the button once the client knows that the dataset has no gene sets. */
 export function start() {
-  whenReady().then(offer, () => {});
+  // The gene sets are in a side bar, which a frame does not show.
+  if (!isEmbedded) whenReady().then(offer, () => {});
 }
 
 /** Return the column whose markers are listed, or null. */
