@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 _SCHEMAS, _META, _FRAGMENTS, _COMMITS = "__schema", "__meta", "__fragments", "__commits"
@@ -99,6 +99,9 @@ class Folder(Protocol):
     def read(self, path: str, start: int, size: int) -> bytes:
         """Read a part of a file, shorter where the file ends; raises OSError or tiledb.TileDBError."""
 
+    def announce(self, parts: Sequence[tuple[str, int, int]]) -> None:
+        """Prepare to read these parts: path, start and size of each."""
+
 
 class LocalFolder:
     """The files of an array in a folder of this machine."""
@@ -112,6 +115,9 @@ class LocalFolder:
         with open(f"{self.uri}/{path}", "rb", buffering=0) as file:  # noqa: PTH123  (a Path for each takes longer)
             file.seek(start)
             return file.read(size)
+
+    def announce(self, parts: Sequence[tuple[str, int, int]]) -> None:
+        """Do nothing: to read here takes no time."""
 
 
 def _files_below(folder: str, below: str) -> Iterator[tuple[str, int]]:
@@ -147,12 +153,16 @@ def check_files(folder: Folder) -> dict[str, int]:
     """
     schemas = _directly_in(folder, _SCHEMAS)
     tiles = [f"{_SCHEMAS}/{name}" for name in schemas] + [f"{_META}/{name}" for name in _directly_in(folder, _META)]
-    for path in [*tiles, _OLD_SCHEMA] if _OLD_SCHEMA in folder.files else tiles:
-        # A .vac file lists vacuumed fragments and has another form.
-        if not path.endswith(".vac") and not _is_whole_tile(folder, path):
+    # A .vac file lists vacuumed fragments and has another form.
+    tiles = [path for path in tiles if not path.endswith(".vac")] + [_OLD_SCHEMA] * (_OLD_SCHEMA in folder.files)
+    fragments = list(_committed(folder))
+    ends = [f"{below}{_ABOUT_FRAGMENT}" for below in fragments if f"{below}{_ABOUT_FRAGMENT}" in folder.files]
+    folder.announce([(path, 0, _TILE_HEADER.size) for path in tiles] + [(path, *_end(folder, path)) for path in ends])
+    for path in tiles:
+        if not _is_whole_tile(folder, path):
             raise CutFile(f"{folder.uri}/{path}")
     least: dict[str, int] = {}
-    for below in _committed(folder):
+    for below in fragments:
         least |= _check_fragment(folder, below, set(schemas))
     return least
 
@@ -201,11 +211,17 @@ def _is_whole_tile(folder: Folder, path: str) -> bool:
     return bool(_TILE_HEADER.size + filters + stored == folder.files[path])
 
 
+def _end(folder: Folder, path: str) -> tuple[int, int]:
+    """Start and size of the last part of a file, which usually holds the footer."""
+    size = folder.files[path]
+    start = max(0, size - _USUAL_FOOTER)
+    return start, size - start
+
+
 def _read_footer(folder: Folder, path: str, version: int, schemas: set[str]) -> bytes | None:
     """What follows the name of the schema in the footer of a file about a fragment; None when it has no footer."""
     size = folder.files[path]
-    start = max(0, size - _USUAL_FOOTER)
-    end = folder.read(path, start, size - start)
+    end = folder.read(path, *_end(folder, path))
     if len(end) < min(size, _USUAL_FOOTER) or size < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack_from(end, len(end) - _LENGTH.size)

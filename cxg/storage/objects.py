@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import tiledb
 from tiledb import libtiledb
 
 _OK, _READ = 0, 0
+_AT_ONCE = 8
 _NOT_THERE = re.compile(r"not found|no such (key|object|file)|HTTP response code: 404", re.IGNORECASE)
 _TAKE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p)
 
@@ -124,8 +126,17 @@ class ObjectFolder:
     def __init__(self, uri: str, files: Mapping[str, int], objects: Objects) -> None:
         self.uri, self.files, self._objects = uri, files, objects
 
+        self._parts: dict[tuple[str, int, int], bytes] = {}
+
+    def announce(self, parts: Sequence[tuple[str, int, int]]) -> None:
+        """Read these parts, path, start and size of each, all at the same time."""
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            self._parts.update(zip(parts, threads.map(lambda part: self.read(*part), parts), strict=True))
+
     def read(self, path: str, start: int, size: int) -> bytes:
         """Read a part of an object, shorter where it ended when it was listed."""
+        if (path, start, size) in self._parts:
+            return self._parts[path, start, size]
         return self._objects.read(f"{self.uri}/{path}", start, min(size, self.files[path] - start))
 
 
