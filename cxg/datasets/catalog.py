@@ -34,6 +34,8 @@ from cxg.timeouts.keyed_locks import KeyedLocks
 
 _MAX_FAILURES = 512
 _CHECK_THREADS = 4
+# Uses of a TileDB context that opening a dataset takes, rounded up: one for each array, and some reads.
+_USES_TO_OPEN = 32
 
 
 class Catalog:
@@ -253,6 +255,8 @@ class Catalog:
         """In the background, open what is open anew, so that the TileDB contexts it was opened with can end."""
         with self._lock:
             names = list(self._entries)
+        # Otherwise many open datasets would wear the new contexts out while they are opened anew, again and again.
+        self.storage.contexts.allow(_USES_TO_OPEN * len(names))
         for name in names:
             # RuntimeError: the process is ending.
             with suppress(RuntimeError):
@@ -279,12 +283,8 @@ class Catalog:
                     self._release(old)
 
     def _replace(self, name: str, old: Entry) -> None:
-        contexts = self.storage.contexts
-        uses_before, generation = contexts.uses, contexts.generation
         dataset, cost_s = self._opener.open(name)
         dataset.follow(old.dataset)
-        if contexts.generation == generation:
-            contexts.allow(contexts.uses - uses_before)
         entry = self._entry(dataset, cost_s)
         entry.used_s = old.used_s
         with self._lock:

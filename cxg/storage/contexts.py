@@ -72,12 +72,9 @@ class Contexts:
         self._listeners.append(listener)
 
     def allow(self, uses: int) -> None:
-        """Let the current contexts serve for more uses: as many as it took to open datasets anew with them.
-
-        Otherwise many open datasets would wear new contexts out by themselves, without end.
-        """
+        """Let the current contexts serve for a number of uses more."""
         with self._lock:
-            self._allowed += max(0, uses)
+            self._allowed += uses
 
     def find(self, name: str) -> Context:
         """Return the context of that name that is to be used now."""
