@@ -62,11 +62,15 @@ class Explorer:
 
     def add_gene(self, gene: str) -> None:
         """Find a gene by the search and add it; by Enter, as the list of proposals moves while it opens."""
+        self.ask_for_gene(gene)
+        self.at(f"histogram-{gene}").wait_for()
+
+    def ask_for_gene(self, gene: str) -> None:
+        """Find a gene by the search and add it, whether or not the server has it."""
         search = self.at("gene-search")
         search.fill(gene)
         expect(self.at(f"suggest-menu-item-{gene}")).to_have_class(re.compile("active"))
         search.press("Enter")
-        self.at(f"histogram-{gene}").wait_for()
 
     def lasso(self, corners: Sequence[tuple[float, float]]) -> None:
         """Draw round some cells; corners as fractions of the graph's width and height."""

@@ -240,7 +240,7 @@ def test_views_of_any_names_are_written_and_read_again(explorer, site):
               genes: names(3), color: random(2) ? name() : null, labels: random(2) === 1, layout: random(2) ? name() : null,
               select: Array.from({ length: random(3) }, () => ({
                 name: name(), labels: [...names(4), ...(random(4) ? [] : [""])], isComplement: random(2) === 1 })),
-              genesets: names(3), scatter: random(2) ? [name(), name()] : [], zoom: random(2) ? [0.25, -0.5, 2] : null,
+              markers: random(2) ? name() : null, genesets: names(3), scatter: random(2) ? [name(), name()] : [], zoom: random(2) ? [0.25, -0.5, 2] : null,
             };
             const text = writeView(view);
             const url = new URL(`https://host.example/d/x.cxg/?${text}`);
@@ -271,7 +271,7 @@ def test_what_the_dataset_does_not_have_is_named_and_the_rest_shown(explorer, si
 
 def test_the_back_button_undoes_step_by_step(explorer, site):
     explorer.page.goto(site)
-    explorer.page.locator(".card", has_text="pbmc68k_reduced").get_by_role("link").click()
+    explorer.page.locator(".card", has_text="pbmc68k_reduced").get_by_role("link").first.click()
     explorer.wait_drawn()
     page = explorer.page
     explorer.color_by("louvain")

@@ -167,14 +167,16 @@ def test_a_replaced_dataset_offers_to_reload(page, tmp_path, screenshots):
             file.touch()
         target.rename(tmp_path / "old")
         (tmp_path / "new").rename(target)
-        genes = iter(["CD79A", "LYZ", "NKG7", "CD3D", "GNLY", "MS4A1", "FCER1A", "PPBP"])
         alert = page.get_by_role("alert")
-        for gene in genes:
-            explorer.add_gene(gene)
-            page.wait_for_timeout(4_000)
+        for gene in ["CD79A", "LYZ", "NKG7", "CD3D", "GNLY", "MS4A1", "FCER1A", "PPBP"]:
+            explorer.ask_for_gene(gene)
+            page.wait_for_timeout(2_000)
             if "replaced" in alert.inner_text():
                 break
         expect(alert).to_contain_text("This dataset was replaced")
+        # No data of the new files come to the page of the old ones.
+        assert any("answer 410" in line for line in page.faults.lines)
+        page.faults.lines.clear()
         page.screenshot(path=screenshots / "message-replaced.png")
         with page.expect_navigation():
             alert.get_by_role("button", name="Reload").click()

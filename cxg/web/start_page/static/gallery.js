@@ -25,7 +25,9 @@ function counts(facets) {
 }
 
 function show(page) {
-  document.getElementById("list").replaceWith(page.getElementById("list"));
+  const [shown, found] = [document.getElementById("list"), page.getElementById("list")];
+  // An equal list stays, and with it the focus.
+  if (shown.outerHTML !== found.outerHTML) shown.replaceWith(found);
   const fresh = counts(page);
   // The boxes themselves stay, and with them the focus.
   for (const box of form.querySelectorAll("input[type=checkbox]")) {
