@@ -65,8 +65,9 @@ def _parameters(group: Any) -> dict[str, str]:
     found = {}
     for key in ("groupby", "method", "reference"):
         item = params.get(key) if isinstance(params, h5py.Group) else None
-        if isinstance(item, h5py.Dataset) and item.shape == ():
-            found[key] = as_str(item[()])
+        # Before anndata 0.7 a text was an array of one.
+        if isinstance(item, h5py.Dataset) and item.shape in ((), (1,)):
+            found[key] = as_str(np.asarray(item[()]).ravel()[0])
     return found
 
 

@@ -63,6 +63,21 @@ def test_markers_become_gene_sets(tmp_path, converted):
     assert report["gene_sets"] == 2
 
 
+def test_a_ranking_of_old_anndata_is_read(tmp_path, converted):
+    def old(parent, name):
+        ranking({"B": ["gene2"]})(parent, name)
+        params = parent[name]["params"]
+        for key in list(params):
+            text = np.array([params[key][()]], "S")
+            del params[key]
+            params.create_dataset(key, data=text)
+
+    out, _ = converted(make_h5ad(tmp_path / "in.h5ad", uns={"rank_genes_groups": old}))
+    (found,) = gene_sets(out, tmp_path)
+    assert found["geneset_name"] == "B (louvain)"
+    assert found["geneset_description"].endswith("t-test")
+
+
 def test_no_markers_are_taken_when_the_person_wants_none(tmp_path, converted):
     uns = {"rank_genes_groups": ranking({"B": ["gene2"]})}
     out, _ = converted(make_h5ad(tmp_path / "in.h5ad", uns=uns), "--markers", "0")
