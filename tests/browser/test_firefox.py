@@ -106,8 +106,8 @@ def test_files_can_be_taken_away(firefox: Firefox, server: str, screenshots: Pat
 
 
 def test_markers_are_listed(firefox: Firefox, server: str, screenshots: Path) -> None:
-    visit(firefox, f"{server}{SAMPLE}?markers=bulk_labels")
-    firefox.wait_for("return document.querySelectorAll('[data-testid$=\":geneset-expand\"]').length > 5")
+    visit(firefox, f"{server}{SAMPLE}?markers=louvain")
+    firefox.wait_for("return document.querySelectorAll('[data-testid$=\" (louvain):geneset-expand\"]').length > 5")
     firefox.screenshot(screenshots / "firefox-markers.png")
 
 
