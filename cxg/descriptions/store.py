@@ -6,11 +6,14 @@ tells neither times nor checksums: there each description is read again when it 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 # A description as Python objects, beside its text.
 _OBJECT_BYTES = 2000
 _LOGGED = 5
+# The first who asks waits for this time for what may have changed; others go on with what is known.
+_WAIT_S, _THREADS = 0.5, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class Descriptions:
         self._looking = threading.Lock()
         self._looked_s = float("-inf")
         self._files: dict[str, Stamp | None] = {}
+        self._background = ThreadPoolExecutor(_THREADS, thread_name_prefix="descriptions")
+        self._under_way: dict[str, Future[object]] = {}
         self._kept: LRUCache[str, _Kept] = LRUCache(DESCRIPTIONS_BYTES, getsizeof=_size_of)
         self._told: dict[str, tuple[str, ...]] = {}
 
@@ -95,22 +102,31 @@ class Descriptions:
         """
         if self._clock() - self._looked_s < self._pace.look_s:
             return self._files
-        # One thread lists them; others go on with what is known, except at the start.
-        if not self._looking.acquire(blocking=not self._files and self._looked_s == float("-inf")):
-            return self._files
-        try:
-            if self._clock() - self._looked_s >= self._pace.look_s:
-                began_s = self._clock()
-                try:
-                    found = self._list()
-                except (StorageUnavailable, OSError):
-                    found = self._files
-                if found != self._files:
-                    self._files = found
-                self._looked_s = began_s
-        finally:
-            self._looking.release()
+        if self._looked_s == float("-inf"):
+            with self._looking:
+                if self._looked_s == float("-inf"):
+                    self._look()
+        else:
+            self._soon("", self._look)
         return self._files
+
+    def _look(self) -> None:
+        began_s = self._clock()
+        with contextlib.suppress(StorageUnavailable, OSError):
+            found = self._list()
+            if found != self._files:
+                self._files = found
+        self._looked_s = began_s
+
+    def _soon(self, what: str, work: Callable[[], object]) -> None:
+        """Do work in the background, unless it is under way, and wait for a moment; the store may not answer."""
+        with self._lock:
+            if what in self._under_way:
+                return
+            self._under_way[what] = future = self._background.submit(work)
+        future.add_done_callback(lambda _: self._under_way.pop(what, None))
+        with contextlib.suppress(TimeoutError):
+            future.exception(_WAIT_S)
 
     def of(self, name: str) -> Described:
         """Return what is said of a dataset; `UNDESCRIBED` where there is no file. Nothing is raised."""
@@ -119,17 +135,26 @@ class Descriptions:
             with self._lock:
                 self._kept.pop(name, None)
             return UNDESCRIBED
-        kept = self._current(name, files, file)
-        if kept is not None:
-            return kept
+        current = self._current(name, files, file)
+        if current is not None:
+            return current
+        if self._last(name) is not None:
+            self._soon(name, partial(self._read_again, name, files, file))
+        else:
+            self._read_again(name, files, file)
+        return self._last(name) or UNDESCRIBED
+
+    def _last(self, name: str) -> Described | None:
+        with self._lock:
+            kept = self._kept.get(name)
+        return None if kept is None else kept.described
+
+    def _read_again(self, name: str, files: Mapping[str, Stamp | None], file: str) -> None:
+        """Read a description unless another thread just did; what was read before stays while the store is away."""
         holder = self._reading.of(name)
-        try:
-            with timed_calls.hold(holder.lock, self.folder.uri):
-                return self._current(name, files, file) or self._read(name, files, file)
-        except (StorageUnavailable, OSError):
-            with self._lock:
-                old = self._kept.get(name)
-            return UNDESCRIBED if old is None else old.described
+        with contextlib.suppress(StorageUnavailable, OSError), timed_calls.hold(holder.lock, self.folder.uri):
+            if self._current(name, files, file) is None:
+                self._read(name, files, file)
 
     def gene_sets(self, name: str) -> list[dict[str, Any]] | None:
         """Read the gene sets that the description of a dataset names; None when there are none that can be used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from cxg.errors import StorageUnavailable
 from cxg.memory_bounds import DESCRIPTIONS_BYTES
 from cxg.storage.beside import Folder
 from cxg.storage.storage import Storage
+from tests.background import Clock
 
 CSV = "gene_set_name,gene_set_description,gene_symbol,gene_description\nT,,CD3D,\n"
 
@@ -209,3 +211,30 @@ def test_everything_wrong_is_found_at_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("a,b\n")
     problems = check_beside(Folder(Storage(default()), str(tmp_path)), "a.yaml").problems
     assert [problem.split(":")[0] for problem in problems] == ["a.yaml, line 2", "m.csv, line 1"]
+
+
+def test_nobody_waits_for_a_store_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was known last is used, and what changed is seen once the store answers again."""
+    (tmp_path / "a.cxg").mkdir()
+    (tmp_path / "a.yaml").write_text("title: Before\n")
+    clock = Clock()
+    storage = Storage(default())
+    known = Descriptions(storage, Dataroot(storage, str(tmp_path)), LookTimes(clock=clock))
+    assert known.of("a.cxg").description.title == "Before"
+    answers, list_files = threading.Event(), Folder.list_files
+
+    def hang(folder: Folder) -> object:
+        assert answers.wait(30)
+        return list_files(folder)
+
+    monkeypatch.setattr(Folder, "list_files", hang)
+    (tmp_path / "a.yaml").write_text("title: Afterwards\n")
+    for _ in range(3):
+        clock.now += 60
+        assert known.of("a.cxg").description.title == "Before"
+    answers.set()
+    for _ in range(100):
+        clock.now += 60
+        if known.of("a.cxg").description.title == "Afterwards":
+            break
+    assert known.of("a.cxg").description.title == "Afterwards"
