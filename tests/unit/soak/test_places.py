@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.soak import datasets
 from tests.soak.client import digest_of, rounded
 from tests.soak.oracle import check
 from tests.soak.places import FOREIGN, Disturbed, Folder
-from tests.soak.questions import COMPARISON, GENE, MEAN, compared_cells, questions
+from tests.soak.questions import COMPARISON, GENE, MEAN, PAGE, Question, compared_cells, questions
 from tests.soak.schedule import CHANGES, CUT_CACHE, FLIP_CACHE
 from tests.soak.timeline import GONE
 
@@ -118,3 +119,15 @@ def test_last_digits_of_a_comparison_do_not_count() -> None:
     assert digest_of(comparison, ours) == digest_of(comparison, theirs) != digest_of(comparison, other)
     assert digest_of(gene, ours) != digest_of(gene, theirs)
     assert rounded(b"no JSON") == b"no JSON"
+
+
+def test_pages_of_one_dataset_in_two_places_are_equal() -> None:
+    page = Question(PAGE, "page", "")
+
+    def made(title: str, **place: str) -> bytes:
+        block = json.dumps({"dataset": "", "title": title, "version": "", "api": ""} | place)
+        return f'<p>x<script type="application/json" id="cxg-visit">{block}</script></p>'.encode()
+
+    here, there = made("T", dataset="a.1.cxg", version="1"), made("T", dataset="a.cxg", api="api/2/")
+    assert digest_of(page, here) == digest_of(page, there) != digest_of(page, made("another"))
+    assert digest_of(page, here) != digest_of(page, here + b" ")
