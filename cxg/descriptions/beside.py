@@ -36,11 +36,10 @@ def read_beside(folder: Folder, file: str) -> Described:
     StorageUnavailable
         The store did not answer.
     """
-    try:
-        content = folder.read(file, FILE_MAX_BYTES)
-    except OSError as error:
-        problem = f"{file}: it cannot be read ({error.strerror}); let the server read it."
-        return Described(UNDESCRIBED.description, (problem,), "unreadable")
+    unreadable: list[str] = []
+    content = _content(folder, file, FILE_MAX_BYTES, unreadable)
+    if unreadable:
+        return Described(UNDESCRIBED.description, tuple(unreadable), "unreadable")
     if content is None:
         return UNDESCRIBED
     found = read_description(content, file)
@@ -65,17 +64,22 @@ def read_gene_sets(folder: Folder, file: str, problems: list[str]) -> list[dict[
     StorageUnavailable
         The store did not answer.
     """
-    try:
-        content = folder.read(file, GENE_SETS_MAX_BYTES)
-    except OSError as error:
-        problems.append(f"{file}: it cannot be read ({error.strerror}); let the server read it.")
-        return None
-    if content is None:  # those who read the description tell it
+    content = _content(folder, file, GENE_SETS_MAX_BYTES, problems)
+    if content is None:  # that it is missing is a problem of the description
         return None
     if len(content) > GENE_SETS_MAX_BYTES:
         problems.append(f"{file}: it has more than {GENE_SETS_MAX_BYTES:,} bytes, and is not read.")
         return None
     return read_genesets(read_gene_set_file(content, file, problems), problems) or None
+
+
+def _content(folder: Folder, file: str, most_bytes: int, problems: list[str]) -> bytes | None:
+    """Read a file; None where there is none, or it cannot be read, which becomes a problem."""
+    try:
+        return folder.read(file, most_bytes)
+    except OSError as error:
+        problems.append(f"{file}: it cannot be read ({error.strerror}); let the server read it.")
+        return None
 
 
 def check_beside(folder: Folder, file: str) -> Described:

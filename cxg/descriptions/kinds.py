@@ -16,6 +16,7 @@ import yaml
 
 from cxg.config.nodes import Complain, describe_found, is_tagged, pairs
 from cxg.descriptions.model import ENTRIES_MAX, LINE_MAX
+from cxg.format.geneset_files import ENDINGS
 from cxg.links import link_problem
 
 VIEW_PARAMETERS = ("gene", "color", "labels", "layout", "select", "genesets", "scatter", "zoom")
@@ -233,7 +234,7 @@ def check_file(text: str) -> str | None:
     """Check the name of a file of gene sets beside the dataset."""
     if "/" in text or "\\" in text or text.startswith("."):
         return "give the name of a file beside the dataset, without a folder"
-    return None if text.lower().endswith((".csv", ".gmt")) else "the file's name must end in .csv or .gmt"
+    return None if text.lower().endswith(ENDINGS) else f"the file's name must end in {' or '.join(ENDINGS)}"
 
 
 def check_collection(text: str) -> str | None:

@@ -22,7 +22,7 @@ from cxg.web.readiness import Readiness
 
 T = TypeVar("T")
 
-# A request for another version has the files listed again, unless that was done so short a time ago.
+# A request for another version makes the server list the files again, unless it did so within this time.
 _LISTED_S = 2.0
 
 
@@ -81,7 +81,7 @@ class Services:
     def serve_kept(self, name: str, plan: Callable[[Dataset], Planned]) -> Response:
         """Answer one of the `KEPT_ROUTES` as `serve` does; the middleware answers it from then on.
 
-        Whoever asks for data of a dataset has it decoded, also without having opened its page.
+        A request for data has the dataset decoded, also where nobody opened its page.
         """
 
         def plan_and_decode(dataset: Dataset) -> Planned:
@@ -113,7 +113,8 @@ class Services:
                 return read(dataset)
             except (DatasetInvalid, DatasetReplaced, StorageUnavailable) as error:
                 failure = error
-        # Another server may have seen a change before this one; but nobody makes it list files all the time.
+        # Another server may have seen a change before this one. The bound keeps clients from making this
+        # server list the dataset with every request.
         self.catalog.recheck(name, older_than_s=_LISTED_S if isinstance(failure, DatasetReplaced) else 0.0)
         try:
             with self.catalog.lease(name, wait=True) as dataset:

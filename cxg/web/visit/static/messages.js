@@ -40,7 +40,9 @@ function isOurs(input) {
 
 async function look(answer) {
   if (answer.status === GONE) tellReplaced();
-  else if (!answer.ok && answer.status !== 304) tell((await sentenceOf(answer)) ?? `The server answered with status ${answer.status}. Try again soon.`);
+  else if (!answer.ok && answer.status !== 304) {
+    tell((await sentenceOf(answer)) ?? `The server answered with status ${answer.status}. Try again soon.`);
+  }
 }
 
 async function sentenceOf(answer) {
