@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 WAIT_MS = 30_000
 
@@ -125,6 +125,19 @@ class Explorer:
         count = self.at(f"cellset-count-{number}")
         expect(count).not_to_have_text("0")
         return int(count.inner_text())
+
+    def compare(self, category: str, sizes: dict[str, int]) -> Response:
+        """Keep two labels as the cell sets, check how many cells each has, compare them; gives the answer."""
+        self.expand(category)
+        self.tick_all(category, on=False)
+        for number, (label, cells) in enumerate(sizes.items(), start=1):
+            self.tick(category, label, on=True)
+            assert self.keep_as_set(number) == cells
+            self.tick(category, label, on=False)
+        self.tick_all(category, on=True)
+        with self.page.expect_response("**/diffexp/obs") as answer:
+            self.at("diffexp-button").click()
+        return answer.value
 
     def genes_of(self, set_name: str) -> list[str]:
         """Open a gene set and list its genes."""

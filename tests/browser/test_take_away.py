@@ -65,25 +65,11 @@ def parts_of(svg):
     return root, texts, image, Image.open(io.BytesIO(png)).convert("RGB")
 
 
-def compare_two_labels(explorer):
-    """Keep two labels as cell sets and compare them; return the server's answer."""
-    explorer.expand("bulk_labels")
-    explorer.tick_all("bulk_labels", on=False)
-    for number, label in ((1, MONOCYTES), (2, B_CELLS)):
-        explorer.tick("bulk_labels", label, on=True)
-        assert explorer.keep_as_set(number) == SIZES[label]
-        explorer.tick("bulk_labels", label, on=False)
-    explorer.tick_all("bulk_labels", on=True)
-    with explorer.page.expect_response("**/diffexp/obs") as answer:
-        explorer.at("diffexp-button").click()
-    return answer.value.json()
-
-
 def test_the_table_of_a_comparison(explorer, screenshots):
     page = explorer.page
     button = page.get_by_role("button", name="Table (CSV)")
     expect(button).to_have_count(0)
-    found = compare_two_labels(explorer)
+    found = explorer.compare("bulk_labels", SIZES).json()
     expect(button).to_be_visible()
     page.screenshot(path=screenshots / "take-away-comparison.png")
     with page.expect_download() as download:
@@ -99,7 +85,7 @@ def test_the_table_of_a_comparison(explorer, screenshots):
 
 def test_a_refusal_is_told_in_the_words_of_the_server(explorer):
     page = explorer.page
-    compare_two_labels(explorer)
+    explorer.compare("bulk_labels", SIZES)
     page.route("**/diffexp/obs", lambda route: route.fulfill(status=429, json={"message": "Too many wait. Try later."}))
     page.get_by_role("button", name="Table (CSV)").click()
     expect(page.get_by_role("alert")).to_contain_text("Too many wait. Try later.")
