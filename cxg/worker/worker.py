@@ -104,7 +104,7 @@ class BufferingWorker(Loop):
         conn.state = State.RUNNING
         self._receiving.release(conn)
         conn.sock.start_answer()
-        self._pools.get(conn.request.path, self._pool).submit(self._answer, conn)
+        self._pools.get(conn.request.path, self._pool).submit(conn.address, self._answer, conn)
 
     def _answer(self, conn: Connection) -> None:
         """Make and send the answer to one request, in a thread."""

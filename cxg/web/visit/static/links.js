@@ -25,12 +25,14 @@ export function start() {
     event.stopImmediatePropagation();
     if (current.store) goTo(viewOfAddress());
   });
-  addButton({
-    id: "copy-link",
-    label: "Copy link",
-    title: "Copy a link to this page as it looks now",
-    onClick: copyLink,
-  });
+  if (!isEmbedded) {
+    addButton({
+      id: "copy-link",
+      label: "Copy link",
+      title: "Copy a link to this page as it looks now",
+      onClick: copyLink,
+    });
+  }
   whenReady().then(showFirstView, () => {});
 }
 
