@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from assembly.image import BuiltImage, build_image, connect, plan_image
@@ -20,6 +21,12 @@ from tests.integration.containers import CANARY, Server, answers, image_options,
 
 # Our fixtures stop what they start, so the helper container that would do it after a crash need not be pulled.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def forgotten_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 keeps the credentials that it found first; no test shall use those of another."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 import build
@@ -48,6 +49,8 @@ def account(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     with eb_lookalike.running() as state:
+        # Another test may have made moto's account before, without those policies.
+        requests.post(f"{state.url}/moto-api/reset", timeout=60).raise_for_status()
         monkeypatch.setenv("AWS_ENDPOINT_URL", state.url)
         yield state
 
