@@ -7,6 +7,8 @@ BIN     := $(VENV)/bin
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Two files at a time: the tests of these suites wait for containers and browsers half of their time.
+TWO     := -n 2 --dist loadfile
 LOCKED  := requirements requirements-build requirements-dev requirements-integration
 
 .DEFAULT_GOAL := help
@@ -38,10 +40,10 @@ sample: env  ## a small real dataset into build/sample
 	@$(BIN)/python build.py sample
 
 integration: $(VENV)/.integration  ## tests that need Docker
-	@$(BIN)/python -m pytest -q -m integration $(ARGS)
+	@$(BIN)/python -m pytest -q $(TWO) -m integration $(ARGS)
 
 browser: $(VENV)/.integration client sample  ## tests that need Chromium and Firefox
-	@$(BIN)/python -m pytest -q -m browser $(ARGS)
+	@$(BIN)/python -m pytest -q $(TWO) -m browser $(ARGS)
 
 soak: $(VENV)/.integration  ## visitors, hostile clients and disturbed files for MINUTES=30, every answer judged (Linux)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(ARGS)

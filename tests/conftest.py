@@ -18,6 +18,13 @@ def pytest_ignore_collect(collection_path, config):
     return True if suite and f"not {suite[0]}" in config.option.markexpr else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Start twice as many processes as there are processors, up to four: many tests wait for clients and clocks."""
+    processors = os.cpu_count() or 1
+    return max(processors, min(2 * processors, 4))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """Settings of the person who runs the tests must not change their outcome."""
