@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import serving
+from tests.browser.axe import violations
 from tests.browser.explorer import Explorer
 
 pytestmark = pytest.mark.browser
@@ -13,21 +13,12 @@ pytestmark = pytest.mark.browser
 PAGE = "d/pbmc68k_reduced.cxg/"
 # The client's own elements are not ours to change.
 OURS = {"include": [[".cxg-bar"], [".cxg-notes"]]}
-
-
-def violations(page):
-    """What axe finds in our elements, one text for each."""
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        serving.unavailable("axe-playwright-python of requirements-integration.txt is not installed.")
-    found = Axe().run(page, context=OURS).response["violations"]
-    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
-
-
-@pytest.mark.parametrize(
+THEMES = pytest.mark.parametrize(
     "page", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True, ids=["light", "dark"]
 )
+
+
+@THEMES
 def test_axe_finds_nothing_in_buttons_and_notes(page, server):
     explorer = Explorer(page)
     explorer.open(f"{server}{PAGE}?gene=NOSUCH")
@@ -35,7 +26,7 @@ def test_axe_finds_nothing_in_buttons_and_notes(page, server):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("status")).to_contain_text("Link copied.")
-    assert violations(page) == []
+    assert violations(page, OURS) == []
 
 
 def test_axe_finds_nothing_in_the_field_and_in_a_frame(page, server):
@@ -46,10 +37,19 @@ def test_axe_finds_nothing_in_the_field_and_in_a_frame(page, server):
     explorer.open(f"{server}{PAGE}")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("textbox", name="Link to this view")).to_be_visible()
-    assert violations(page) == []
+    assert violations(page, OURS) == []
     page.goto(f"{server}{PAGE}?embed=1")
     expect(page.get_by_role("link", name="Open in full")).to_be_visible(timeout=30_000)
-    assert violations(page) == []
+    assert violations(page, OURS) == []
+
+
+@THEMES
+def test_axe_finds_nothing_in_the_panel_of_downloads(page, server):
+    explorer = Explorer(page)
+    explorer.open(f"{server}{PAGE}")
+    page.locator("#cxg-take-away").click()
+    expect(page.locator("#cxg-take-away-panel")).to_be_visible()
+    assert violations(page, OURS) == []
 
 
 def test_everything_of_ours_is_reached_and_used_by_keyboard(page, server):
