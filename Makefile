@@ -12,7 +12,7 @@ TWO     := -n 2 --dist loadfile
 LOCKED  := requirements requirements-build requirements-dev requirements-integration
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test lint client build-client sample integration browser soak screenshot build push bench bench-quick lock clean
+.PHONY: help env run test coverage lint client build-client sample integration browser soak screenshot build push release bench bench-quick lock clean
 
 help:  ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -25,6 +25,9 @@ env: $(VENV)/.runtime  ## .venv with the `cxg` command in it
 
 test: $(VENV)/.dev  ## the unit tests (no Docker, no network)
 	@$(BIN)/python -m pytest -q -n auto $(ARGS)
+
+coverage: $(VENV)/.dev  ## the unit tests, and which lines they run
+	@$(BIN)/python -m pytest -q -n auto --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -53,6 +56,9 @@ build: $(VENV)/.build client  ## image and artifact.zip for Elastic Beanstalk (I
 
 push: $(VENV)/.build  ## the image to a registry (IMAGE=registry/name:tag)
 	@$(BIN)/python build.py push $(if $(IMAGE),--image "$(IMAGE)") $(ARGS)
+
+release: $(VENV)/.build  ## changelog, version, commit and tag of a new version (VERSION=X.Y.Z)
+	@$(BIN)/python build.py release $(VERSION)
 
 screenshot: $(VENV)/.integration client sample  ## docs/screenshot.png again (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshot

@@ -7,6 +7,7 @@
     python build.py bundle      artifact.zip for Elastic Beanstalk, for an image that is pushed
     python build.py build       image and artifact.zip
     python build.py push        the image to Amazon ECR
+    python build.py release     a new version: changelog, commit and tag
 
 `python build.py VERB --help` tells the rest. Exit code 0 when done, 2 with one
 sentence when something is missing or wrong.
@@ -30,6 +31,7 @@ VERBS = {
     "bundle": "assembly.bundle",
     "build": "assembly.product",
     "push": "assembly.push",
+    "release": "assembly.release",
 }
 
 
