@@ -90,12 +90,8 @@ def run(args: argparse.Namespace) -> int:
     0 when done, 2 when the input or an argument is at fault, 128 and its number after a signal.
     """
     report = Report()
-    began = time.monotonic()
     try:
-        with _signals(), _plain_errors():
-            _check_arguments(args)
-            _convert(args, report)
-        report.facts["seconds"] = round(time.monotonic() - began, 1)
+        convert(args, report)
         if args.report is not None:
             _write_report(args.report, report)
     except Interrupted as stop:
@@ -108,6 +104,24 @@ def run(args: argparse.Namespace) -> int:
     head = "Checked" if args.check else "Converted"
     sys.stdout.write(f"{head} {args.input}\n{report.as_text()}\n")
     return 0
+
+
+def convert(args: argparse.Namespace, report: Report | None = None) -> Report:
+    """Convert as the arguments say, and return the report; `report` gets its notes while the conversion runs.
+
+    Raises
+    ------
+    ConversionError
+        The input or an argument is at fault, or the CXG cannot be written.
+    Interrupted
+        A signal asked the process to end.
+    """
+    report, began = Report() if report is None else report, time.monotonic()
+    with _signals(), _plain_errors():
+        _check_arguments(args)
+        _convert(args, report)
+    report.facts["seconds"] = round(time.monotonic() - began, 1)
+    return report
 
 
 def _convert(args: argparse.Namespace, report: Report) -> None:

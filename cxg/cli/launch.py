@@ -8,9 +8,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from cxg.cli.converted import converted_path, ensure_converted
 from cxg.config import Config, default_yaml
 from cxg.config.files import load_config
 from cxg.config.runtime import Runtime
@@ -29,7 +31,10 @@ _START_WAIT_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cxg launch`."""
     parser.add_argument(
-        "path", nargs="?", metavar="DATAROOT_OR_CXG", help="folder or s3:// prefix of datasets, or one dataset"
+        "path",
+        nargs="?",
+        metavar="DATAROOT, CXG or H5AD",
+        help="folder or s3:// prefix of datasets, one dataset, or one .h5ad file, which is converted first",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (see --dump-default-config)")
     parser.add_argument(
@@ -37,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, help="port to listen on (default 5005)")
     parser.add_argument("--client", type=Path, metavar="DIR", help="folder of the built web client")
-    parser.add_argument("--open", action="store_true", help="open the page in a web browser")
+    parser.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        help="open the page in a web browser (default: for an .h5ad file, if there is a screen)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log every request")
     parser.add_argument("--dump-default-config", action="store_true", help="print a commented configuration and stop")
 
@@ -57,14 +66,16 @@ def run(args: argparse.Namespace) -> int:
     if args.dump_default_config:
         sys.stdout.write(default_yaml())
         return 0
-    env = {**os.environ, **_overrides(args)}
+    env = {**os.environ, **_overrides(args, os.environ)}
     runtime = Runtime.of(env)
     config = load_config(runtime)
     load_client(default_folder(runtime), config, runtime.inline_scripts_dir)
     shares = plan(runtime)
     host, port = config.server.host, config.server.port
-    _check_data(config)
     check_port(host, port)
+    if is_h5ad(args.path):
+        ensure_converted(args.path, Path(str(config.single_dataset.datapath)))
+    _check_data(config)
     prepared = _prepare(config, runtime, "cxg launch" if args.path is not None else None)
     if prepared.region:
         os.environ["AWS_REGION"] = prepared.region  # TileDB reads it from this process's own environment
@@ -72,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else _in_url(host)}:{port}/"  # noqa: S104
     sys.stdout.write(_banner(config, url, shares))
     sys.stdout.flush()
-    if args.open or config.server.open_browser:
-        _open_when_ready(url)
+    if args.open or (args.open is None and (config.server.open_browser or (is_h5ad(args.path) and _has_screen()))):
+        open_when_ready(url)
     command = gunicorn_command(host, port, shares.workers, shares.threads)
     return _become(command, server_environment(env, prepared, shares))
 
@@ -82,7 +93,23 @@ def _become(command: list[str], env: dict[str, str]) -> NoReturn:
     os.execve(command[0], command, env)  # noqa: S606
 
 
-def _overrides(args: argparse.Namespace) -> dict[str, str]:
+def _has_screen() -> bool:
+    """Whether a person started this at a terminal of a machine with a screen."""
+    has_display = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return has_display and at_a_terminal()
+
+
+def at_a_terminal() -> bool:
+    """Whether the output goes to a terminal."""
+    return sys.stdout.isatty()
+
+
+def is_h5ad(path: str | None) -> bool:
+    """Whether a path on the command line names an AnnData file of this machine."""
+    return path is not None and path.lower().endswith(".h5ad") and not is_s3(path) and not Path(path).is_dir()
+
+
+def _overrides(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str, str]:
     chosen = {
         "CXG_CONFIG_FILE": args.config,
         "CXG_HOST": args.host,
@@ -92,16 +119,16 @@ def _overrides(args: argparse.Namespace) -> dict[str, str]:
     }
     found = {name: str(value) for name, value in chosen.items() if value is not None}
     if args.path is not None:
-        found |= _data_override(args.path)
+        found |= _data_override(args.path, env)
     return found
 
 
-def _data_override(path: str) -> dict[str, str]:
-    """A path on the command line is one dataset or a folder of them."""
+def _data_override(path: str, env: Mapping[str, str]) -> dict[str, str]:
+    """A path on the command line is one dataset, a file to make one of, or a folder of them."""
+    if is_h5ad(path):
+        return {"CXG_DATAPATH": str(converted_path(path, env)), "CXG_DATAROOT": ""}
     if path.lower().endswith((".h5ad", ".h5")):
-        raise ConfigError(
-            f"{path} is an AnnData file, which is not served directly. Convert it first: cxg convert {path}"
-        )
+        raise ConfigError(f"{path} is no CXG, which is what is served. Convert it first: cxg convert {path}")
     if is_s3(path):
         single = path.rstrip("/").endswith(".cxg")
     else:
@@ -197,7 +224,7 @@ def _banner(config: Config, url: str, shares: MemoryPlan) -> str:
     return f"Serving {redacted(str(where))}\n{shares.table()}\nOpen {url} in a web browser; Ctrl-C stops the server.\n"
 
 
-def _open_when_ready(url: str) -> None:
+def open_when_ready(url: str) -> None:
     """Open the browser once the server answers; from a child process, as this one becomes gunicorn."""
     if os.fork():
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import platform
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,19 @@ COMMANDS = {
     "config": ("cxg.cli.config", "check a configuration file"),
     "doctor": ("cxg.cli.doctor", "check a whole deployment"),
 }
+# Packages whose version matters for a report of a fault.
+_PARTS = ("tiledb", "numpy", "flask", "gunicorn")
+
+
+class _Version(argparse.Action):
+    """Prints the versions; what is installed is looked up only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parts = ", ".join(f"{name} {version(name)}" for name in _PARTS)
+        sys.stdout.write(f"cellxgene-eb {__version__}\n{parts}, Python {platform.python_version()}\n")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="cxg", description="Single-cell datasets on the web.")
-    parser.add_argument("--version", action="version", version=f"cellxgene-eb {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show this version and those of the main parts")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, summary) in COMMANDS.items():

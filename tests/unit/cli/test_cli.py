@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import pytest
 from cxg import __version__
 from cxg.aws import calls
 from cxg.cli import launch
-from cxg.cli import main as cli
 from cxg.errors import ConfigError, ConversionError, CxgError, StorageUnavailable
 from cxg.startup import first_look as firstlook
 from tests import cxgs
@@ -23,31 +23,6 @@ from tests.fake_aws import FakeAws
 from tests.served import stand_in_client
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code = cli.main(arguments)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Instead of becoming gunicorn, remember the command and the environment."""
-    calls: list[Any] = []
-
-    def execve(path: str, command: list[str], env: dict[str, str]) -> None:
-        calls.append((command, env))
-        sys.exit(0)  # it does not come back
-
-    monkeypatch.setattr(os, "execve", execve)
-    return calls
 
 
 @pytest.fixture
@@ -80,7 +55,10 @@ def free_port() -> int:
 
 
 def test_version_and_help(run: Run) -> None:
-    assert run("--version") == (0, f"cellxgene-eb {__version__}\n", "")
+    code, out, err = run("--version")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"cellxgene-eb {__version__}\ntiledb ")
+    assert f"Python {platform.python_version()}" in out
     code, out, _ = run("--help")
     assert code == 0
     for command in ("launch", "convert", "inspect", "config", "doctor"):
@@ -231,8 +209,9 @@ def test_the_command_line_wins_over_the_file(run: Run, data: Path, tmp_path: Pat
 
 # Arguments, and what the one line must say. {data} and {tmp} are folders, {busy} is a port in use.
 BAD_LAUNCHES = [
-    (("{tmp}/my.h5ad",), "Convert it first: cxg convert {tmp}/my.h5ad"),
-    (("{tmp}/MY.H5AD",), "Convert it first: cxg convert {tmp}/MY.H5AD"),
+    (("{tmp}/my.h5ad",), "There is no file {tmp}/my.h5ad"),
+    (("{tmp}/MY.H5AD",), "There is no file {tmp}/MY.H5AD"),
+    (("{tmp}/my.h5",), "Convert it first: cxg convert {tmp}/my.h5"),
     (("s3://bucket/my.h5ad",), "Convert it first"),
     (("{tmp}/nope",), "There is no folder {tmp}/nope"),
     (("{data}/a.cxg/cxg_group_metadata/__schema/none",), "There is no folder"),
@@ -294,11 +273,11 @@ def test_how_a_command_ends(
 
 def test_the_installed_command_shows_no_traceback(project: Path, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(project)}
-    command = [sys.executable, "-m", "cxg.cli.main", "launch", str(tmp_path / "a.h5ad")]
+    command = [sys.executable, "-m", "cxg.cli.main", "launch", str(tmp_path / "a.h5")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert (
         done.stderr
-        == f"cxg: {tmp_path}/a.h5ad is an AnnData file, which is not served directly. Convert it first: cxg convert {tmp_path}/a.h5ad\n"
+        == f"cxg: {tmp_path}/a.h5 is no CXG, which is what is served. Convert it first: cxg convert {tmp_path}/a.h5\n"
     )
