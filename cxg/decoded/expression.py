@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +62,11 @@ class Expression:
         return self._copies.find(self._dataset, "obs") is not None
 
     @property
+    def rows_are_light(self) -> bool:
+        """Tell whether several threads can read cells of the CXG at a time; raises as all methods."""
+        return self._dataset.rows_are_light
+
+    @property
     def labels(self) -> CheckedLabels | None:
         """Return the sums over the cells of each label, where there are any that belong to obs."""
         return self._copies.labels(self._dataset)
@@ -113,9 +118,10 @@ class Expression:
 
     def _iter_stored_rows(self, cells: IndexArray, pause: Pause) -> Iterator[SparseBlock | DenseBlock]:
         start, step, values = 0, _FIRST_CELLS, 0
+        # What one scan of the CXG takes is in the memory plan, what one for each thread would take is not.
+        scan = nullcontext() if len(cells) and self._dataset.rows_are_light else self._scan
         while start < len(cells):
-            # What one scan of the CXG takes is in the memory plan, what one for each thread would take is not.
-            with self._scan:
+            with scan:
                 for block in self._dataset.iter_X_rows(cells[start : start + step]):
                     values += len(block.value) if isinstance(block, SparseBlock) else block.values.size
                     yield block

@@ -191,6 +191,18 @@ class Dataset:
         """
         return self.expression().iter_rows(cells)
 
+    @property
+    def rows_are_light(self) -> bool:
+        """Tell whether cells are read from the files of tiles, so that several threads may read within the memory plan.
+
+        Raises
+        ------
+        DatasetInvalid, StorageUnavailable
+            As `read_X_columns`.
+        """
+        opened = self.expression()
+        return isinstance(opened, Sparse) and opened.rows_are_light
+
     def sparse_expression(self) -> Sparse | None:
         """Return X, if it can be read and is so sparse that a decoded copy is smaller than a dense one; else None.
 

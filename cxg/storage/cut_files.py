@@ -15,10 +15,10 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-_SCHEMAS, _META, _FRAGMENTS, _COMMITS = "__schema", "__meta", "__fragments", "__commits"
-_OLD_SCHEMA, _ABOUT_FRAGMENT = "__array_schema.tdb", "__fragment_metadata.tdb"
+_SCHEMAS, _META, FRAGMENTS, _COMMITS = "__schema", "__meta", "__fragments", "__commits"
+_OLD_SCHEMA, ABOUT_FRAGMENT = "__array_schema.tdb", "__fragment_metadata.tdb"
 # Version, length of what follows the header, length unpacked, type, cell size, encryption, length of the filters.
-_TILE_HEADER = struct.Struct("<IQQBQBI")
+GENERIC_TILE = struct.Struct("<IQQBQBI")
 _LENGTH = struct.Struct("<Q")
 # Version of the format, length of the name of the schema, which follows.
 _FOOTER = struct.Struct("<IQ")
@@ -156,8 +156,8 @@ def check_files(folder: Folder) -> dict[str, int]:
     # A .vac file lists vacuumed fragments and has another form.
     tiles = [path for path in tiles if not path.endswith(".vac")] + [_OLD_SCHEMA] * (_OLD_SCHEMA in folder.files)
     fragments = list(_committed(folder))
-    ends = [f"{below}{_ABOUT_FRAGMENT}" for below in fragments if f"{below}{_ABOUT_FRAGMENT}" in folder.files]
-    folder.announce([(path, 0, _TILE_HEADER.size) for path in tiles] + [(path, *_end(folder, path)) for path in ends])
+    ends = [f"{below}{ABOUT_FRAGMENT}" for below in fragments if f"{below}{ABOUT_FRAGMENT}" in folder.files]
+    folder.announce([(path, 0, GENERIC_TILE.size) for path in tiles] + [(path, *_end(folder, path)) for path in ends])
     for path in tiles:
         if not _is_whole_tile(folder, path):
             raise CutFile(f"{folder.uri}/{path}")
@@ -184,7 +184,7 @@ def _committed(folder: Folder) -> Iterator[str]:
     are_together = any(name.endswith(".con") for name in commits)
     for below in sorted(parents) if commits else ():
         part, _, name = below.partition("/")
-        if part == _FRAGMENTS and name and "/" not in name and (are_together or f"{name}.wrt" in commits):
+        if part == FRAGMENTS and name and "/" not in name and (are_together or f"{name}.wrt" in commits):
             yield f"{below}/"
 
 
@@ -193,22 +193,22 @@ def _check_fragment(folder: Folder, below: str, schemas: set[str]) -> dict[str, 
     if not version.isdigit() or int(version) < _NAMED_FORMAT:
         return {}
     names = _directly_in(folder, below.rstrip("/"))
-    if _ABOUT_FRAGMENT not in names:  # TileDB reports it
+    if ABOUT_FRAGMENT not in names:  # TileDB reports it
         return {}
-    footer = _read_footer(folder, f"{below}{_ABOUT_FRAGMENT}", int(version), schemas)
+    footer = _read_footer(folder, f"{below}{ABOUT_FRAGMENT}", int(version), schemas)
     if footer is None:
-        raise CutFile(f"{folder.uri}/{below}{_ABOUT_FRAGMENT}")
+        raise CutFile(f"{folder.uri}/{below}{ABOUT_FRAGMENT}")
     n_dimensions = sum(_DIMENSION.fullmatch(name) is not None for name in names)
     sizes = _data_sizes(footer, int(version), n_dimensions)
     return {f"{folder.uri}/{below}{name}": size for name, size in sizes.items() if size}
 
 
 def _is_whole_tile(folder: Folder, path: str) -> bool:
-    header = folder.read(path, 0, _TILE_HEADER.size)
-    if len(header) < _TILE_HEADER.size:
+    header = folder.read(path, 0, GENERIC_TILE.size)
+    if len(header) < GENERIC_TILE.size:
         return False
-    _, stored, _, _, _, _, filters = _TILE_HEADER.unpack(header)
-    return bool(_TILE_HEADER.size + filters + stored == folder.files[path])
+    _, stored, _, _, _, _, filters = GENERIC_TILE.unpack(header)
+    return bool(GENERIC_TILE.size + filters + stored == folder.files[path])
 
 
 def _end(folder: Folder, path: str) -> tuple[int, int]:

@@ -15,7 +15,9 @@ from cxg.format.matrix.query import Range
 from cxg.format.structure import ArrayFiles
 from cxg.memory_bounds import OPEN_ARRAY_BYTES, TILE_INFO_TIMES
 from cxg.storage.faults import translated
+from cxg.storage.listing import is_s3
 from cxg.storage.storage import Storage
+from cxg.storage.tile_files import open_tile_files
 from cxg.timeouts.calls import timed_calls
 
 # An array of more fragments than this was written in pieces, not over and over.
@@ -41,6 +43,7 @@ class Handle:
         fragments = files.fragments
         self._held_bytes = OPEN_ARRAY_BYTES + TILE_INFO_TIMES * files.about_tiles_bytes
         self.may_repeat = 1 < len(fragments) <= _MOST_GENERATIONS
+        self._fragment = fragments[0] if rows and len(fragments) == 1 and not is_s3(uri) else None
         # A fragment is called __<first>_<last timestamp>_<unique>_<format>.
         self._times = sorted((int(first), int(last)) for first, last in (name.split("_")[2:4] for name in fragments))
         self._span = min(self._times)[0], max(last for _, last in self._times)
@@ -64,11 +67,19 @@ class Handle:
             return self._storage.open_objects.find_or_make(self, span, partial(self._open_now, span), held_bytes)
 
     def _open_now(self, span: tuple[int, int]) -> Any:
-        """Open what was written in a span of time, in milliseconds since 1970."""
+        """Open what was written in a span of time, in milliseconds since 1970.
+
+        Its attribute `tile_files` has the tiles that can be read from their files, or None.
+        """
         ctx = self._storage.row_ctx if self._rows else self._storage.column_ctx
         array = self._storage.open_array(self._uri, ctx, "the expression matrix", span)
         with translated("the expression matrix"):
             is_empty = timed_calls.call(self._uri, array.nonempty_domain) is None
+            array.tile_files = None
+            if self._fragment is not None and not is_empty:
+                array.tile_files = timed_calls.call(
+                    self._uri, partial(open_tile_files, array, self._uri, self._fragment)
+                )
         if is_empty:
             raise DatasetInvalid("The expression matrix is not the one that was here when this dataset was opened.")
         return array

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tiledb.main import PyQuery
 
 from cxg.storage.contexts import note_use
+from cxg.storage.tile_files import TileFiles
+from cxg.storage.tile_parts import UnknownForm
 from cxg.timeouts.calls import timed_calls
 
 ROW_MAJOR, COLUMN_MAJOR, UNORDERED = 0, 1, 3
@@ -80,6 +82,36 @@ def read_blocks(
         yield timed_calls.call(array.uri, read_next)
         if not query.is_incomplete:
             return
+
+
+def read_tiles(
+    array: Any, tiles: TileFiles, lines: NDArray[np.int64], is_wanted: NDArray[np.bool_], names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Read attributes of some lines of a sparse array from the files of its tiles, as they are stored.
+
+    Parameters
+    ----------
+    lines : (k,) int64
+        Coordinates, sorted, at least one.
+    is_wanted : (n,) bool
+        The same as a mask.
+
+    Raises
+    ------
+    UnknownForm
+        TileDB must read them.
+    CutFile
+        A file is not whole.
+    """
+
+    def read_now() -> dict[str, NDArray[Any]]:
+        check_files(array, names)
+        try:
+            return tiles.read(tiles.find(lines), array.schema.domain.dim(0).name, is_wanted, names)
+        except OSError as error:
+            raise UnknownForm from error
+
+    return timed_calls.call(array.uri, read_now)
 
 
 def read_text(array: Any, name: str, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,13 @@ from cxg.format.matrix.handles import Handle, as_ranges, wanted
 from cxg.format.matrix.query import Range
 from cxg.memory_bounds import DENSE_BLOCK_VALUES
 from cxg.storage.faults import translated
+from cxg.storage.tile_files import TileFiles
+from cxg.storage.tile_parts import UnknownForm
 
 # Rows of an array that has to be deduplicated, in one block.
 _BLOCK_ROWS = 4096
+# Values that are read from the files of tiles at a time, where cells have as many as others.
+TILES_VALUES = 1 << 18
 # Values summed by cell at a time, or as many as there are cells.
 SUM_VALUES = 1 << 18
 
@@ -41,6 +46,8 @@ class Sparse:
         self.columns, self.rows = columns, rows
         self._n_obs, self._n_var = n_obs, n_var
         self._shift = shift
+        # What one scan by TileDB takes is in the memory plan, what one for each thread would take is not.
+        self._scan = threading.Lock()
 
     @property
     def is_shifted(self) -> bool:
@@ -111,8 +118,38 @@ class Sparse:
                 _, var, value = self._read_lines("obs", as_ranges(cells[start : start + _BLOCK_ROWS]))
                 yield SparseBlock(var, value)
         elif len(cells):
-            for found in self._blocks(self.rows.open(), as_ranges(cells), ["var"]):
-                yield SparseBlock(found["var"], found[VALUE])
+            array = self.rows.open()
+            cells = yield from self._iter_tiles(array, cells)
+            with self._scan:
+                for found in self._blocks(array, as_ranges(cells), ["var"]) if len(cells) else ():
+                    yield SparseBlock(found["var"], found[VALUE])
+
+    @property
+    def rows_are_light(self) -> bool:
+        """Tell whether rows are read from the files of tiles; see `Matrix`."""
+        return not self.rows.may_repeat and not self.is_shifted and self.rows.open().tile_files is not None
+
+    def _iter_tiles(self, array: Any, cells: IndexArray) -> Generator[SparseBlock, None, IndexArray]:
+        """Read cells from the files of tiles; returns those that are left to TileDB, which says what is damaged."""
+        tiles: TileFiles | None = array.tile_files
+        if tiles is None:
+            return cells
+        attr, *_ = wanted(array, [])
+        step = max(1, TILES_VALUES * self._n_obs // max(1, tiles.n_values))
+        is_wanted = np.zeros(self._n_obs, np.bool_)
+        for start in range(0, len(cells), step):
+            part = cells[start : start + step]
+            is_wanted[part] = True
+            try:
+                with translated("the expression matrix"):
+                    found = reading.read_tiles(array, tiles, part, is_wanted, ["var", attr])
+            except UnknownForm:
+                array.tile_files = None
+                return cells[start:]
+            is_wanted[part] = False
+            found = self._checked(found, attr)
+            yield SparseBlock(found["var"], found[VALUE])
+        return cells[:0]
 
     def read_range(self, axis: str, start: int, stop: int) -> tuple[IndexArray, NDArray[Any], FloatArray]:
         """Return the stored values of consecutive cells ("obs") or genes ("var"), those of each in ascending order.

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 IndexArray = NDArray[np.int64]
 # Adding up is done by as many threads as there are processors; below this many cells one is enough.
 _CELLS_FOR_THREADS = 2_000
+# The same where cells of a CXG are read from the files of tiles.
+_STORED_CELLS_FOR_THREADS = 50
 _MOST_THREADS = 4
 # Reading the sums of one label takes as long as reading this many cells: decoded cells, or cells of a CXG.
 _LABEL_COST_DECODED, _LABEL_COST = 16, 1
@@ -81,8 +83,7 @@ class SetReader:
 
     def read(self, cells: IndexArray) -> Moments:
         """Return the moments of a set of cells, all of which are read; raises as `moments`."""
-        is_decoded = self._expression.rows_are_decoded
-        threads = min(_MOST_THREADS, available_cpus()) if len(cells) >= _CELLS_FOR_THREADS and is_decoded else 1
+        threads = min(_MOST_THREADS, available_cpus()) if self._suits_threads(len(cells)) else 1
         if threads == 1:
             return self._add_up(cells)
         parts = np.array_split(cells, threads)
@@ -92,6 +93,11 @@ class SetReader:
             for other in others:
                 total.add(other.result())
         return total
+
+    def _suits_threads(self, n_cells: int) -> bool:
+        if self._expression.rows_are_decoded:
+            return n_cells >= _CELLS_FOR_THREADS
+        return n_cells >= _STORED_CELLS_FOR_THREADS and self._expression.rows_are_light
 
     def _parts(self, cells: IndexArray, *, only_whole: bool = False) -> LabelParts | None:
         if self._labels is None or not len(cells):

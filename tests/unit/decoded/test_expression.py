@@ -26,6 +26,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        self.rows_are_light = False
 
     def iter_X_rows(self, cells: IndexArray) -> Iterator[SparseBlock]:
         self.asked.append(len(cells))
