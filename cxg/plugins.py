@@ -12,6 +12,7 @@ extra_routes        ()                              more pages: a Flask blueprin
 app_created         (app)                           doing anything else with the app; called once
 request_started     (request)                       seeing each request
 identity_check      (request)                       letting it pass (None), or the answer to send instead
+identify_visitor    (request)                       saying who asks, for `access.source: plugin`
 request_finished    (request, response)             seeing, or changing, each answer
 ==================  ==============================  ====================================================
 
@@ -46,6 +47,7 @@ HOOKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "app_created": ("app",),
         "request_started": ("request",),
         "identity_check": ("request",),
+        "identify_visitor": ("request",),
         "request_finished": ("request", "response"),
     }
 )
@@ -94,6 +96,20 @@ class Plugins:
         for plugin, app_created in self._hooks("app_created"):
             with _refusing(plugin.path, "app_created"):
                 app_created(app)
+
+    @property
+    def identifies(self) -> bool:
+        """Whether a plugin says who asks."""
+        return any(True for _ in self._hooks("identify_visitor"))
+
+    def identify(self, request: Request) -> Mapping[str, Any] | None:
+        """Ask the plugins in order who sends a request; the first that knows it wins, None where none does."""
+        for plugin, identify_visitor in self._hooks("identify_visitor"):
+            with _named(plugin.path, "identify_visitor"):
+                found: Mapping[str, Any] | None = identify_visitor(request)
+            if found is not None:
+                return found
+        return None
 
     def _hooks(self, *names: str) -> Iterator[tuple[Plugin, Callable[..., Any]]]:
         for plugin in self.plugins:

@@ -6,6 +6,7 @@ problem is collected before `ConfigError` is raised, so that one run shows them 
 ==============  ==========================================================
 `model`         the keys: type, default and meaning, each written once
 `kinds`         the values a key takes, and the sentence for a wrong one; `lists` for many
+`visitors`      the sections about who may see which dataset
 `checks`        checks of a host, a link, a dataroot...
 `nodes`         YAML nodes: types, words for them, their entries
 `environment`   the environment variables
@@ -35,9 +36,11 @@ from cxg.config.model import (
 from cxg.config.pages import Presentation, Site, Visit
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
+from cxg.config.visitors import Access, Proxy
 
 __all__ = [
     "ENVIRONMENT",
+    "Access",
     "Adaptor",
     "Config",
     "DataLocator",
@@ -48,6 +51,7 @@ __all__ = [
     "MatrixCache",
     "MultiDataset",
     "Presentation",
+    "Proxy",
     "S3Locator",
     "Script",
     "Server",

@@ -15,6 +15,7 @@ from cxg.config.fields import key
 from cxg.config.kinds import Number, String, Switch, SwitchOrString, Whole
 from cxg.config.lists import Directives, Names, Script, Scripts, Settings
 from cxg.config.pages import Presentation, Site, Visit
+from cxg.config.visitors import Access
 
 
 @dataclass(frozen=True)
@@ -258,4 +259,5 @@ class Config:
     data_locator: DataLocator = field(default_factory=DataLocator, metadata={"doc": "How storage is reached."})
     adaptor: Adaptor = field(default_factory=Adaptor, metadata={"doc": "How datasets are read."})
     limits: Limits = field(default_factory=Limits, metadata={"doc": "What one request may ask for."})
+    access: Access = field(default_factory=Access, metadata={"doc": "Who may see which dataset; see access.md."})
     visit: Visit = field(default_factory=Visit, metadata={"doc": "What this server adds to the web client's page."})

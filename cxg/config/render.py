@@ -6,6 +6,7 @@ import dataclasses
 import json
 import textwrap
 
+from cxg.access import EVERYONE
 from cxg.config.environment import ENVIRONMENT
 from cxg.config.model import Config
 from cxg.config.old_keys import RETIRED, RETIRED_TILEDB
@@ -95,6 +96,8 @@ def _comment(text: str, indent: str) -> list[str]:
 def _value(one: dataclasses.Field[object]) -> str:
     """Write a key's default as YAML; JSON is YAML."""
     value = {} if one.default is dataclasses.MISSING else one.default
+    if value == (EVERYONE,):
+        return EVERYONE
     return str(value) if isinstance(value, str) and value.isalnum() and not value.isdigit() else json.dumps(value)
 
 

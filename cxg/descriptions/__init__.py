@@ -12,5 +12,6 @@
 `template`    the commented file that `cxg describe` writes
 ============  ============================================================
 
-A fault costs the key that it is in, never the dataset. No answer with data depends on a description.
+A fault costs the key that it is in; one in `visible_to` or `public_from` hides the dataset.
+No answer with data depends on a description.
 """

@@ -39,14 +39,14 @@ def read_beside(folder: Folder, file: str) -> Described:
     unreadable: list[str] = []
     content = _content(folder, file, FILE_MAX_BYTES, unreadable)
     if unreadable:
-        return Described(UNDESCRIBED.description, tuple(unreadable), "unreadable")
+        return Described(UNDESCRIBED.description, tuple(unreadable), "unreadable", is_whole=False)
     if content is None:
         return UNDESCRIBED
     found = read_description(content, file)
     mark, missing = _gene_sets_mark(folder, file, found)
     problems = found.problems if missing is None else (*found.problems, missing)
     version = blake2b(f"{mark}\0".encode() + content, digest_size=8).hexdigest()
-    return Described(found.description, problems, version)
+    return Described(found.description, problems, version, found.is_whole)
 
 
 def read_gene_sets(folder: Folder, file: str, problems: list[str]) -> list[dict[str, Any]] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxg.descriptions.kinds import (
+    Audience,
     Doi,
     Download,
     Kind,
     Line,
     Lines,
+    Moment,
     Number,
     Prose,
     Switch,
@@ -90,7 +92,22 @@ KEYS: dict[str, Key] = {
         "Collection that the dataset belongs to; each has a list of its own below /c/.",
         "Liver atlas",
     ),
+    "visible_to": Key(
+        Audience(),
+        "Who may see the dataset: everyone, signed-in, or a list of groups, e-mail addresses and user:NAME. To others "
+        "it does not exist. Without it, access.visible_to of the configuration holds.",
+        "[lab-a, ada@example.org]",
+    ),
+    "public_from": Key(
+        Moment(),
+        "Date, with its time zone, from which everyone may see the dataset. Before, those of visible_to may, and "
+        "nobody where that is everyone.",
+        "2026-12-01T09:00+01:00",
+    ),
 }
+
+ACCESS_KEYS = frozenset({"visible_to", "public_from"})
+"""Keys that decide who sees the dataset: a fault in one of them hides it from all."""
 
 ALIASES = {"licence": "license"}
 """Other spellings of keys."""

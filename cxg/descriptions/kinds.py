@@ -9,11 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
+from cxg.access import (
+    EVERYONE,
+    PUBLIC_FROM_EXPECTED,
+    SIGNED_IN,
+    VISIBLE_TO_EXPECTED,
+    check_audience,
+    parse_moment,
+)
 from cxg.config.nodes import Complain, describe_found, is_tagged, pairs
 from cxg.descriptions.model import ENTRIES_MAX, LINE_MAX
 from cxg.format.geneset_files import ENDINGS
@@ -220,6 +229,35 @@ class View:
         found = _LINKED.read(node, name, complain) or ()
         # In a link a switch is 1.
         return [("1" if text.lower() in _TRUE else "0") if is_tagged(node, "bool") else text for text in found]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who may see a dataset: `everyone`, `signed-in`, or a list of groups and users."""
+
+    def read(self, node: yaml.Node, name: str, complain: Complain) -> tuple[str, ...] | None:
+        """Read an audience; an empty list is nobody, and one with an entry at fault is None."""
+        if not isinstance(node, yaml.SequenceNode):
+            text = as_written(node)
+            if text in (EVERYONE, SIGNED_IN):
+                return (text,)
+            complain(node, f"{name} must be {VISIBLE_TO_EXPECTED}, but is {_found(node)}")
+            return None
+        entry = Line(check=check_audience)
+        found = [entry.read(item, name, complain) for item in node.value]
+        return None if None in found else tuple(dict.fromkeys(text for text in found if text is not None))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A date and its time zone."""
+
+    def read(self, node: yaml.Node, name: str, complain: Complain) -> datetime | None:
+        """Read a moment."""
+        found = parse_moment(as_written(node) or "")
+        if found is None:
+            complain(node, f"{name} must be {PUBLIC_FROM_EXPECTED}, but is {_found(node)}")
+        return found
 
 
 _LINKED = Lines("a text or a list", Line(most=1000))

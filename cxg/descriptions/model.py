@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 
 FACETS = ("organism", "tissue", "assay", "disease", "tags")
 """The parts that the list of datasets can be narrowed by, in the order of its page."""
@@ -36,6 +37,9 @@ class Description:
     order : float or None
         Place in the list; the smallest comes first, datasets without one come last.
     hidden : bool
+    visible_to : tuple of str or None
+        As in `cxg.access.Rule`; None takes that of the site. Empty, so that nobody may, where the file is at fault.
+    public_from : datetime or None
     """
 
     title: str | None = None
@@ -58,6 +62,8 @@ class Description:
     order: float | None = None
     hidden: bool = False
     collection: str | None = None
+    visible_to: tuple[str, ...] | None = None
+    public_from: datetime | None = None
 
     @property
     def is_listed(self) -> bool:
@@ -87,11 +93,14 @@ class Described:
         One sentence for each fault, with file and line.
     version : str
         Changes with the files that were read; empty where there is no description.
+    is_whole : bool
+        False where the file cannot be read as a description, so that it is not known what it says.
     """
 
     description: Description
     problems: tuple[str, ...] = ()
     version: str = ""
+    is_whole: bool = True
 
 
 NOTHING_SAID = Description()

@@ -86,6 +86,7 @@ class Descriptions:
         self._looking = threading.Lock()
         self._looked_s = float("-inf")
         self._files: dict[str, Stamp | None] = {}
+        self._is_listed = False
         self._background = ThreadPoolExecutor(_THREADS, thread_name_prefix="descriptions")
         self._under_way: dict[str, Future[object]] = {}
         self._kept: LRUCache[str, _Kept] = LRUCache(DESCRIPTIONS_BYTES, getsizeof=_size_of)
@@ -114,6 +115,7 @@ class Descriptions:
         began_s = self._clock()
         with contextlib.suppress(StorageUnavailable, OSError):
             found = self._list()
+            self._is_listed = True
             if found != self._files:
                 self._files = found
         self._looked_s = began_s
@@ -143,6 +145,16 @@ class Descriptions:
         else:
             self._read_again(name, files, file)
         return self._last(name) or UNDESCRIBED
+
+    def known(self, name: str) -> Described | None:
+        """Return what `of` does, or None where the store did not answer, so that it is not known."""
+        described = self.of(name)
+        is_read = self._is_listed and (self.file_of(name) not in self._files or self._last(name) is not None)
+        return described if is_read else None
+
+    def has_file(self, name: str) -> bool:
+        """Tell whether a dataset has a description, as far as is known without looking."""
+        return self.file_of(name) in self._files
 
     def _last(self, name: str) -> Described | None:
         with self._lock:

@@ -27,6 +27,9 @@ from cxg.storage.cache_folder import cache_folder
 from cxg.storage.storage import Storage
 from cxg.timeouts.calls import timed_calls
 from cxg.web import errors
+from cxg.web.access.gate import Gate
+from cxg.web.access.rules import Rules
+from cxg.web.access.visitors import source_of
 from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
 from cxg.web.answers.middleware import CachedAnswers
@@ -77,6 +80,8 @@ def create_app(
     base_url = "" if isinstance(site.catalog.root, SingleRoot) else config.multi_dataset.base_url
     hooks = plugins.load(_folder("CXG_PLUGINS_DIR", runtime.plugins_dir))
     scripts = _folder("CXG_INLINE_SCRIPTS_DIR", runtime.inline_scripts_dir)
+    rules = Rules(config.access, site.descriptions, is_single=not base_url, clock=times.clock)
+    gate = Gate(config.access, rules, source_of(config.access, hooks))
     client = load_client(client_dir or default_folder(runtime), config, scripts)
 
     app = Flask("cxg", static_folder=None)
@@ -94,7 +99,7 @@ def create_app(
     app.register_blueprint(meta.health)
     app.register_blueprint(pages.site_blueprint(client, base_url, _folder("CXG_DEPLOY_DIR", runtime.deploy_dir)))
     _check_logo(config, runtime)
-    app.register_blueprint(_index(site, config, base_url, times))
+    app.register_blueprint(_index(site, config, base_url, times, gate))
     below = f"/{base_url}/<dataset>" if base_url else ""
     for blueprint, prefix in (
         (meta.routes, f"/{API}"),
@@ -106,6 +111,7 @@ def create_app(
         app.register_blueprint(blueprint, url_prefix=below + prefix or None)
     if not base_url:
         app.url_value_preprocessor(_name_the_single_dataset(app))
+    gate.attach(app)
     hooks.attach(app)
     app.wsgi_app = ClientAddress(app.wsgi_app, config.server.trusted_proxies)  # type: ignore[method-assign]
     # Redirects are relative, but a plugin may build absolute URLs, and force_https needs the scheme. Scheme and
@@ -114,7 +120,7 @@ def create_app(
     if not (
         hooks.sees_requests or config.server.force_https or config.server.server_timing_headers or config.server.verbose
     ):
-        app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers)  # type: ignore[method-assign]
+        app.wsgi_app = CachedAnswers(app.wsgi_app, site.catalog, site.cache, base_url, headers, gate.is_open)  # type: ignore[method-assign]
     if config.server.embed_origins:
         app.wsgi_app = CrossOrigin(app.wsgi_app, config.server.embed_origins)  # type: ignore[method-assign]
     app.wsgi_app = VersionedAddresses(app.wsgi_app)  # type: ignore[method-assign]
@@ -143,7 +149,7 @@ def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, ti
     return Services(config, catalog, cache, work, Readiness(catalog), decoded, descriptions)
 
 
-def _index(site: Services, config: Config, base_url: str, times: Times) -> Any:
+def _index(site: Services, config: Config, base_url: str, times: Times, gate: Gate) -> Any:
     links = [
         (text, link)
         for text, link in (
@@ -165,6 +171,7 @@ def _index(site: Services, config: Config, base_url: str, times: Times) -> Any:
         caching=REVALIDATE if config.server.generate_cache_control_headers else NO_STORE,
         site=config.site,
         descriptions=site.descriptions,
+        narrow=gate.narrow,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -89,6 +89,8 @@ def _ours(error: CxgError) -> Response:
     status = status_of(error)
     if isinstance(error, DatasetInvalid) or (status >= 500 and status not in (501, 507)):
         log_failure(error, with_traceback=status == 500)
+    if isinstance(error, DatasetNotFound):
+        g.dataset_not_found = True
     response = _render(status, str(error))
     if status in (429, 503):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -147,7 +147,7 @@ BAD_PLUGINS = {
         "def _helper():\n    pass\n",
         (
             "it defines no hook; the hooks are extra_headers, extra_routes, app_created, request_started, identity_check, "
-            "request_finished."
+            "identify_visitor, request_finished."
         ),
     ),
     "misspelt hook": (

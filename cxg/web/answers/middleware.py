@@ -7,7 +7,7 @@ looks into the cache. All other requests go on to Flask unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cxg.datasets.catalog import Catalog
@@ -25,15 +25,23 @@ class CachedAnswers:
         Path before a dataset's name; empty for a single dataset.
     headers : iterable of (name, value)
         Added to every answer.
+    is_open : callable
+        Tells whether everyone may see a dataset; it is only asked about one that is open.
     """
 
     def __init__(
-        self, app: WSGIApp, catalog: Catalog, cache: AnswerCache, base_url: str, headers: Iterable[tuple[str, str]]
+        self,
+        app: WSGIApp,
+        catalog: Catalog,
+        cache: AnswerCache,
+        base_url: str,
+        headers: Iterable[tuple[str, str]],
+        is_open: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._app, self._catalog, self._cache = app, catalog, cache
         self._prefix = f"/{base_url}/" if base_url else "/"
         self._single = not base_url
-        self._headers = list(headers)
+        self._headers, self._is_open = list(headers), is_open
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -46,8 +54,11 @@ class CachedAnswers:
             return self._app(environ, start_response)
         mimetype = KEPT_ROUTES[route]
         name = "" if self._single else dataset[:-1]
-        identity = self._catalog.fresh_identity(path_text(name))
-        if identity is None or (mimetype is not None and not accepts(environ.get("HTTP_ACCEPT"), mimetype)):
+        name = path_text(name)
+        identity = self._catalog.fresh_identity(name)
+        if identity is None or not self._is_open(name):
+            return self._app(environ, start_response)
+        if mimetype is not None and not accepts(environ.get("HTTP_ACCEPT"), mimetype):
             return self._app(environ, start_response)
         encoding = negotiate(environ.get("HTTP_ACCEPT_ENCODING", ""))
         stored = self._cache.find(answer_key(environ, identity, encoding))

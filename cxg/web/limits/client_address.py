@@ -11,6 +11,8 @@ from cxg.web.answers.versioned import WSGIApp
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+PEER = "cxg.peer"
+"""Name in the environment of a request (PEP 3333) of the address of the connection itself."""
 # Network bits of an IPv6 address: one household or institute has at least a whole /64 network.
 _SHARED_BITS = 64
 _MOST_PROXIES = 32
@@ -35,6 +37,7 @@ class ClientAddress:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
+        environ[PEER] = environ.get("REMOTE_ADDR", "")
         told = environ.get("HTTP_X_FORWARDED_FOR")
         if told:
             environ["REMOTE_ADDR"] = self._client(environ.get("REMOTE_ADDR", ""), told)
@@ -58,6 +61,12 @@ def find_client(peer: str, told: str, trusted: Sequence[Network]) -> str:
             return client
         client = str(before)
     return client
+
+
+def is_among(address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether an address is in one of some networks; what is no address never is."""
+    found = _address(address)
+    return found is not None and any(found in network for network in networks)
 
 
 def client_share(address: str | None) -> str:

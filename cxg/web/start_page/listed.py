@@ -59,14 +59,19 @@ class Listed:
         Names of datasets that were not read yet.
     left_out : int
         Number of datasets beyond the most that are listed.
-    unnamed : int
-        Number of datasets that were not read yet and have a description, which may say that they are hidden.
+    described : tuple of str
+        Names of datasets that were not read yet and have a description, which may say that they are hidden.
     """
 
     known: tuple[DatasetSummary, ...]
     pending: tuple[str, ...]
     left_out: int = 0
-    unnamed: int = 0
+    described: tuple[str, ...] = ()
+
+    @property
+    def unnamed(self) -> int:
+        """Number of datasets that were not read yet and that the page does not name."""
+        return len(self.described)
 
     @property
     def is_complete(self) -> bool:

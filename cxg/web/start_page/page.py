@@ -30,6 +30,8 @@ COLLECTIONS = "c"
 """First part of the path of a collection's list."""
 
 _NAME_MAX, _PENDING_MAX, _COLLECTIONS_MAX = 255, 50, 100
+# Cards are shared between states.
+_STATES_MAX = 8
 _HTML, _JSON, _XML = "text/html; charset=utf-8", "application/json", "application/xml"
 # No text on the page holds these characters: the cards, and the path from a page to the start page.
 _CARDS, _ROOT = "\0", "\1"
@@ -77,7 +79,8 @@ class StartPage:
         self._base_url, self._links, self._site = base_url.strip("/"), links, site
         self._intro = to_html(site.intro) if site.intro else ""
         self._lock = threading.Lock()
-        self._state: _State | None = None
+        # One for each set of datasets that visitors may see.
+        self._states: list[_State] = []
         version = f"{__version__}\0{self._base_url}\0{links!r}\0{site!r}"
         self._kept = AnswerCache(PAGES_BYTES, version, cache_control)
 
@@ -134,10 +137,14 @@ class StartPage:
 
     def _current(self, listed: Listed) -> _State:
         with self._lock:
-            if self._state is None or self._state.listed is not listed:
-                known = {card.summary.name: card for card in self._state.cards} if self._state else {}
-                self._state = self._make_state(listed, known)
-            return self._state
+            state = next((one for one in self._states if one.listed is listed), None)
+            if state is None:
+                known = {card.summary.name: card for one in self._states for card in one.cards}
+                state = self._make_state(listed, known)
+            else:
+                self._states.remove(state)
+            self._states = [*self._states[-_STATES_MAX + 1 :], state]
+            return state
 
     def _make_state(self, listed: Listed, known: dict[str, _Card]) -> _State:
         digest, cards = blake2b(digest_size=16), []

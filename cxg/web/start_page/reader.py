@@ -147,7 +147,8 @@ class Summaries:
         found = (entry.summary for entry in self._entries.values() if entry.summary is not None)
         known = sorted((summary for summary in found if summary.facts.is_listed), key=place_of)
         pending = sorted(name for name in self._unread if description_file(name) not in self._files)
-        return Listed(tuple(known), tuple(pending), self._left_out, len(self._unread) - len(pending))
+        described = sorted(self._unread.difference(pending))
+        return Listed(tuple(known), tuple(pending), self._left_out, tuple(described))
 
     def _take(self, names: Sequence[str]) -> None:
         listed = names[:MOST_LISTED]

@@ -6,7 +6,7 @@ below any path prefix whether or not a proxy announces it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +25,7 @@ from cxg.web.services import respond
 from cxg.web.start_page import dataset_page
 from cxg.web.start_page.choose import read_query
 from cxg.web.start_page.files import robots_txt
-from cxg.web.start_page.listed import Leases
+from cxg.web.start_page.listed import Leases, Listed
 from cxg.web.start_page.page import COLLECTIONS, StartPage, render
 from cxg.web.start_page.pictures import Pictures
 from cxg.web.start_page.reader import Summaries
@@ -59,6 +59,7 @@ def blueprint(
     caching: str = REVALIDATE,
     site: Site = _NO_SITE,
     descriptions: Descriptions | None = None,
+    narrow: Callable[[Listed], Listed] = lambda listed: listed,
 ) -> Blueprint:
     """Make the routes of the list, of each dataset's page, and of what programs read in their place.
 
@@ -82,6 +83,8 @@ def blueprint(
         Title, text and logo of the list, and its public address.
     descriptions : Descriptions, optional
         By default no dataset has one.
+    narrow : callable
+        Leaves out of the list what the sender of the current request may not see.
     """
     routes = Blueprint("gallery", __name__)
     has_list = catalog is not None and index is True
@@ -96,7 +99,7 @@ def blueprint(
     setting = dataset_page.Setting(base_url, site, tuple(links), policy, tuple(offered), caching, has_list)
     dataset_page.add_route(routes, catalog, setting, descriptions)
     if has_list:
-        _add_list(routes, page, summaries, policy, site)
+        _add_list(routes, page, lambda: narrow(summaries.read(_WAIT_S)), policy, site)
     else:
 
         @routes.get("/")
@@ -151,13 +154,13 @@ def _add_pictures(routes: Blueprint, catalog: Leases, base_url: str) -> None:
         return _png(png, version, IMMUTABLE if asked == version else _ASK_AGAIN)
 
 
-def _add_list(routes: Blueprint, page: StartPage, summaries: Summaries, policy: str, site: Site) -> None:
+def _add_list(routes: Blueprint, page: StartPage, read: Callable[[], Listed], policy: str, site: Site) -> None:
     def encoding() -> str:
         return negotiate(request.headers.get("Accept-Encoding", ""))
 
     @routes.get("/")
     def start_page() -> Response:
-        answer = respond(page.answer(summaries.read(_WAIT_S), read_query(request.args), encoding()))
+        answer = respond(page.answer(read(), read_query(request.args), encoding()))
         answer.headers["Content-Security-Policy"] = policy
         return answer
 
@@ -167,7 +170,7 @@ def _add_list(routes: Blueprint, page: StartPage, summaries: Summaries, policy: 
 
     @routes.get(f"/{COLLECTIONS}/<collection>/")
     def one_collection(collection: str) -> Response:
-        listed = summaries.read(_WAIT_S)
+        listed = read()
         if listed.is_complete and not page.has_collection(listed, collection):
             return error_page(404, "Nothing here", "There is no collection of that name here.")
         query = read_query(request.args, page.spelled(listed, collection))
@@ -177,13 +180,13 @@ def _add_list(routes: Blueprint, page: StartPage, summaries: Summaries, policy: 
 
     @routes.get("/catalog.json")
     def catalog_json() -> Response:
-        return respond(page.catalog(summaries.read(_WAIT_S), encoding()))
+        return respond(page.catalog(read(), encoding()))
 
     @routes.get("/sitemap.xml")
     def sitemap_xml() -> Response:
         if site.url is None:
             return error_page(404, "Nothing here", "A sitemap needs the public address of the site: set site.url.")
-        return respond(page.sitemap(summaries.read(_WAIT_S), encoding()))
+        return respond(page.sitemap(read(), encoding()))
 
 
 def error_page(status: int, title: str, sentence: str) -> Response:
