@@ -36,7 +36,7 @@ from cxg.config.model import (
 from cxg.config.pages import Presentation, Site, Visit
 from cxg.config.reader import LoadedConfig, default, load
 from cxg.config.render import default_yaml
-from cxg.config.visitors import Access, Proxy
+from cxg.config.visitors import Access, LoadBalancer, Proxy
 
 __all__ = [
     "ENVIRONMENT",
@@ -47,6 +47,7 @@ __all__ = [
     "Diffexp",
     "Embeddings",
     "Limits",
+    "LoadBalancer",
     "LoadedConfig",
     "MatrixCache",
     "MultiDataset",

@@ -22,7 +22,8 @@ from cxg.config.kinds import String
 from cxg.config.lists import Names
 from cxg.config.nodes import Complain, is_tagged, wrong
 
-SOURCES = ("none", "proxy", "plugin")
+SOURCES = ("none", "load-balancer", "proxy", "plugin")
+_SIGNER = re.compile(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:loadbalancer/app/[A-Za-z0-9/-]+")
 _HEADER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -84,6 +85,40 @@ class Proxy:
     groups_header: str = key("X-Forwarded-Groups", _HEADER_NAME, "Header with the user's groups, separated by commas.")
 
 
+def _check_signer(text: str) -> str | None:
+    return None if _SIGNER.fullmatch(text) else "give the ARN of the load balancer, arn:aws:elasticloadbalancing:..."
+
+
+def _check_keys_url(text: str) -> str | None:
+    return None if text.startswith("https://") and text.endswith("/") else "give an https:// address that ends in /"
+
+
+@dataclass(frozen=True)
+class LoadBalancer:
+    """`access.load_balancer`: an AWS load balancer that signs visitors in with OpenID Connect."""
+
+    signer: str | None = key(
+        None, String("an ARN", _check_signer), "ARN of the load balancer; tokens that others have signed mean nothing."
+    )
+    issuer: str | None = key(
+        None, String("a text"), "Issuer, as in the authentication action of the load balancer's listener."
+    )
+    client: str | None = key(None, String("a text"), "Client ID, as in that action.")
+    user_claim: str = key("sub", String("a text", null=False), "Claim with the name of the user.")
+    groups_claim: str = key("groups", String("a text", null=False), "Claim with the list of the user's groups.")
+    keys_url: str | None = key(
+        None,
+        String("a URL", _check_keys_url),
+        "Address of the public keys, before the name of a key. Null: that of the load balancer's region.",
+    )
+
+    @property
+    def keys_address(self) -> str:
+        """Address of the public keys, before the name of a key."""
+        region = (self.signer or ":::").split(":")[3]
+        return self.keys_url or f"https://public-keys.auth.elb.{region}.amazonaws.com/"
+
+
 @dataclass(frozen=True)
 class Access:
     """`access`: who may see which dataset."""
@@ -99,8 +134,9 @@ class Access:
     )
     source: str = key(
         "none",
-        String("none, proxy or plugin", _check_source, null=False),
-        "What says who asks. none: everyone is anonymous. proxy: headers of a proxy, see access.proxy. plugin: the "
+        String("none, load-balancer, proxy or plugin", _check_source, null=False),
+        "What says who asks. none: everyone is anonymous. load-balancer: the token of an AWS load balancer with OpenID "
+        "Connect, see access.load_balancer. proxy: headers of a proxy, see access.proxy. plugin: the "
         "function identify_visitor of a plugin.",
     )
     sign_in: str | None = key(
@@ -109,6 +145,7 @@ class Access:
         "Page to sign in at, such as /oauth2/sign_in. Visitors who are not signed in are sent there from the page of a "
         "dataset that they may not see, or that does not exist. Null: they get a 404.",
     )
+    load_balancer: LoadBalancer = field(default_factory=LoadBalancer)
     proxy: Proxy = field(default_factory=Proxy)
 
     @property

@@ -32,6 +32,15 @@ def source_of(access: Access, plugins: Plugins) -> Identify:
             raise ConfigError("access.source is proxy: name the proxy's address in access.proxy.addresses.")
         networks = tuple(ipaddress.ip_network(one, strict=False) for one in access.proxy.addresses)
         return partial(_from_proxy, access.proxy, networks)
+    if access.source == "load-balancer":
+        balancer = access.load_balancer
+        for name in ("signer", "issuer", "client"):
+            if getattr(balancer, name) is None:
+                raise ConfigError(f"access.source is load-balancer: set access.load_balancer.{name}.")
+        # The cryptography takes memory that other sites do not need to pay.
+        from cxg.web.access.load_balancer import TokenReader
+
+        return TokenReader(balancer).identify
     if access.source == "plugin":
         if not plugins.identifies:
             raise ConfigError("access.source is plugin, but no plugin has a function identify_visitor(request).")

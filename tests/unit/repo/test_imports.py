@@ -56,6 +56,7 @@ LIBRARIES = {
     "flask": {"plugins", "web"},
     "h5py": {"convert"},
     "hdf5plugin": {"convert"},
+    "jwt": {"web"},
     "scipy": {"compute", "convert"},
     "tiledb": {"cli", "convert", "format", "storage"},
     "werkzeug": {"web"},

@@ -55,7 +55,7 @@ def test_a_plugin_that_returns_nonsense_lets_nobody_in(root: Path, tmp_path: Pat
         assert client.get(f"/d/{name}/api/v0.2/schema", headers={"X-Test": "odd"}).status_code == 500
 
 
-@pytest.mark.parametrize("access", [{"source": "proxy"}, {"source": "plugin"}])
+@pytest.mark.parametrize("access", [{"source": "proxy"}, {"source": "plugin"}, {"source": "load-balancer"}])
 def test_a_source_that_is_not_complete_stops_the_start(root: Path, tmp_path: Path, access: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=f"access.source is {access['source']}"):
         serve(root, tmp_path, access=access)
