@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -149,8 +149,11 @@ class Descriptions:
     def known(self, name: str) -> Described | None:
         """Return what `of` does, or None where the store did not answer, so that it is not known."""
         described = self.of(name)
-        is_read = self._is_listed and (self.file_of(name) not in self._files or self._last(name) is not None)
-        return described if is_read else None
+        has_file = self.has_file(name)
+        if not self._is_listed or (has_file and self._last(name) is None):
+            return None
+        # A link that leads out of the folder is listed, but not read.
+        return replace(described, is_whole=False) if has_file and described is UNDESCRIBED else described
 
     def has_file(self, name: str) -> bool:
         """Tell whether a dataset has a description, as far as is known without looking."""

@@ -86,6 +86,19 @@ def test_on_a_closed_site_a_damaged_description_is_for_nobody(tmp_path: Path, da
     assert Site(tmp_path, USED).rule(DAMAGED[damage]) == NOBODY
 
 
+@pytest.mark.parametrize("access", [Access(), USED], ids=["public site", "closed site"])
+def test_a_link_out_of_the_folder_opens_nothing(tmp_path: Path, access: Access) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "b.yaml"
+    root.mkdir()
+    elsewhere.write_text("visible_to: everyone\n")
+    site = Site(root, access)
+    assert site.rule(RESTRICTED) == LAB
+    site.file.unlink()
+    site.file.symlink_to(elsewhere)
+    assert site.rule() == LAB
+    assert Site(root, USED).rule() == NOBODY
+
+
 def test_without_access_keys_a_damaged_description_changes_nothing(tmp_path: Path) -> None:
     assert Site(tmp_path, Access()).rule("title: [\n") == PUBLIC
 
