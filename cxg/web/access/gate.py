@@ -73,9 +73,14 @@ class Gate:
         app.after_request(self._leave)
 
     def is_open(self, name: str) -> bool:
-        """Tell whether everyone may see a dataset, as was found a moment ago; no I/O."""
-        until_s = self._open_until_s.get(name)
-        return until_s is not None and time.monotonic() < until_s
+        """Tell whether everyone may see a dataset that is open, as was found a moment ago."""
+        now_s = time.monotonic()
+        if now_s < self._open_until_s.get(name, 0.0):
+            return True
+        rule = self._rule(name)
+        is_open = rule is not None and rule.is_public(self._now())
+        self._open_until_s[name] = now_s + _HOLDS_S if is_open else 0.0
+        return is_open
 
     def narrow(self, listed: Listed) -> Listed:
         """Leave out of the list what the sender of the current request may not see.
@@ -135,21 +140,11 @@ class Gate:
         # Known before the dataset is, so that it takes the same time for every name.
         visitor, name, now = self._visitor(), str(values["dataset"]), self._now()
         g.page_of_dataset = endpoint in _PAGES
-        asked_s = time.monotonic()
         rule = self._rules.of(name)
         if not may_see(rule, visitor, now):
-            self._open_until_s.pop(name, None)
             values["dataset"] = self._no_name(name)
         elif not rule.is_public(now):
-            self._open_until_s.pop(name, None)
             g.is_private = True
-        else:
-            self._hold_open(name, asked_s + _HOLDS_S)
-
-    def _hold_open(self, name: str, until_s: float) -> None:
-        if len(self._open_until_s) > 10_000:  # made-up names
-            self._open_until_s.clear()
-        self._open_until_s[name] = until_s
 
     def _no_name(self, name: str) -> str:
         """Make a name of no dataset, always the same for the same name."""
