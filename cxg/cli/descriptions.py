@@ -43,6 +43,8 @@ def check_descriptions(storage: Storage, root: Dataroot | SingleRoot, names: Seq
     problems: list[str] = []
     for file in sorted(wanted & files.keys()):
         problems += check_beside(descriptions.folder, file).problems
+    misnamed = sorted(file for file in files if file.lower().endswith((".yml", ".yaml")) and not file.endswith(".yaml"))
+    problems += [f"{file} is not read: call it {file.rpartition('.')[0]}.yaml." for file in misnamed]
     if isinstance(root, Dataroot):
         alone = sorted(file for file in files.keys() - wanted if file.endswith(".yaml"))
         problems += [f"{file}: there is no dataset {file.removesuffix('.yaml')}.cxg beside it." for file in alone]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cxg.access import EVERYONE
 from cxg.config.environment import ENVIRONMENT
 from cxg.config.kinds import Kind, String
 from cxg.config.lists import Names
@@ -60,7 +61,11 @@ def load(text: str, overrides: Mapping[str, str], source: str = "config.yaml") -
     tree = reader.override(tree, overrides)
     if reader.problems:
         raise ConfigError([sentence for _, sentence in sorted(reader.problems, key=lambda one: one[0])])
-    return LoadedConfig(_build(Config, tree), tuple(reader.warnings))
+    config = _build(Config, tree)
+    reader.check_access(config)
+    if reader.problems:
+        raise ConfigError([sentence for _, sentence in reader.problems])
+    return LoadedConfig(config, tuple(reader.warnings))
 
 
 def section_of(one: dataclasses.Field[Any]) -> type | None:
@@ -198,6 +203,16 @@ class _Reader:
                     sentence = f"{key} has no effect: it is for one dataset, not for a dataroot."
                     self.warnings.append(f"{self.source} line {self.lines[key]}: {sentence}")
         return tree
+
+    def check_access(self, config: Config) -> None:
+        """Check that the source that says who asks is complete, and that there is one where somebody must sign in."""
+        access = config.access
+        missing = access.missing()
+        if missing is not None:
+            self.complain(self.lines["access.source"], missing)
+        elif access.source == "none" and access.visible_to != (EVERYONE,):
+            sentence = "access.visible_to hides every dataset from everyone: set access.source, which says who asks."
+            self.warnings.append(f"{self.source} line {self.lines['access.visible_to']}: {sentence}")
 
     def _choose_data(self, tree: dict[str, Any], overridden: set[str]) -> None:
         """Keep the dataroot or datapath that the environment sets; both from one place is a fault."""

@@ -152,3 +152,12 @@ class Access:
     def is_used(self) -> bool:
         """Whether some dataset is probably restricted: then nobody sees one whose description cannot be read."""
         return self.source != "none" or self.visible_to != (EVERYONE,) or self.public_from is not None
+
+    def missing(self) -> str | None:
+        """Name the key that the source needs and that is not set; None when there is none."""
+        if self.source == "proxy" and not self.proxy.addresses:
+            return "access.source is proxy: name the proxy's address in access.proxy.addresses"
+        for name in ("signer", "issuer", "client") if self.source == "load-balancer" else ():
+            if getattr(self.load_balancer, name) is None:
+                return f"access.source is load-balancer: set access.load_balancer.{name}"
+        return None

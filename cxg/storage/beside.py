@@ -21,8 +21,8 @@ from cxg.timeouts.calls import timed_calls
 
 T = TypeVar("T")
 
-ENDINGS = (".yaml", ".csv", ".gmt")
-"""Of the files that may describe a dataset: descriptions and gene sets."""
+ENDINGS = (".yaml", ".yml", ".csv", ".gmt")
+"""Of the files that may describe a dataset: descriptions, those under a wrong name, and gene sets."""
 
 Stamp = tuple[int, int, int]
 """Size in bytes, time of the last change of the content, and of any change, both in nanoseconds."""

@@ -22,21 +22,22 @@ Identify = Callable[[Request], Visitor]
 def source_of(access: Access, plugins: Plugins) -> Identify:
     """Return the function that says who sends a request.
 
+    Parameters
+    ----------
+    access : Access
+        Complete, as `cxg.config.load` returns it.
+    plugins : Plugins
+
     Raises
     ------
     ConfigError
-        The source that the configuration names is not complete.
+        The source is a plugin, and there is none.
     """
     if access.source == "proxy":
-        if not access.proxy.addresses:
-            raise ConfigError("access.source is proxy: name the proxy's address in access.proxy.addresses.")
         networks = tuple(ipaddress.ip_network(one, strict=False) for one in access.proxy.addresses)
         return partial(_from_proxy, access.proxy, networks)
     if access.source == "load-balancer":
         balancer = access.load_balancer
-        for name in ("signer", "issuer", "client"):
-            if getattr(balancer, name) is None:
-                raise ConfigError(f"access.source is load-balancer: set access.load_balancer.{name}.")
         # The cryptography takes memory that other sites do not need to pay.
         from cxg.web.access.load_balancer import TokenReader
 

@@ -89,9 +89,13 @@ def test_doctor_names_what_is_wrong_and_which_description_has_no_dataset(
     assert descriptions() == {"name": "descriptions", "status": "ok", "text": "0 of 1 datasets have one", "details": []}
     (dataset.parent / "a.yaml").write_text("order: last\n")
     (dataset.parent / "b.yaml").write_text("title: x\n")
+    for name in ("a.yml", "c.YAML"):
+        (dataset.parent / name).write_text("visible_to: []\n")
     found = descriptions()
     assert found["status"] == "warning"
     assert found["details"] == [
         "a.yaml, line 1: order must be a number such as 10, but is the text 'last'.",
+        "a.yml is not read: call it a.yaml.",
+        "c.YAML is not read: call it c.yaml.",
         "b.yaml: there is no dataset b.cxg beside it.",
     ]

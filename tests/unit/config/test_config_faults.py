@@ -25,6 +25,17 @@ BAD_FILES: dict[str, tuple[str, list[str]]] = {
         "presentation:\n  max_categories: 5\n  top_n: 3\n",
         ["config.yaml line 3: presentation.top_n is not a known key; the nearest one is diffexp.top_n."],
     ),
+    "a proxy without an address": (
+        "access:\n  visible_to: signed-in\n  source: proxy\n",
+        ["config.yaml line 3: access.source is proxy: name the proxy's address in access.proxy.addresses."],
+    ),
+    "a load balancer without its client": (
+        (
+            "access:\n  source: load-balancer\n  load_balancer:\n    issuer: https://login.example.org\n    signer: "
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/cells/50dc6c495c0c9188\n"
+        ),
+        ["config.yaml line 2: access.source is load-balancer: set access.load_balancer.client."],
+    ),
     "text for a number": (
         "server:\n  port: five\n",
         [

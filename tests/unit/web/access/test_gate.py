@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxg.access import EVERYONE, NOBODY, Rule, Visitor, may_see, parse_moment, rule_of
+from cxg.config import load
 from cxg.errors import ConfigError
 from tests.cxgs import build
 from tests.served import serve
@@ -59,6 +60,12 @@ def test_a_plugin_that_returns_nonsense_lets_nobody_in(root: Path, tmp_path: Pat
 def test_a_source_that_is_not_complete_stops_the_start(root: Path, tmp_path: Path, access: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=f"access.source is {access['source']}"):
         serve(root, tmp_path, access=access)
+
+
+def test_an_audience_without_a_source_is_warned_of() -> None:
+    (warning,) = load("access:\n  visible_to: [lab-a]\n", {}).warnings
+    assert warning.startswith("config.yaml line 2: access.visible_to hides every dataset from everyone")
+    assert load("access:\n  public_from: 2026-12-01 UTC\n", {}).warnings == ()
 
 
 def test_a_single_dataset_is_closed_too(root: Path, tmp_path: Path) -> None:
