@@ -23,11 +23,18 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, as a verified source says; without a user, nobody is signed in."""
+    """Who asks, as a verified source says; without a user, nobody is signed in.
+
+    Attributes
+    ----------
+    has_link : bool
+        Whether a link of `cxg share` opens the dataset that is asked about.
+    """
 
     user: str | None = None
     email: str | None = None
     groups: frozenset[str] = frozenset()
+    has_link: bool = False
 
     @property
     def is_signed_in(self) -> bool:
@@ -68,7 +75,7 @@ def may_see(rule: Rule, visitor: Visitor, now: datetime) -> bool:
 
     A group never counts as a user, nor a user as a group, so that nobody gains by choosing a name.
     """
-    if rule.is_public(now):
+    if rule.is_public(now) or visitor.has_link:
         return True
     if not visitor.is_signed_in or rule.visible_to == (EVERYONE,):
         return False

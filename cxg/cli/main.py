@@ -1,4 +1,4 @@
-"""The `cxg` command: launch, convert, inspect, describe, config, doctor.
+"""The `cxg` command: launch, convert, inspect, describe, share, config, doctor.
 
 Exit codes: 0 done; 1 done, but something was found wrong (`inspect`, `doctor`); 2 the
 arguments, the configuration or the input cannot be used, said in one sentence on stderr.
@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": ("cxg.cli.convert", "turn an .h5ad file into a CXG"),
     "inspect": ("cxg.cli.inspect", "tell what a CXG holds, and what is wrong with it"),
     "describe": ("cxg.cli.describe", "write a description of a dataset, to be filled in"),
+    "share": ("cxg.cli.share", "make a link that opens a hidden dataset until a date"),
     "config": ("cxg.cli.config", "check a configuration file"),
     "doctor": ("cxg.cli.doctor", "check a whole deployment"),
 }

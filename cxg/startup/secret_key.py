@@ -1,4 +1,4 @@
-"""The key that signs session cookies, for plugins that set one; the server itself sets none.
+"""The key that signs the links of `cxg share`, and session cookies of plugins.
 
 AWS Secrets Manager is asked first, then CXG_SECRET_KEY, then the configuration. There is no
 default value: one made up at start would differ between instances, and log users out at each

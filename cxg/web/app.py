@@ -23,12 +23,14 @@ from cxg.descriptions.store import Descriptions, LookTimes
 from cxg.errors import ConfigError
 from cxg.memory_bounds import FILTER_BYTES, MB
 from cxg.redact import redacted
+from cxg.sharing.token import key_problem
 from cxg.storage.cache_folder import cache_folder
 from cxg.storage.storage import Storage
 from cxg.timeouts.calls import timed_calls
 from cxg.web import errors
 from cxg.web.access.gate import Gate
 from cxg.web.access.rules import Rules
+from cxg.web.access.share_links import ShareLinks
 from cxg.web.access.visitors import source_of
 from cxg.web.answers.cache import AnswerCache
 from cxg.web.answers.kept import API
@@ -81,12 +83,14 @@ def create_app(
     hooks = plugins.load(_folder("CXG_PLUGINS_DIR", runtime.plugins_dir))
     scripts = _folder("CXG_INLINE_SCRIPTS_DIR", runtime.inline_scripts_dir)
     rules = Rules(config.access, site.descriptions, is_single=not base_url, clock=times.clock)
-    gate = Gate(config.access, rules, source_of(config.access, hooks))
+    key = runtime.secret_key or config.server.flask_secret_key
+    links = _share_links(site, base_url, key, times) if base_url and key_problem(key) is None else None
+    gate = Gate(config.access, rules, source_of(config.access, hooks), links)
     client = load_client(client_dir or default_folder(runtime), config, scripts)
 
     app = Flask("cxg", static_folder=None)
     app.extensions["cxg"] = site
-    app.secret_key = runtime.secret_key or config.server.flask_secret_key
+    app.secret_key = key
     # Our own routes read bodies by `cxg.web.limits.bodies`; this is for those of plugins.
     app.config["MAX_CONTENT_LENGTH"] = FILTER_BYTES
     # "//" is not "/": a name cannot begin with a slash, and a redirect would hide that.
@@ -147,6 +151,10 @@ def _make_services(config: Config, plan: memory.MemoryPlan, runtime: Runtime, ti
     decoded = DecodedCache(catalog, cache_on_disk, work.background_scan)
     descriptions = Descriptions(storage, root, LookTimes(times.describe_s, times.describe_s, times.clock))
     return Services(config, catalog, cache, work, Readiness(catalog), decoded, descriptions)
+
+
+def _share_links(site: Services, base_url: str, key: str | None, times: Times) -> ShareLinks:
+    return ShareLinks(str(key), site.descriptions.folder, base_url, times.clock)
 
 
 def _index(site: Services, config: Config, base_url: str, times: Times, gate: Gate) -> Any:

@@ -210,16 +210,15 @@ def text(value) -> str:
 
 
 def holds(view, parts) -> bool:
-    """Whether a view has what was asked for; gene sets and selections come after colours."""
-    if "select" in parts and not view["select"]:
+    """Whether a view has as many genes, selections and gene sets as were asked for, which come one after the other."""
+    asked = {name: [value] if isinstance(value, str) else value for name, value in parts.items()}
+    sets = [name for text in asked.get("genesets", []) for name in text.split(",")]
+    if len(view["select"]) < len(asked.get("select", [])) or len(view["genes"]) < len(asked.get("gene", [])):
         return False
-    if "genesets" in parts and not view["genesets"]:
+    # A gene colours the cells unless a colour is named.
+    if parts.get("color", "gene" in parts) and not view["color"]:
         return False
-    if "gene" in parts and not view["genes"]:
-        return False
-    if parts.get("color") and not view["color"]:
-        return False
-    return not ("scatter" in parts and not view["scatter"])
+    return len(view["genesets"]) >= len(sets) and bool(view["scatter"]) == ("scatter" in asked)
 
 
 def test_views_of_any_names_are_written_and_read_again(explorer, site):

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, cast
@@ -23,7 +24,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from cxg.access import Rule, Visitor, may_see
 from cxg.config import Access
 from cxg.errors import StorageUnavailable
+from cxg.sharing.token import PARAMETER
 from cxg.web.access.rules import Rules
+from cxg.web.access.share_links import ShareLinks
 from cxg.web.access.visitors import Identify
 from cxg.web.start_page.listed import Listed
 
@@ -49,6 +52,8 @@ class Gate:
     rules : Rules
     identify : callable
         Says who sends a request.
+    links : ShareLinks, optional
+        By default no link opens a dataset.
     now : callable
         The time; replaced in tests.
     """
@@ -58,9 +63,10 @@ class Gate:
         access: Access,
         rules: Rules,
         identify: Identify,
+        links: ShareLinks | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._access, self._rules, self._identify, self._now = access, rules, identify, now
+        self._access, self._rules, self._identify, self._links, self._now = access, rules, identify, links, now
         self._secret = secrets.token_bytes(32)
         self._open_until_s: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -70,6 +76,7 @@ class Gate:
     def attach(self, app: Flask) -> None:
         """Put the gate before every route of an application."""
         app.url_value_preprocessor(self._enter)
+        app.before_request(self._hand_over)
         app.after_request(self._leave)
 
     def is_open(self, name: str) -> bool:
@@ -140,11 +147,22 @@ class Gate:
         # Known before the dataset is, so that it takes the same time for every name.
         visitor, name, now = self._visitor(), str(values["dataset"]), self._now()
         g.page_of_dataset = endpoint in _PAGES
+        shared = None if self._links is None else self._links.opens(request, name, now)
         rule = self._rules.of(name)
+        if shared is not None:
+            visitor = replace(visitor, has_link=True)
+            if PARAMETER in request.args and endpoint in _PAGES:
+                g.shared = shared
         if not may_see(rule, visitor, now):
             values["dataset"] = self._no_name(name)
         elif not rule.is_public(now):
             g.is_private = True
+
+    def _hand_over(self) -> BaseResponse | None:
+        """Take the token of a link out of the address bar."""
+        if self._links is None or "shared" not in g:
+            return None
+        return self._links.hand_over(request, *g.shared)
 
     def _no_name(self, name: str) -> str:
         """Make a name of no dataset, always the same for the same name."""

@@ -16,17 +16,18 @@ ARROWS = {
     "entrypoint": ("aws", "config", "memory", "redact", "startup"),
     "cli": (
         *("aws", "config", "convert", "datasets", "descriptions", "format", "links", "memory", "plugins", "redact"),
-        *("startup", "storage", "timeouts", "web.client", "web.headers"),
+        *("access", "sharing", "startup", "storage", "timeouts", "web.client", "web.headers"),
     ),
     # By name: gunicorn imports the application and the worker.
     "startup": ("aws", "config", "datasets", "format", "memory", "redact", "storage", "web.wsgi", "worker"),
     "web": (
         *("access", "compute", "config", "datasets", "decoded", "descriptions", "format", "links", "memory", "plugins"),
-        *("redact", "storage", "timeouts", "wire"),
+        *("redact", "sharing", "storage", "timeouts", "wire"),
     ),
     "decoded": ("compute.label_sums", "datasets.catalog", "format", "storage", "timeouts.threads"),
     "descriptions": ("access", "config.nodes", "datasets", "format", "links", "redact", "storage", "timeouts"),
     "datasets": ("format", "storage", "timeouts"),
+    "sharing": ("aws.calls", "storage"),
     "convert": ("aws", "compute.label_sums", "format.geneset_files", "format.layout", "format.text", "links"),
     "wire": ("format.columns", "format.selection", "format.text"),
     "format": ("links", "storage", "timeouts"),
@@ -52,7 +53,7 @@ EVERYWHERE = ("errors", "memory_bounds")
 # Library -> the parts that may use it.
 LIBRARIES = {
     "boto3": {"aws", "convert"},
-    "botocore": {"aws", "convert"},
+    "botocore": {"aws", "convert", "sharing"},
     "flask": {"plugins", "web"},
     "h5py": {"convert"},
     "hdf5plugin": {"convert"},
