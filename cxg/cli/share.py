@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, now: datetime | None = None) -> int:
     dataroot = config.multi_dataset.dataroot
     if not dataroot:
         raise ConfigError("cxg share needs the dataroot of the server: set CXG_DATAROOT, or give --dataroot.")
-    records = records_of(str(dataroot), _client(str(dataroot)))
+    records = records_of(str(dataroot), _client(config))
     name = None if args.name is None else _full_name(args.name)
     if args.list:
         sys.stdout.write(_table([one for one in records.read() if name in (None, one.share.dataset)], now))
@@ -122,13 +122,14 @@ def _check_dataset(config: Config, runtime: Runtime, name: str) -> None:
         raise ConfigError(f"There is no dataset {name} in {root.uri}.")
 
 
-def _client(dataroot: str) -> Any:
-    if not is_s3(dataroot):
+def _client(config: Config) -> Any:
+    if not is_s3(str(config.multi_dataset.dataroot)):
         return None
     # Loaded here: a folder needs none of it.
     from cxg.convert.publish.bucket import s3_client
 
-    return s3_client()
+    locator = config.data_locator.s3
+    return s3_client(locator.endpoint_url, locator.region_name if isinstance(locator.region_name, str) else None)
 
 
 def _revoke(records: Records, name: str) -> int:

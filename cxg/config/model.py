@@ -73,7 +73,7 @@ class Server:
     flask_secret_key: str | None = key(
         None,
         String("a text", secret=True),
-        "Key that signs the links of cxg share (32 characters or more), and the sessions of plugins. Better kept out of "
+        "Key that signs the links of cxg share (32 characters or more), and sessions of plugins. Better kept out of "
         "the file: set CXG_SECRET_KEY or CXG_AWS_SECRET_NAME, which win over this key.",
     )
     generate_cache_control_headers: bool = key(

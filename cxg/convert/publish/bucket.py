@@ -159,20 +159,20 @@ def stages(keys: Sequence[str]) -> list[list[str]]:
     return out
 
 
-def s3_client() -> Any:
-    """Make a client with connections for all uploads at a time."""
+def s3_client(endpoint: str | None = None, region: str | None = None) -> Any:
+    """Make a client with connections for all uploads at a time; endpoint and region as in the usual AWS variables."""
     import boto3  # a third of a second, only for s3:// targets
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
     # Stores other than Amazon's seldom have a host name for each bucket.
-    custom = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    custom = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     config = Config(
         retries={"mode": "standard", "max_attempts": 5},
         max_pool_connections=4 * _THREADS,
         s3={"addressing_style": "path"} if custom else None,
     )
     try:
-        return boto3.client("s3", config=config)
+        return boto3.client("s3", config=config, endpoint_url=endpoint, region_name=region)
     except (BotoCoreError, ValueError) as error:
         raise ConversionError(f"S3 cannot be used: {error}") from error
