@@ -28,13 +28,17 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  && find scipy numpy h5py tiledb -type d \( -name tests -o -name include \) -prune -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.cc' \
         -o -name 'examples-1.json*' \) -delete \
- && python /tmp/shrink.py hdf5plugin/plugins/*.so $(find scipy -name '*.so') \
- # Pillow draws PNGs alone.
- && rm -f PIL/_avif*.so pillow.libs/libavif* \
+ && rm -f zstandard/_cffi*.so zstandard/backend_cffi.py \
+ && python /tmp/shrink.py hdf5plugin/plugins/*.so zstandard/*.so yaml/*.so cryptography/hazmat/bindings/*.so \
+        $(find scipy -name '*.so') \
+ # Pillow draws PNGs alone, without text.
+ && rm -f PIL/_avif*.so PIL/_imagingft*.so PIL/_imagingcms*.so PIL/_webp*.so \
+        pillow.libs/libavif* pillow.libs/libharfbuzz* pillow.libs/libfreetype* pillow.libs/liblcms2* pillow.libs/libbrotli* \
  # Nothing imports these parts; compiled they take 22 MB more.
  && for part in cluster constants fft fftpack integrate interpolate io ndimage optimize signal spatial stats; do \
         find scipy/$part -name __pycache__ -prune -exec rm -rf {} +; done \
- && rm -rf flit_core* examples external pygments/lexers/__pycache__ /opt/venv/include \
+ # rich colours source code with pygments, which nothing here shows.
+ && rm -rf flit_core* examples external pygments numpy/f2py /opt/venv/include \
  # A site's packages come last on the path: they cannot replace one of ours.
  && echo /app/packages >site_packages.pth \
  && printf '#!/opt/venv/bin/python\nimport sys\n\nfrom cxg.cli.main import main\n\nsys.exit(main())\n' >/opt/venv/bin/cxg \

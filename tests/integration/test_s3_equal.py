@@ -112,6 +112,11 @@ def expression(client: FlaskClient, api: str, schema: dict[str, Any]) -> list[Re
     return found
 
 
+def approximately(answer: dict[str, list[list[float]]]) -> dict[str, list[Any]]:
+    """A comparison's answer, to be compared with another: the same genes in the same order, numbers to ten digits."""
+    return {name: [pytest.approx(gene, rel=1e-10, nan_ok=True) for gene in genes] for name, genes in answer.items()}
+
+
 @pytest.mark.parametrize("dataset", names())
 def test_equal_bodies(servers: Servers, dataset: str) -> None:
     requests = suite(servers.folder, dataset)
@@ -123,7 +128,11 @@ def test_equal_bodies(servers: Servers, dataset: str) -> None:
             there.data[:300],
             here.data[:300],
         )
-        assert there.data == here.data, route
+        if route == "diffexp/obs" and here.status_code == 200:
+            # The last digits depend on the order in which cells are added up: a folder is read by several threads.
+            assert there.json == approximately(here.json), route
+        else:
+            assert there.data == here.data, route
         assert here.status_code != 500, (route, here.data)
     assert sum(client.get(f"/d/{dataset}/").status_code for client in servers) in (400, 800, 808)
 
