@@ -37,8 +37,8 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  # Nothing imports these parts; compiled they take 22 MB more.
  && for part in cluster constants fft fftpack integrate interpolate io ndimage optimize signal spatial stats; do \
         find scipy/$part -name __pycache__ -prune -exec rm -rf {} +; done \
- # rich colours source code with pygments, which nothing here shows.
- && rm -rf flit_core* examples external pygments numpy/f2py /opt/venv/include \
+ # rich colours source code with pygments, which nothing here shows; cffi reads C with pycparser, only to compile.
+ && rm -rf flit_core* examples external pygments pycparser scipy/odr scipy/datasets /opt/venv/include \
  # A site's packages come last on the path: they cannot replace one of ours.
  && echo /app/packages >site_packages.pth \
  && printf '#!/opt/venv/bin/python\nimport sys\n\nfrom cxg.cli.main import main\n\nsys.exit(main())\n' >/opt/venv/bin/cxg \
