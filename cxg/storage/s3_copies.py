@@ -45,6 +45,8 @@ _TOUCH_S = 60.0
 _IN_USE_S = 900.0
 # Time for which files are read in place after a failure of the local disk.
 _REST_S = 60.0
+# Time after which a process looks again how much room there is, when it has none: others take and free some, too.
+_LOOK_S = 1.0
 _TELL_S = 60.0
 _DAMAGED = "Copies of files of %s are damaged and fetched again, among them %s: %s."
 _PIECE_BYTES = 1 << 20
@@ -61,6 +63,8 @@ class Copies:
         Where caches are kept, and what all of them may take together.
     clock : callable
         Returns the time in seconds.
+    processes : int
+        How many processes fetch into the folder; each takes its share of the room that is left when it looks.
 
     Attributes
     ----------
@@ -72,14 +76,18 @@ class Copies:
         fetch: Callable[[str, Path], None],
         cache: CacheFolder,
         clock: Callable[[], float] = time.monotonic,
+        processes: int = 1,
     ) -> None:
-        self.clock = clock
+        self.clock, self._processes = clock, processes
         self._fetch, self._cache, self._folder = fetch, cache, cache.path
         self._budget_bytes = int(cache.budget_bytes * S3_SHARE)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="copies")
         self._running: dict[Path, Future[None]] = {}
+        # What was there when this process looked, what it has taken since, and what of it is on its way.
         self._used_bytes: int | None = None
+        self._looked_s = float("-inf")
+        self._taken_bytes = self._under_way_bytes = 0
 
     def for_dataset(self, uri: str, identity: str) -> DatasetCopies:
         """Return the copies of the dataset at `uri`, of the identity that `Storage.identity` gives."""
@@ -89,14 +97,26 @@ class Copies:
         return DatasetCopies(self, uri.rstrip("/"), base)
 
     def reserve(self, size: int) -> bool:
-        """Note that `size` more bytes will be kept; False when there is no room."""
+        """Note that `size` more bytes will be fetched; False when there is no room. `release` follows."""
         with self._lock:
-            if self._used_bytes is None:
-                self._used_bytes = sum(folder_bytes(folder) for folder in self._folders())
-            if self._used_bytes + size > self._budget_bytes:
+            if self._used_bytes is None or (size > self._room() and self.clock() - self._looked_s >= _LOOK_S):
+                self._note_used(sum(folder_bytes(folder) for folder in self._folders()))
+            if size > self._room():
                 return False
-            self._used_bytes += size
+            self._taken_bytes += size
+            self._under_way_bytes += size
             return True
+
+    def release(self, size: int) -> None:
+        """Note that what was reserved is there, or has failed."""
+        with self._lock:
+            self._under_way_bytes -= size
+
+    def _room(self) -> int:
+        return (self._budget_bytes - (self._used_bytes or 0)) // self._processes - self._taken_bytes
+
+    def _note_used(self, used_bytes: int) -> None:
+        self._used_bytes, self._looked_s, self._taken_bytes = used_bytes, self.clock(), self._under_way_bytes
 
     def discard(self, path: Path) -> None:
         """Remove one copy."""
@@ -166,7 +186,7 @@ class Copies:
                     folder.rename(gone)
                 remove(gone)
                 used -= sizes[folder]
-            self._used_bytes = used
+            self._note_used(used)
 
 
 class DatasetCopies:
@@ -199,11 +219,15 @@ class DatasetCopies:
         missing = self._without_sound(entries)
         if not missing:
             return True
-        if self._clock() - self._failed_s < _REST_S or not self._copies.reserve(sum(e.size for e in missing)):
+        size = sum(entry.size for entry in missing)
+        if self._clock() - self._failed_s < _REST_S or not self._copies.reserve(size):
             return False
-        started = [self._copies.start(f"{self._uri}/{entry.path}", self._base, entry) for entry in missing]
-        for future in started:
-            future.result()
+        try:
+            started = [self._copies.start(f"{self._uri}/{entry.path}", self._base, entry) for entry in missing]
+            for future in started:
+                future.result()
+        finally:
+            self._copies.release(size)
         return not self._without_sound(missing)
 
     def rest(self) -> None:

@@ -97,7 +97,7 @@ class Storage:
         settings = tiledb_settings(config, runtime.aws)
         self._endpoint = settings.get("vfs.s3.endpoint_override", "")
         self.contexts = _make_contexts(settings)
-        self._cache = cache
+        self._cache, self._processes = cache, runtime.workers or 1
         self._lock = threading.RLock()
         self._objects_found: Objects | None = None
 
@@ -122,7 +122,7 @@ class Storage:
 
     @cached_property
     def _made_copies(self) -> Copies | None:
-        return None if self._cache is None else Copies(self._copy, self._cache)
+        return None if self._cache is None else Copies(self._copy, self._cache, processes=self._processes)
 
     def _copy(self, uri: str, target: Path) -> None:
         self.objects.copy(uri, target)

@@ -151,6 +151,30 @@ def test_no_more_than_there_is_room_for(source: Source, folder: Path) -> None:
     assert source.fetched == ["obs/a1.tdb"]
 
 
+def test_processes_that_fetch_at_the_same_time_stay_within_the_room(source: Source, folder: Path) -> None:
+    now_s = [100.0]
+
+    def process() -> Copies:
+        return Copies(source.fetch, CacheFolder(folder, 4 * 600), lambda: now_s[0], processes=2)
+
+    first, second = process(), process()
+    assert [one.reserve(200) for one in (first, second)] == [True, True]
+    # Neither knows what the other has taken, so each has half.
+    assert [one.reserve(200) for one in (first, second)] == [False, False]
+    (folder / "s3-data").mkdir()
+    (folder / "s3-data" / "files").write_bytes(bytes(400))
+    for one in (first, second):
+        one.release(200)
+    now_s[0] += 1
+    assert [first.reserve(size) for size in (101, 100, 1)] == [False, True, False]
+    # What is on its way counts when a process looks again.
+    now_s[0] += 1
+    assert not first.reserve(1)
+    first.release(100)
+    now_s[0] += 1
+    assert first.reserve(100)
+
+
 def test_a_failed_fetch_keeps_no_room(source: Source, folder: Path) -> None:
     entry = FileEntry("obs/new", 200)
     copies = make(source, folder, 4 * 250).for_dataset(str(source.root), Listing((entry,)).identity(""))
